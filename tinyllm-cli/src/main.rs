@@ -1,0 +1,2 @@
+//! The `tinyllm` program.
+fn main() {}

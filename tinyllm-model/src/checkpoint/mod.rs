@@ -1,0 +1,105 @@
+//! Where weights come from: one trait over Hugging Face directories and GGUF files.
+//!
+//! Tensors go by their Hugging Face names (`model.layers.0.self_attn.q_proj.weight`) whatever the file calls them, and
+//! rows come in Hugging Face order (a GGUF's interleaved q and k rows are put back). Readers check every size against
+//! the file before anything is allocated.
+
+use std::{ops::Range, path::Path};
+
+use crate::{ModelConfig, Result};
+
+/// A model's weights and config on disk, opened and checked, not yet read.
+pub trait Checkpoint: Send + Sync {
+    /// The directory or file, for messages.
+    fn path(&self) -> &Path;
+
+    /// The model's configuration.
+    fn config(&self) -> &ModelConfig;
+
+    /// Every tensor of the model by its Hugging Face name, in file order. The parts of a quantised Linear
+    /// (`weight_packed`, `weight_scale`, `weight_shape`) are one entry named `….weight`.
+    fn tensors(&self) -> &[TensorInfo];
+
+    /// Opens one of [`Checkpoint::tensors`] for reading; the index is the one in that list.
+    ///
+    /// # Errors
+    /// Where the tensor's bytes are not what its type says.
+    fn open(&self, index: usize) -> Result<TensorData<'_>>;
+}
+
+/// What a file says of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorInfo {
+    /// The Hugging Face name.
+    pub name: String,
+    /// The name in the file, for messages.
+    pub name_in_file: String,
+    /// The file it is in, as an index into nothing: a path relative to the checkpoint, for `show`.
+    pub file: String,
+    /// Shape, slowest dimension first: `[n, k]` of a Linear.
+    pub shape: Vec<usize>,
+    /// The element type as the format spells it, for `show`: `F16`, `BF16`, `Q4_K`, `W8A16 g=64`.
+    pub dtype: String,
+    /// What kind of numbers the file holds.
+    pub storage: Storage,
+    /// Bytes in the file.
+    pub bytes: u64,
+}
+
+/// What kind of numbers a tensor's bytes are, as far as a loader cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Storage {
+    /// 32-bit floats, or types read as such (GGUF quantisations): `--weights` and `--embeddings` decide.
+    Float,
+    /// 16-bit floats (f16 or bf16), in a file where other Linears are W8A16: stays 16-bit.
+    Float16,
+    /// int8 with scales: W8A16 already.
+    W8A16 {
+        /// Weights a scale covers; `None` is per channel.
+        group_size: Option<usize>,
+        /// Type of the scales.
+        scales: ScaleType,
+    },
+}
+
+/// The type of a quantised weight's scales.
+pub use tinyllm_kernels::ScaleType;
+
+/// A tensor's contents, read by rows.
+#[non_exhaustive]
+pub enum TensorData<'a> {
+    /// Anything that reads as f32.
+    Float(Box<dyn FloatRows + 'a>),
+    /// int8 weights with scales.
+    W8A16(W8A16Tensor<'a>),
+}
+
+pub use tinyllm_kernels::FloatRows;
+
+/// int8 weights as a file holds them: bytes that borrow the mapping.
+pub struct W8A16Tensor<'a> {
+    /// `[n, row_bytes]`: `offset_binary` → `u8 = q + 128`, else two's complement.
+    pub values: &'a [u8],
+    /// Bytes from one row to the next (k, rounded up to 4 in pack-quantized).
+    pub row_bytes: usize,
+    /// Whether a byte is `q + 128` (pack-quantized) or `q` (int-quantized).
+    pub offset_binary: bool,
+    /// `[n, groups]`, little-endian, of the storage's scale type.
+    pub scales: &'a [u8],
+    /// The mapping the slices borrow, and what to tell it when rows have been consumed.
+    pub source: &'a dyn Pages,
+    /// Rows of the matrix.
+    pub n: usize,
+    /// Columns.
+    pub k: usize,
+}
+
+/// A mapping whose pages can be given back to the system once read.
+pub trait Pages: Send + Sync {
+    /// Drops the pages that lie wholly inside `bytes`, a subslice of the mapping. A hint; reading again is allowed.
+    fn drop_pages(&self, bytes: &[u8]);
+}
+
+/// Rows of a tensor, as an index range.
+pub type Rows = Range<usize>;

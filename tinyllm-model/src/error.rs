@@ -1,0 +1,75 @@
+//! What can go wrong with a model. Each error names the file and the field, and says the remedy where there is one.
+
+use std::path::{Path, PathBuf};
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The system could not read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// A file is not what it claims to be.
+    #[error("{}: {field}: {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The key, tensor or section at fault.
+        field: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// A file is well-formed, and asks for something the engine does not do.
+    #[error("{}: {field}: {what} is not supported; {supported}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The key at fault.
+        field: String,
+        /// What it asks for.
+        what: String,
+        /// What the engine does instead, or how to get there.
+        supported: String,
+    },
+    /// The request itself does not fit the model (a token outside the vocabulary, a prompt longer than the context).
+    #[error("{0}")]
+    Request(String),
+    /// Memory could not be had.
+    #[error(transparent)]
+    Memory(#[from] tinyllm_mem::MemError),
+}
+
+/// The crate's result.
+pub type Result<T, E = ModelError> = std::result::Result<T, E>;
+
+impl ModelError {
+    /// A [`ModelError::Malformed`].
+    pub fn malformed(path: &Path, field: impl Into<String>, problem: impl Into<String>) -> Self {
+        ModelError::Malformed { path: path.to_owned(), field: field.into(), problem: problem.into() }
+    }
+
+    /// A [`ModelError::Unsupported`].
+    pub fn unsupported(
+        path: &Path,
+        field: impl Into<String>,
+        what: impl Into<String>,
+        supported: impl Into<String>,
+    ) -> Self {
+        ModelError::Unsupported {
+            path: path.to_owned(),
+            field: field.into(),
+            what: what.into(),
+            supported: supported.into(),
+        }
+    }
+
+    /// A [`ModelError::Io`].
+    pub fn io(path: &Path, source: std::io::Error) -> Self {
+        ModelError::Io { path: path.to_owned(), source }
+    }
+}

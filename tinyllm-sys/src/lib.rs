@@ -1,0 +1,1 @@
+//! Raw CUDA driver calls, checked: one typed Result each.
