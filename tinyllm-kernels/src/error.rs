@@ -17,7 +17,9 @@ pub enum KernelError {
         value: f32,
     },
     /// A scale (or a 16-bit weight) beyond f16's range.
-    #[error("{name}: row {row}, group {group}: {value} does not fit f16 (at most 65504); load it with f32 weights")]
+    #[error(
+        "{name}: row {row}, group {group}: {value} does not fit f16 (at most 65504); load it with f32 weights"
+    )]
     F16Overflow {
         /// The tensor.
         name: String,

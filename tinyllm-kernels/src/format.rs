@@ -12,6 +12,9 @@ pub enum GroupSize {
 /// Longest run of products summed in one i32: 128 · 32767 · 512 < 2³¹. Longer groups are cut into pieces.
 pub const MAX_PIECE: usize = 512;
 
+/// Most pieces of a row: 131,072 inputs in pieces of 32.
+pub(crate) const MAX_PIECES: usize = 4096;
+
 impl GroupSize {
     /// Weights a scale covers in a row of `k`.
     pub fn elements(self, k: usize) -> usize {
@@ -29,6 +32,13 @@ impl GroupSize {
     /// Inputs that share one activation scale: the group, or [`MAX_PIECE`] where that is shorter.
     pub fn piece(self, k: usize) -> usize {
         self.elements(k).min(MAX_PIECE)
+    }
+
+    /// Whether the kernels can run a row of `k`: pieces begin at even columns, because inputs are read in pairs, and
+    /// there are not too many of them.
+    pub(crate) fn is_runnable(self, k: usize) -> bool {
+        let piece = self.piece(k);
+        k > 0 && (piece >= k || piece.is_multiple_of(2)) && k.div_ceil(piece) <= MAX_PIECES
     }
 }
 

@@ -26,3 +26,28 @@ impl FloatRows for (&[f32], usize) {
         Ok(())
     }
 }
+
+/// int8 weights of a `[n, k]` matrix as a file holds them.
+pub trait QuantizedRows: Send + Sync {
+    /// `(n, k)`.
+    fn shape(&self) -> (usize, usize);
+
+    /// The bytes of all rows, borrowed from a mapping.
+    fn raw(&self) -> RawQuantized<'_>;
+
+    /// Says that rows `rows` have been read; their pages may go.
+    fn consumed(&self, rows: Range<usize>);
+}
+
+/// Borrowed bytes of an int8 matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct RawQuantized<'a> {
+    /// `[n, row_bytes]`.
+    pub values: &'a [u8],
+    /// Bytes from one row to the next, at least k.
+    pub row_bytes: usize,
+    /// Whether a byte is `q + 128`, else it is q in two's complement.
+    pub offset_binary: bool,
+    /// `[n, groups]`, little-endian, of the format's scale type; not aligned.
+    pub scales: &'a [u8],
+}

@@ -47,7 +47,10 @@ impl<T: Element, S: Space> Buffer<T, S> {
     ) -> Result<Self, MemError> {
         request.align_bytes = request.align_bytes.max(align_of::<T>());
         let parts_bytes = request.parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.bytes));
-        if size_of::<T>() == 0 || !request.bytes.is_multiple_of(size_of::<T>()) || parts_bytes != Some(request.bytes) {
+        if size_of::<T>() == 0
+            || !request.bytes.is_multiple_of(size_of::<T>())
+            || parts_bytes != Some(request.bytes)
+        {
             return Err(MemError::BadSize { name: request.name, bytes: request.bytes });
         }
         let allocation = resource.allocate(&request)?;

@@ -31,7 +31,9 @@ pub enum MemError {
         bytes: usize,
     },
     /// A cast of a buffer to a type whose size or alignment does not fit.
-    #[error("a buffer of {bytes} bytes cannot be viewed as elements of {element_bytes} bytes, aligned to {align_bytes}")]
+    #[error(
+        "a buffer of {bytes} bytes cannot be viewed as elements of {element_bytes} bytes, aligned to {align_bytes}"
+    )]
     BadCast {
         /// The buffer's size.
         bytes: usize,

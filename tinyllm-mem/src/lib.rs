@@ -6,11 +6,19 @@
 mod buffer;
 mod category;
 mod error;
+mod host;
+mod mapping;
+mod plan;
 mod resource;
+mod tracking;
 
 pub use buffer::{Buffer, Element};
 pub use category::{Category, Part};
 pub use error::MemError;
+pub use host::{HostResource, HugePages};
+pub use mapping::MappedFile;
+pub use plan::{Plan, Region};
 pub use resource::{
     Allocation, Device, Host, HostMemory, MAX_ALIGN_BYTES, MemoryInfo, MemoryResource, Request, Space, Stream,
 };
+pub use tracking::{Report, Tracking, Usage};

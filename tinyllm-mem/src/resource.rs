@@ -24,7 +24,7 @@ mod sealed {
 }
 
 /// Where memory can be read from: a type-level tag of resources and buffers.
-pub trait Space: sealed::Sealed + Send + Sync + 'static {}
+pub trait Space: sealed::Sealed + std::fmt::Debug + Send + Sync + 'static {}
 
 /// Memory the processor reads and writes directly.
 #[derive(Debug)]

@@ -1,0 +1,116 @@
+//! The seam between models and machines: what a backend promises. Implementations live in `cpu` and `cuda`.
+
+use std::{ops::Range, sync::Arc};
+
+use tinyllm_mem::{Buffer, MappedFile, Part, Region, Space};
+
+use crate::{FloatRows, KernelError, Program, QuantizedRows, Step, VectorId, WeightId};
+
+/// Everything a program needs on a backend, known before anything is allocated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requirements {
+    /// The weights slab, in order; the parts are contiguous.
+    pub weights: Vec<Part>,
+    /// The activation arena's regions, by [`crate::RegionId::index`], then the workspace (which lives throughout).
+    pub regions: Vec<Region>,
+    /// Alignment of the slabs in bytes.
+    pub align_bytes: usize,
+}
+
+/// What is uploaded as a weight.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum WeightSource<'a> {
+    /// f32 rows, to be quantised or rounded as the weight's format says.
+    Float(&'a dyn FloatRows),
+    /// int8 rows with scales: W8A16 already.
+    Quantized(&'a dyn QuantizedRows),
+    /// int8 rows with scales, to be used where they are.
+    Mapped(&'a MappedWeight),
+}
+
+/// int8 rows inside a mapped file, kept alive by whoever uses them.
+#[derive(Clone, Debug)]
+pub struct MappedWeight {
+    /// The file.
+    pub file: Arc<MappedFile>,
+    /// `[n, row_bytes]`.
+    pub values: Range<usize>,
+    /// Bytes from one row to the next, at least k.
+    pub row_bytes: usize,
+    /// Whether a byte is `q + 128`, else it is q in two's complement.
+    pub offset_binary: bool,
+    /// `[n, groups]`, little-endian, of the format's scale type; not aligned.
+    pub scales: Range<usize>,
+}
+
+/// What runs programs: a processor or a device. The model is written once against this.
+pub trait Backend: Send + Sync {
+    /// Where this backend's memory is.
+    type Space: Space;
+    /// Weights on this backend.
+    type Weights: Send;
+    /// A program made ready to run.
+    type Prepared: Send;
+
+    /// What `program` needs. Deterministic.
+    fn requirements(&self, program: &Program) -> Requirements;
+
+    /// Takes the weights slab, of the bytes that `requirements` says.
+    ///
+    /// # Errors
+    /// Where the slab's size or alignment does not fit.
+    fn weights(&self, program: &Program, slab: Buffer<u8, Self::Space>)
+    -> Result<Self::Weights, KernelError>;
+
+    /// Fills one weight matrix.
+    ///
+    /// # Errors
+    /// The source's, [`KernelError::NonFiniteWeight`] and [`KernelError::F16Overflow`].
+    fn upload(
+        &self,
+        weights: &mut Self::Weights,
+        weight: WeightId,
+        source: WeightSource<'_>,
+    ) -> Result<(), KernelError>;
+
+    /// Fills one vector.
+    ///
+    /// # Errors
+    /// As [`Backend::upload`].
+    fn upload_vector(
+        &self,
+        weights: &mut Self::Weights,
+        vector: VectorId,
+        values: &[f32],
+    ) -> Result<(), KernelError>;
+
+    /// Binds a program to its weights, cache and arena; `offsets` are the regions' places in the arena, in the order
+    /// of [`Requirements::regions`].
+    ///
+    /// # Errors
+    /// [`KernelError::Invalid`] where something is too small.
+    fn prepare(
+        &self,
+        program: Program,
+        weights: Self::Weights,
+        kv: Buffer<u8, Self::Space>,
+        arena: Buffer<u8, Self::Space>,
+        offsets: &[usize],
+    ) -> Result<Self::Prepared, KernelError>;
+
+    /// Runs one step.
+    ///
+    /// # Errors
+    /// [`KernelError::Invalid`] for a step outside the limits, [`KernelError::NonFiniteInput`].
+    fn run(&self, prepared: &mut Self::Prepared, step: &Step<'_>) -> Result<(), KernelError>;
+
+    /// Runs the head again for other rows of the step that ran last.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    fn run_head(&self, prepared: &mut Self::Prepared, step: &Step<'_>) -> Result<(), KernelError>;
+
+    /// Logits of a sampled row, `[vocab]`, to read and to scratch on until the next run.
+    fn logits<'a>(&self, prepared: &'a mut Self::Prepared, sampled_row: usize) -> &'a mut [f32];
+}

@@ -1,0 +1,176 @@
+//! Attention against f64 loops, and its bits across instruction sets, block sizes and groupings of queries.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cpu::kv;
+
+struct Problem {
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    tokens: usize,
+    first: usize,
+    kv_heads: usize,
+    group: usize,
+    head_dim: usize,
+    window: Option<usize>,
+}
+
+/// Uniform in [-1, 1), from a linear congruential generator.
+fn random(len: usize, state: &mut u64) -> Vec<f32> {
+    (0..len)
+        .map(|_| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*state >> 40) as f32 * (2.0 / (1u32 << 24) as f32) - 1.0
+        })
+        .collect()
+}
+
+impl Problem {
+    fn run(&self, isa: Isa, format: KvFormat, block_tokens: usize, tile: usize) -> Vec<f32> {
+        let Problem { tokens, first, kv_heads, group, head_dim, .. } = *self;
+        let layout = KvLayout::new(2, kv_heads, head_dim, block_tokens, format).unwrap();
+        let blocks = (first + tokens).div_ceil(block_tokens);
+        // Blocks in reverse, and NaN where nothing was written.
+        let table: Vec<u32> = (0..blocks as u32).rev().collect();
+        let mut cache = vec![u32::MAX; layout.bytes(blocks) / 4];
+        let base: *mut u8 = cache.as_mut_ptr().cast();
+        for position in 0..first + tokens {
+            for head in 0..kv_heads {
+                let at = (position * kv_heads + head) * head_dim;
+                let block = table[position / block_tokens] as usize;
+                // SAFETY: the cache holds every block of the table.
+                unsafe {
+                    kv::store(
+                        &layout,
+                        base,
+                        1,
+                        block,
+                        head,
+                        position,
+                        &self.k[at..][..head_dim],
+                        &self.v[at..][..head_dim],
+                    );
+                }
+            }
+        }
+        let columns = kv_heads * group * head_dim;
+        let mut out = vec![0.0; tokens * columns];
+        let mut scratch = vec![f32::NAN; scratch_elems(&layout, group)];
+        for kv_head in 0..kv_heads {
+            for start in (0..tokens).step_by(tile) {
+                let queries = Queries {
+                    first_position: first + start,
+                    count: tile.min(tokens - start),
+                    q: self.q[start * columns..].as_ptr(),
+                    q_stride_elems: columns,
+                    out: out[start * columns..].as_mut_ptr(),
+                    out_stride_elems: columns,
+                    kv_head,
+                    group,
+                    scale: 1.0 / (head_dim as f32).sqrt(),
+                    window: self.window,
+                };
+                // SAFETY: everything is as large as the problem says.
+                unsafe { attend(isa, &layout, base, 1, &table, &queries, &mut scratch) };
+            }
+        }
+        out
+    }
+
+    fn reference(&self, round: fn(f32) -> f64) -> Vec<f64> {
+        let Problem { tokens, first, kv_heads, group, head_dim, .. } = *self;
+        let mut out = Vec::new();
+        for token in 0..tokens {
+            for head in 0..kv_heads * group {
+                let q = &self.q[(token * kv_heads * group + head) * head_dim..][..head_dim];
+                let position = first + token;
+                let start = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
+                let row = |values: &[f32], j: usize| -> Vec<f64> {
+                    values[(j * kv_heads + head / group) * head_dim..][..head_dim]
+                        .iter()
+                        .map(|x| round(*x))
+                        .collect()
+                };
+                let scores: Vec<f64> = (start..=position)
+                    .map(|j| {
+                        q.iter().zip(row(&self.k, j)).map(|(q, k)| f64::from(*q) * k).sum::<f64>()
+                            / (head_dim as f64).sqrt()
+                    })
+                    .collect();
+                let total: f64 = scores.iter().map(|s| s.exp()).sum();
+                for d in 0..head_dim {
+                    let weighted =
+                        |(index, s): (usize, &f64)| s.exp() / total * row(&self.v, start + index)[d];
+                    out.push(scores.iter().enumerate().map(weighted).sum());
+                }
+            }
+        }
+        out
+    }
+}
+
+fn check(problem: &Problem, exact: bool) {
+    type Round = fn(f32) -> f64;
+    let formats: [(KvFormat, Round); 2] =
+        [(KvFormat::F32, f64::from), (KvFormat::F16, |x| f16::from_f32(x).to_f64())];
+    for (format, round) in formats {
+        let first = problem.run(Isa::Portable, format, 16, QUERY_TILE);
+        if exact {
+            for (found, expected) in first.iter().zip(problem.reference(round)) {
+                // Values are at most 1; scores of size 8 carry 1e-6, and so do the weights.
+                assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        }
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for (block_tokens, tile) in [(16, 1), (64, 3), (32, QUERY_TILE)] {
+                let found = problem.run(isa, format, block_tokens, tile);
+                let same = found.iter().zip(&first).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{isa} {format:?} blocks of {block_tokens}, {tile} queries at once");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn attention_follows_the_definition_with_the_same_bits(
+        tokens in 1usize..12, first in 0usize..60, kv_heads in 1usize..3, group in 1usize..6,
+        head_dim in prop::sample::select(vec![2usize, 6, 16, 20, 32, 64, 80]),
+        window in prop::option::of(1usize..40), seed in any::<u64>(),
+    ) {
+        let mut state = seed;
+        let keys = (first + tokens) * kv_heads * head_dim;
+        let problem = Problem {
+            q: random(tokens * kv_heads * group * head_dim, &mut state),
+            k: random(keys, &mut state),
+            v: random(keys, &mut state),
+            tokens, first, kv_heads, group, head_dim, window,
+        };
+        check(&problem, true);
+    }
+}
+
+#[test]
+fn segments_are_folded_with_the_same_bits() {
+    for (first, window) in [(1020, None), (2045, None), (2045, Some(1030)), (1500, Some(100))] {
+        let mut state = first as u64;
+        let (tokens, kv_heads, group, head_dim) = (6, 1, 2, 16);
+        let keys = (first + tokens) * kv_heads * head_dim;
+        let problem = Problem {
+            q: random(tokens * group * head_dim, &mut state),
+            k: random(keys, &mut state),
+            v: random(keys, &mut state),
+            tokens,
+            first,
+            kv_heads,
+            group,
+            head_dim,
+            window,
+        };
+        check(&problem, true);
+    }
+}

@@ -1,0 +1,153 @@
+//! Sixteen virtual lanes of f32 and of exact integer sums, on each instruction set; kernels are written once over them.
+//!
+//! Integer sums are exact, so their order is free. Float steps are the same IEEE operations on each set, lane by lane;
+//! a sum over lanes goes through [`tree_sum`], in one order. That is why every set gives the same bits.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use half::f16;
+
+use crate::{Isa, ScaleType};
+
+pub(crate) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+/// Lanes of a [`Lanes`] value.
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen lanes. Every method is unsafe because the processor must have the instructions; those that take an address
+/// also need sixteen readable (or writable) elements there, at any alignment.
+pub(crate) trait Lanes {
+    /// Sixteen pairs of weights, widened to i16.
+    type Pairs: Copy;
+    /// Sixteen i32 sums.
+    type Sums: Copy;
+    /// Sixteen f32.
+    type Floats: Copy;
+    /// Rows of a tile that keep their sums in registers.
+    const TILE_ROWS: usize;
+
+    unsafe fn zero_sums() -> Self::Sums;
+    unsafe fn zero_floats() -> Self::Floats;
+    /// 32 int8: `[16][2]`.
+    unsafe fn load_pairs(values: *const i8) -> Self::Pairs;
+    /// `sums + weights · (x0, x1)`, the inputs packed in an i32.
+    unsafe fn dot(sums: Self::Sums, weights: Self::Pairs, inputs: i32) -> Self::Sums;
+    /// `fma(f32(sums) * input_scale, weight_scales, accumulated)`.
+    unsafe fn scale(
+        sums: Self::Sums,
+        input_scale: f32,
+        weight_scales: Self::Floats,
+        accumulated: Self::Floats,
+    ) -> Self::Floats;
+    unsafe fn load_scales(scales: *const u8, scale_type: ScaleType) -> Self::Floats;
+    unsafe fn load_f16(values: *const f16) -> Self::Floats;
+    unsafe fn load_f32(values: *const f32) -> Self::Floats;
+    /// `fma(weights, input, accumulated)`.
+    unsafe fn fma(weights: Self::Floats, input: f32, accumulated: Self::Floats) -> Self::Floats;
+    unsafe fn splat(value: f32) -> Self::Floats;
+    unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn sub(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn div(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a > b ? a : b`, so that every instruction set agrees on NaN.
+    unsafe fn max(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a < b ? x : y`.
+    unsafe fn select_less(a: Self::Floats, b: Self::Floats, x: Self::Floats, y: Self::Floats)
+    -> Self::Floats;
+    /// `fma(a, b, c)`.
+    unsafe fn fma_lanes(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// The nearest integers, ties to even.
+    unsafe fn round(a: Self::Floats) -> Self::Floats;
+    /// 2 to the power of integers from -126 to 127.
+    unsafe fn power_of_two(exponents: Self::Floats) -> Self::Floats;
+    unsafe fn store(floats: Self::Floats, out: &mut [f32; 16]);
+    /// Hints that the line at `address` will be read.
+    unsafe fn prefetch(address: *const u8);
+}
+
+/// A kernel written over any lanes.
+pub(crate) trait Kernel {
+    /// What it gives back.
+    type Output;
+
+    /// Runs on `L`. Implementations are `#[inline(always)]`, so that they compile with the instructions of the caller.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`; and the kernel's own terms.
+    unsafe fn run<L: Lanes>(self) -> Self::Output;
+}
+
+/// Runs a kernel on the lanes of `isa`.
+///
+/// # Safety
+/// The processor has `isa`; and the kernel's own terms.
+pub(crate) unsafe fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => on_avx512(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => on_avx2(kernel),
+            _ => kernel.run::<Portable>(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn on_avx512<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller's promise.
+    unsafe { kernel.run::<Avx512>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn on_avx2<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller's promise.
+    unsafe { kernel.run::<Avx2>() }
+}
+
+/// The sum of sixteen lanes: halves are added until one is left.
+#[inline(always)]
+pub(crate) unsafe fn tree_sum<L: Lanes>(floats: L::Floats) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    // SAFETY: the instruction set is the caller's promise.
+    unsafe { L::store(floats, &mut lanes) };
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Up to sixteen values, the rest `fill`.
+#[inline(always)]
+pub(crate) unsafe fn load_or<L: Lanes>(values: &[f32], fill: f32) -> L::Floats {
+    // SAFETY: sixteen values are read from the slice where it has them, else from the stack.
+    unsafe {
+        if values.len() >= LANES {
+            return L::load_f32(values.as_ptr());
+        }
+        let mut lanes = [fill; LANES];
+        lanes[..values.len()].copy_from_slice(values);
+        L::load_f32(lanes.as_ptr())
+    }
+}
+
+/// Stores as many lanes as `out` has room for.
+#[inline(always)]
+pub(crate) unsafe fn store_to<L: Lanes>(floats: L::Floats, out: &mut [f32]) {
+    let mut lanes = [0.0f32; LANES];
+    let count = out.len().min(LANES);
+    // SAFETY: the instruction set is the caller's promise.
+    unsafe { L::store(floats, &mut lanes) };
+    out[..count].copy_from_slice(&lanes[..count]);
+}

@@ -1,0 +1,145 @@
+//! Sixteen lanes in plain Rust, for any processor.
+
+use half::{bf16, f16};
+
+use super::Lanes;
+use crate::ScaleType;
+
+/// Plain Rust.
+pub(crate) struct Portable;
+
+impl Lanes for Portable {
+    type Pairs = [[i16; 2]; 16];
+    type Sums = [i32; 16];
+    type Floats = [f32; 16];
+    const TILE_ROWS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn zero_sums() -> Self::Sums {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn zero_floats() -> Self::Floats {
+        [0.0; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(values: *const i8) -> Self::Pairs {
+        // SAFETY: the caller gives 32 readable bytes; any alignment does for bytes.
+        let bytes = unsafe { values.cast::<[[i8; 2]; 16]>().read_unaligned() };
+        bytes.map(|pair| pair.map(i16::from))
+    }
+
+    #[inline(always)]
+    unsafe fn dot(mut sums: Self::Sums, weights: Self::Pairs, inputs: i32) -> Self::Sums {
+        let (x0, x1) = (i32::from(inputs as i16), inputs >> 16);
+        for (sum, pair) in sums.iter_mut().zip(weights) {
+            *sum += i32::from(pair[0]) * x0 + i32::from(pair[1]) * x1;
+        }
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn scale(
+        sums: Self::Sums,
+        input_scale: f32,
+        weight_scales: Self::Floats,
+        mut accumulated: Self::Floats,
+    ) -> Self::Floats {
+        for ((acc, sum), weight_scale) in accumulated.iter_mut().zip(sums).zip(weight_scales) {
+            *acc = (sum as f32 * input_scale).mul_add(weight_scale, *acc);
+        }
+        accumulated
+    }
+
+    #[inline(always)]
+    unsafe fn load_scales(scales: *const u8, scale_type: ScaleType) -> Self::Floats {
+        // SAFETY: the caller gives sixteen scales of this type; `read_unaligned` takes any alignment.
+        unsafe {
+            match scale_type {
+                ScaleType::F16 => scales.cast::<[f16; 16]>().read_unaligned().map(f16::to_f32),
+                ScaleType::Bf16 => scales.cast::<[bf16; 16]>().read_unaligned().map(bf16::to_f32),
+                ScaleType::F32 => scales.cast::<[f32; 16]>().read_unaligned(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(values: *const f16) -> Self::Floats {
+        // SAFETY: the caller gives sixteen readable values.
+        unsafe { values.cast::<[f16; 16]>().read_unaligned().map(f16::to_f32) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(values: *const f32) -> Self::Floats {
+        // SAFETY: as above.
+        unsafe { values.cast::<[f32; 16]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(weights: Self::Floats, input: f32, mut accumulated: Self::Floats) -> Self::Floats {
+        for (acc, weight) in accumulated.iter_mut().zip(weights) {
+            *acc = weight.mul_add(input, *acc);
+        }
+        accumulated
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; 16] {
+        [value; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| a[lane] - b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| a[lane] / b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn select_less(a: [f32; 16], b: [f32; 16], x: [f32; 16], y: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| if a[lane] < b[lane] { x[lane] } else { y[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn fma_lanes(a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| a[lane].mul_add(b[lane], c[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn round(a: [f32; 16]) -> [f32; 16] {
+        a.map(f32::round_ties_even)
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(exponents: [f32; 16]) -> [f32; 16] {
+        exponents.map(|exponent| f32::from_bits(((exponent as i32 + 127) as u32) << 23))
+    }
+
+    #[inline(always)]
+    unsafe fn store(floats: Self::Floats, out: &mut [f32; 16]) {
+        *out = floats;
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(_address: *const u8) {}
+}

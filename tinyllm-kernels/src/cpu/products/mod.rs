@@ -1,0 +1,148 @@
+//! Products of inputs with weights, sixteen outputs (a panel) at a time.
+//!
+//! A W8A16 product is exact integers: int8 weights times int16 inputs, summed in i32 for each piece, then one fused
+//! multiply-add for each piece in order. So every version here gives the same bits; they differ in speed only.
+
+mod input;
+mod pack;
+mod panels;
+#[cfg(test)]
+mod reference;
+mod row_major;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use half::f16;
+
+pub(crate) use input::{ProductInputLayout, quantize_input_row, quantize_row_in_place};
+pub(crate) use pack::{pack_scales, pack_values, unpack_row};
+
+use super::{
+    lanes::{Kernel, Lanes, dispatch},
+    layout::PANEL,
+};
+use crate::{GroupSize, Isa, ScaleType};
+
+/// int8 weights in panels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panels<'a> {
+    /// `[ceil(n/16)][ceil(k/2)][16][2]`.
+    pub(crate) values: &'a [i8],
+    /// `[ceil(n/16)][groups][16]` of `scale_type`.
+    pub(crate) scales: &'a [u8],
+    pub(crate) scale_type: ScaleType,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) group_size: GroupSize,
+}
+
+/// int8 weights as a file holds them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowMajor<'a> {
+    /// `[n][row_bytes]`.
+    pub(crate) values: &'a [u8],
+    pub(crate) row_bytes: usize,
+    /// Whether a byte is `q + 128`.
+    pub(crate) offset_binary: bool,
+    /// `[n][groups]` of `scale_type`, not aligned.
+    pub(crate) scales: &'a [u8],
+    pub(crate) scale_type: ScaleType,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) group_size: GroupSize,
+}
+
+/// 16- or 32-bit weights in panels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FloatPanels<'a, T> {
+    /// `[ceil(n/16)][k][16]`.
+    pub(crate) values: &'a [T],
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+}
+
+/// A weight matrix in one of its forms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WeightView<'a> {
+    Panels(Panels<'a>),
+    RowMajor(RowMajor<'a>),
+    F16(FloatPanels<'a, f16>),
+    F32(FloatPanels<'a, f32>),
+}
+
+impl WeightView<'_> {
+    /// `(n, k)`.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        match self {
+            WeightView::Panels(weight) => (weight.n, weight.k),
+            WeightView::RowMajor(weight) => (weight.n, weight.k),
+            WeightView::F16(weight) => (weight.n, weight.k),
+            WeightView::F32(weight) => (weight.n, weight.k),
+        }
+    }
+}
+
+/// Rows of a product's input, in the format its weight reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InputView {
+    /// The first row.
+    pub(crate) data: *const u8,
+    pub(crate) row_stride_bytes: usize,
+    pub(crate) rows: usize,
+    pub(crate) k: usize,
+}
+
+/// Takes sixteen outputs: row, panel, values.
+pub(crate) type Sink<'a> = &'a mut (dyn FnMut(usize, usize, &[f32; PANEL]) + 'a);
+
+/// Computes the outputs in `panels` for every row of `input`, and hands each (row, panel) to `sink` once.
+///
+/// # Safety
+/// The processor has `isa`. `input` is `rows` readable rows in the weight's input format ([`ProductInputLayout`] for
+/// W8A16, `[k]` f32 otherwise), 4-byte aligned. The view's slices are as long as its n, k and group size say, and
+/// `panels` lies within `ceil(n/16)`.
+pub(crate) unsafe fn product(
+    isa: Isa,
+    weight: &WeightView<'_>,
+    panels: Range<usize>,
+    input: InputView,
+    sink: Sink<'_>,
+) {
+    debug_assert_eq!(weight.shape().1, input.k);
+    debug_assert!(panels.end <= weight.shape().0.div_ceil(PANEL));
+    // SAFETY: the caller's promise.
+    unsafe { dispatch(isa, ProductKernel { weight, panels, input, sink }) }
+}
+
+struct ProductKernel<'a> {
+    weight: &'a WeightView<'a>,
+    panels: Range<usize>,
+    input: InputView,
+    sink: Sink<'a>,
+}
+
+impl Kernel for ProductKernel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let ProductKernel { weight, panels, input, sink } = self;
+        // SAFETY: the terms of `product`.
+        unsafe {
+            match weight {
+                WeightView::Panels(weight) => panels::w8a16::<L>(weight, panels, input, sink),
+                WeightView::RowMajor(weight) => row_major::w8a16::<L>(weight, panels, input, sink),
+                WeightView::F16(weight) => {
+                    let values = weight.values.as_ptr();
+                    panels::float::<L, f16>(values, weight.k, panels, input, sink, L::load_f16);
+                }
+                WeightView::F32(weight) => {
+                    let values = weight.values.as_ptr();
+                    panels::float::<L, f32>(values, weight.k, panels, input, sink, L::load_f32);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Tiles of rows × panels: integer sums stay in registers for a piece, float accumulators for the whole row.
+//!
+//! Panels are the outer loop and rows the inner one, so a panel's weights are read from memory once and then from the
+//! nearest cache, whatever the number of rows.
+
+use std::ops::Range;
+
+use super::{InputView, Panels, ProductInputLayout, Sink};
+use crate::cpu::{lanes::Lanes, layout::PANEL};
+
+/// How far ahead of the reader weights are fetched, in bytes: about a memory latency at one core's bandwidth.
+const PREFETCH_BYTES: usize = 1536;
+
+/// W8A16 panels.
+#[inline(always)]
+pub(super) unsafe fn w8a16<L: Lanes>(
+    weight: &Panels<'_>,
+    panels: Range<usize>,
+    input: InputView,
+    sink: Sink<'_>,
+) {
+    // SAFETY: the caller's promise (`super::product`); tiles stay within `panels` and `rows`.
+    unsafe {
+        let mut panel = panels.start;
+        // A few rows leave the multipliers waiting for each other unless several panels are in flight.
+        while input.rows < L::TILE_ROWS && panel + 4 <= panels.end {
+            w8a16_rows::<L, 4>(weight, panel, input, sink);
+            panel += 4;
+        }
+        while panel < panels.end {
+            w8a16_rows::<L, 1>(weight, panel, input, sink);
+            panel += 1;
+        }
+    }
+}
+
+/// All rows against `P` panels.
+#[inline(always)]
+unsafe fn w8a16_rows<L: Lanes, const P: usize>(
+    weight: &Panels<'_>,
+    panel: usize,
+    input: InputView,
+    sink: Sink<'_>,
+) {
+    // SAFETY: the caller's promise; each tile's rows are below `input.rows`.
+    unsafe {
+        let mut row = 0;
+        while L::TILE_ROWS >= 12 && row + 12 <= input.rows {
+            w8a16_tile::<L, 12, P>(weight, panel, input, row, sink);
+            row += 12;
+        }
+        while row + 4 <= input.rows {
+            w8a16_tile::<L, 4, P>(weight, panel, input, row, sink);
+            row += 4;
+        }
+        while row < input.rows {
+            w8a16_tile::<L, 1, P>(weight, panel, input, row, sink);
+            row += 1;
+        }
+    }
+}
+
+/// `R` rows against `P` panels.
+#[inline(always)]
+unsafe fn w8a16_tile<L: Lanes, const R: usize, const P: usize>(
+    weight: &Panels<'_>,
+    panel: usize,
+    input: InputView,
+    row: usize,
+    sink: Sink<'_>,
+) {
+    let k = weight.k;
+    let piece = weight.group_size.piece(k);
+    let pieces_per_group = weight.group_size.elements(k).div_ceil(piece);
+    let groups = weight.group_size.groups(k);
+    let pairs = k.div_ceil(2);
+    let scales_offset = ProductInputLayout { k, piece }.scales_offset();
+    let scale_bytes = PANEL * weight.scale_type.size_bytes();
+    // SAFETY: `values` holds ceil(n/16) panels of `pairs` × 32 bytes, `scales` as many of `groups` × 16 scales; the
+    // input holds rows `row..row + R` of the layout. Every index below stays under these.
+    unsafe {
+        let values: [*const i8; P] =
+            std::array::from_fn(|p| weight.values.as_ptr().add((panel + p) * pairs * 2 * PANEL));
+        let scales: [*const u8; P] =
+            std::array::from_fn(|p| weight.scales.as_ptr().add((panel + p) * groups * scale_bytes));
+        let inputs: [*const u8; R] =
+            std::array::from_fn(|r| input.data.add((row + r) * input.row_stride_bytes));
+        let mut accumulated = [[L::zero_floats(); R]; P];
+        for index in 0..k.div_ceil(piece) {
+            let first = index * piece / 2;
+            let last = ((index + 1) * piece).min(k).div_ceil(2);
+            let mut sums = [[L::zero_sums(); R]; P];
+            for pair in first..last {
+                for p in 0..P {
+                    let address = values[p].add(pair * 2 * PANEL);
+                    if R == 1 {
+                        L::prefetch(address.cast::<u8>().wrapping_add(PREFETCH_BYTES));
+                    }
+                    let weights = L::load_pairs(address);
+                    for r in 0..R {
+                        let x = inputs[r].cast::<i32>().add(pair).read_unaligned();
+                        sums[p][r] = L::dot(sums[p][r], weights, x);
+                    }
+                }
+            }
+            for p in 0..P {
+                let weight_scales =
+                    L::load_scales(scales[p].add(index / pieces_per_group * scale_bytes), weight.scale_type);
+                for r in 0..R {
+                    let input_scale = inputs[r].add(scales_offset).cast::<f32>().add(index).read_unaligned();
+                    accumulated[p][r] = L::scale(sums[p][r], input_scale, weight_scales, accumulated[p][r]);
+                }
+            }
+        }
+        emit::<L, R, P>(&accumulated, row, panel, sink);
+    }
+}
+
+/// 16- or 32-bit panels, f32 inputs: one fused multiply-add for each input, in order.
+#[inline(always)]
+pub(super) unsafe fn float<L: Lanes, T>(
+    values: *const T,
+    k: usize,
+    panels: Range<usize>,
+    input: InputView,
+    sink: Sink<'_>,
+    load: unsafe fn(*const T) -> L::Floats,
+) {
+    // SAFETY: the caller's promise (`super::product`); tiles stay within `panels` and `rows`.
+    unsafe {
+        for panel in panels {
+            let mut row = 0;
+            while row + 4 <= input.rows {
+                float_tile::<L, T, 4>(values, k, panel, input, row, sink, load);
+                row += 4;
+            }
+            while row < input.rows {
+                float_tile::<L, T, 1>(values, k, panel, input, row, sink, load);
+                row += 1;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn float_tile<L: Lanes, T, const R: usize>(
+    values: *const T,
+    k: usize,
+    panel: usize,
+    input: InputView,
+    row: usize,
+    sink: Sink<'_>,
+    load: unsafe fn(*const T) -> L::Floats,
+) {
+    // SAFETY: `values` holds ceil(n/16) panels of `k` × 16 values, the input rows of `k` f32.
+    unsafe {
+        let values = values.add(panel * k * PANEL);
+        let inputs: [*const f32; R] =
+            std::array::from_fn(|r| input.data.add((row + r) * input.row_stride_bytes).cast());
+        let mut accumulated = [[L::zero_floats(); R]; 1];
+        for column in 0..k {
+            let weights = load(values.add(column * PANEL));
+            for r in 0..R {
+                accumulated[0][r] = L::fma(weights, inputs[r].add(column).read(), accumulated[0][r]);
+            }
+        }
+        emit::<L, R, 1>(&accumulated, row, panel, sink);
+    }
+}
+
+#[inline(always)]
+unsafe fn emit<L: Lanes, const R: usize, const P: usize>(
+    accumulated: &[[L::Floats; R]; P],
+    row: usize,
+    panel: usize,
+    sink: Sink<'_>,
+) {
+    let mut y = [0.0f32; PANEL];
+    for (p, rows) in accumulated.iter().enumerate() {
+        for (r, floats) in rows.iter().enumerate() {
+            // SAFETY: the processor has the instruction set (the caller's promise).
+            unsafe { L::store(*floats, &mut y) };
+            sink(row + r, panel + p, &y);
+        }
+    }
+}

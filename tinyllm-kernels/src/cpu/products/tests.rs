@@ -1,0 +1,258 @@
+//! Every version against the reference loops and against values made in rational arithmetic, bit for bit.
+
+use proptest::prelude::*;
+
+use super::{reference, *};
+use crate::MAX_PIECE;
+
+fn isas() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+}
+
+/// Input rows in the product's layout.
+fn rows(isa: Isa, x: &[f32], k: usize, piece: usize) -> (Vec<u32>, usize) {
+    let stride = ProductInputLayout { k, piece }.row_bytes();
+    let mut data = vec![0u32; x.len() / k * stride / 4];
+    for (row, x) in x.chunks(k).enumerate() {
+        // SAFETY: `data` has a whole row of the layout at this place.
+        let finite =
+            unsafe { quantize_input_row(isa, x, piece, data.as_mut_ptr().cast::<u8>().add(row * stride)) };
+        assert!(finite);
+    }
+    (data, stride)
+}
+
+fn outputs(isa: Isa, weight: &WeightView<'_>, n: usize, input: InputView) -> Vec<u32> {
+    let mut y = vec![f32::NAN.to_bits(); input.rows * n];
+    // SAFETY: the tests build views and inputs of matching sizes.
+    unsafe {
+        product(isa, weight, 0..n.div_ceil(PANEL), input, &mut |row, panel, values| {
+            for (lane, value) in values.iter().enumerate().filter(|(lane, _)| panel * PANEL + lane < n) {
+                let place = &mut y[row * n + panel * PANEL + lane];
+                assert_eq!(*place, f32::NAN.to_bits(), "computed twice");
+                *place = value.to_bits();
+            }
+        });
+    }
+    y
+}
+
+/// int8 weights in both forms.
+struct Weights {
+    values: Vec<i8>,
+    scales: Vec<u8>,
+    row_major: Vec<u8>,
+    row_major_scales: Vec<u8>,
+    n: usize,
+    k: usize,
+    group_size: GroupSize,
+}
+
+impl Weights {
+    fn new(q: &[i8], scales: &[f32], n: usize, k: usize, group_size: GroupSize) -> Self {
+        let groups = group_size.groups(k);
+        let halves: Vec<u8> = scales.iter().flat_map(|s| f16::from_f32(*s).to_le_bytes()).collect();
+        let panel_values = k.next_multiple_of(2) * PANEL;
+        let mut values = vec![1i8; n.div_ceil(PANEL) * panel_values];
+        let mut packed = vec![1u8; n.div_ceil(PANEL) * groups * 32];
+        let bytes: Vec<u8> = q.iter().map(|q| *q as u8).collect();
+        for panel in 0..n.div_ceil(PANEL) {
+            let lanes = panel * PANEL..((panel + 1) * PANEL).min(n);
+            let rows = &bytes[lanes.start * k..lanes.end * k];
+            pack_values(rows, k, k, false, &mut values[panel * panel_values..][..panel_values]);
+            let scales = &halves[lanes.start * groups * 2..lanes.end * groups * 2];
+            pack_scales(scales, groups, ScaleType::F16, &mut packed[panel * groups * 32..][..groups * 32]);
+        }
+        let row_major = bytes.iter().map(|byte| byte ^ 0x80).collect();
+        Weights { values, scales: packed, row_major, row_major_scales: halves, n, k, group_size }
+    }
+
+    fn views(&self) -> [WeightView<'_>; 2] {
+        let Weights { n, k, group_size, .. } = *self;
+        let scale_type = ScaleType::F16;
+        [
+            WeightView::Panels(Panels {
+                values: &self.values,
+                scales: &self.scales,
+                scale_type,
+                n,
+                k,
+                group_size,
+            }),
+            WeightView::RowMajor(RowMajor {
+                values: &self.row_major,
+                row_bytes: k,
+                offset_binary: true,
+                scales: &self.row_major_scales,
+                scale_type,
+                n,
+                k,
+                group_size,
+            }),
+        ]
+    }
+}
+
+fn floats(len: usize) -> impl Strategy<Value = Vec<f32>> {
+    let value = prop_oneof![8 => -4.0f32..4.0, 1 => Just(0.0f32), 1 => -1e4f32..1e4];
+    prop::collection::vec(value, len)
+}
+
+prop_compose! {
+    fn problems()(n in 1usize..70, k in 1usize..700, rows in 1usize..30, group in prop::sample::select(vec![32usize, 64, 128, 256, 0]))
+        (x in floats(rows * k), q in prop::collection::vec(prop_oneof![4 => any::<i8>(), 1 => Just(-128i8), 1 => Just(0)], n * k),
+         scales in prop::collection::vec(0.0f32..0.1, n * if group == 0 { 1 } else { k.div_ceil(group) }),
+         n in Just(n), k in Just(k), group in Just(group)) -> (usize, usize, usize, Vec<f32>, Vec<i8>, Vec<f32>) {
+        (n, k, group, x, q, scales)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_version_equals_the_reference((n, k, group, x, q, scales) in problems()) {
+        let group_size = if group == 0 { GroupSize::Channel } else { GroupSize::Elements(group) };
+        let group = group_size.elements(k);
+        let scales: Vec<f32> = scales.iter().take(n * k.div_ceil(group)).map(|s| f16::from_f32(*s).to_f32()).collect();
+        let weights = Weights::new(&q, &scales, n, k, group_size);
+        let expected: Vec<u32> = x
+            .chunks(k)
+            .flat_map(|x| {
+                let (xi, sx) = reference::quantize_input(x, group.min(MAX_PIECE));
+                reference::product(&q, &scales, k, group, &xi, &sx)
+            })
+            .map(f32::to_bits)
+            .collect();
+        for isa in isas() {
+            let (data, stride) = rows(isa, &x, k, group.min(MAX_PIECE));
+            let input = InputView { data: data.as_ptr().cast(), row_stride_bytes: stride, rows: x.len() / k, k };
+            for view in weights.views() {
+                prop_assert!(outputs(isa, &view, n, input) == expected, "{isa} {n}x{k} group {group}");
+            }
+        }
+        let mut row = vec![0.0; k];
+        for view in weights.views() {
+            unpack_row(&view, n - 1, &mut row);
+            for (column, value) in row.iter().enumerate() {
+                prop_assert_eq!(*value, f32::from(q[(n - 1) * k + column]) * scales[(n - 1) * k.div_ceil(group) + column / group]);
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_in_place_equal_inputs_apart(k in 2usize..1300, piece in prop::sample::select(vec![32usize, 64, 128, 256, 512]), seed in floats(1300)) {
+        let x = &seed[..k];
+        let (xi, sx) = reference::quantize_input(x, piece);
+        for isa in isas() {
+            let mut row: Vec<f32> = x.to_vec();
+            // SAFETY: the row holds k f32, and its converted form is no longer for k ≥ 2.
+            let finite = unsafe { quantize_row_in_place(isa, row.as_mut_ptr().cast(), k, piece) };
+            prop_assert!(finite);
+            let bytes: &[u8] = bytemuck::cast_slice(&row);
+            let found: Vec<i16> = bytes[..2 * k].chunks(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+            prop_assert!(found == xi, "{}", isa);
+            let offset = ProductInputLayout { k, piece }.scales_offset();
+            let found: Vec<f32> =
+                bytes[offset..offset + 4 * sx.len()].chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            prop_assert!(found == sx, "{}", isa);
+        }
+    }
+
+    #[test]
+    fn float_weights_follow_one_chain(n in 1usize..40, k in 1usize..90, rows in 1usize..7, seed in floats(40 * 90 + 7 * 90)) {
+        let (w, x) = (&seed[..n * k], &seed[40 * 90..][..rows * k]);
+        let mut f32_panels = vec![0.0f32; n.div_ceil(PANEL) * PANEL * k];
+        for (index, value) in w.iter().enumerate() {
+            let (row, column) = (index / k, index % k);
+            f32_panels[(row / PANEL * k + column) * PANEL + row % PANEL] = *value;
+        }
+        let f16_panels: Vec<f16> = f32_panels.iter().map(|value| f16::from_f32(*value)).collect();
+        let chain = |round: fn(f32) -> f32| -> Vec<u32> {
+            x.chunks(k)
+                .flat_map(|x| w.chunks(k).map(move |w| w.iter().zip(x).fold(0.0f32, |acc, (w, x)| round(*w).mul_add(*x, acc)).to_bits()))
+                .collect()
+        };
+        let input = InputView { data: x.as_ptr().cast(), row_stride_bytes: 4 * k, rows, k };
+        for isa in isas() {
+            let view = WeightView::F32(FloatPanels { values: &f32_panels, n, k });
+            prop_assert!(outputs(isa, &view, n, input) == chain(|w| w), "{isa} f32");
+            let view = WeightView::F16(FloatPanels { values: &f16_panels, n, k });
+            prop_assert!(outputs(isa, &view, n, input) == chain(|w| f16::from_f32(w).to_f32()), "{isa} f16");
+        }
+    }
+}
+
+#[test]
+fn infinities_and_nan_are_noticed() {
+    for isa in isas() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = [1.0f32; 40];
+            x[37] = bad;
+            let mut row = [0u32; 30];
+            // SAFETY: 2·40 bytes of xi and two scales fit.
+            assert!(!unsafe { quantize_input_row(isa, &x, 32, row.as_mut_ptr().cast()) }, "{isa} {bad}");
+        }
+    }
+}
+
+/// A tensor of the reference file, as little-endian elements of `N` bytes.
+fn tensor<const N: usize>(file: &safetensors::SafeTensors<'_>, name: &str) -> (Vec<usize>, Vec<[u8; N]>) {
+    let view = file.tensor(name).unwrap();
+    (view.shape().to_vec(), view.data().chunks(N).map(|bytes| bytes.try_into().unwrap()).collect())
+}
+
+#[test]
+fn products_equal_rational_arithmetic() {
+    let folder = std::env::var_os("TINYLLM_ORACLE_DIR").map_or_else(
+        || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle"),
+        std::path::PathBuf::from,
+    );
+    let path = folder.join("w8a16/int16_products.safetensors");
+    let Ok(bytes) = std::fs::read(&path) else {
+        eprintln!("skipped: {} is absent", path.display());
+        return;
+    };
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let cases: Vec<String> =
+        file.names().iter().filter_map(|name| name.strip_suffix(".y_bits").map(String::from)).collect();
+    assert!(cases.len() >= 7, "{cases:?}");
+    for case in cases {
+        let group_size = match case.rsplit_once('.').unwrap().1 {
+            "channel" => GroupSize::Channel,
+            group => GroupSize::Elements(group[1..].parse().unwrap()),
+        };
+        let name = |part: &str| format!("{case}.{part}");
+        let (shape, q) = tensor::<1>(&file, &name("qweight"));
+        let (n, k) = (shape[0], shape[1]);
+        let q: Vec<i8> = q.into_iter().map(i8::from_le_bytes).collect();
+        let f32s =
+            |part| tensor::<4>(&file, &name(part)).1.into_iter().map(f32::from_le_bytes).collect::<Vec<_>>();
+        let (x, sx, scales) = (f32s("x"), f32s("sx"), f32s("scales"));
+        let xi: Vec<i16> = tensor::<2>(&file, &name("xi")).1.into_iter().map(i16::from_le_bytes).collect();
+        let y: Vec<u32> = tensor::<4>(&file, &name("y_bits")).1.into_iter().map(u32::from_le_bytes).collect();
+        let weights = Weights::new(&q, &scales, n, k, group_size);
+        let piece = group_size.piece(k);
+        for isa in isas() {
+            let (data, stride) = rows(isa, &x, k, piece);
+            let bytes: &[u8] = bytemuck::cast_slice(&data);
+            let offset = ProductInputLayout { k, piece }.scales_offset();
+            for (row, bytes) in bytes.chunks(stride).enumerate() {
+                let found: Vec<i16> =
+                    bytes[..2 * k].chunks(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+                assert_eq!(found, xi[row * k..][..k], "{case} {isa} xi");
+                let pieces = k.div_ceil(piece);
+                let found: Vec<f32> = bytes[offset..][..4 * pieces]
+                    .chunks(4)
+                    .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                    .collect();
+                assert_eq!(found, sx[row * pieces..][..pieces], "{case} {isa} sx");
+            }
+            let input =
+                InputView { data: data.as_ptr().cast(), row_stride_bytes: stride, rows: x.len() / k, k };
+            for view in weights.views() {
+                assert_eq!(outputs(isa, &view, n, input), y, "{case} {isa} y");
+            }
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! Runs a prepared program: every thread executes every operation on the shares it claims, and all meet in between.
+//!
+//! Shares are claimed from a counter, so a thread that the system holds up delays nobody. Which thread computes an
+//! element never changes its bits: one thread computes all of it.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use super::{
+    Cpu, Prepared, attention, elementwise, kv,
+    layout::PANEL,
+    norm,
+    products::{self, InputView, WeightView},
+    rope,
+    team::Member,
+};
+use crate::{InputFormat, Isa, KernelError, Op, Product, RegionId, Rows, Step, VectorId};
+
+/// Shares of an operation for each thread: enough to even out, few enough to stay long.
+const SHARES_PER_MEMBER: usize = 4;
+
+/// No fault: larger than any.
+const NO_FAULT: u64 = u64::MAX;
+
+pub(super) fn run(
+    cpu: &Cpu,
+    prepared: &mut Prepared,
+    step: &Step<'_>,
+    operations: Range<usize>,
+) -> Result<(), KernelError> {
+    for claimed in &mut prepared.claimed {
+        *claimed.get_mut() = 0;
+    }
+    let fault = AtomicU64::new(NO_FAULT);
+    let arena = Memory { base: prepared.arena.address() };
+    let cache = Memory { base: prepared.kv.address() };
+    let shared: &Prepared = prepared;
+    cpu.team.run(|member| {
+        let worker = Worker { isa: cpu.isa, member, prepared: shared, arena, cache, step, fault: &fault };
+        for operation in operations.clone() {
+            worker.execute(operation);
+            member.meet();
+        }
+    });
+    match fault.into_inner() {
+        NO_FAULT => Ok(()),
+        fault => {
+            let (operation, row) = ((fault >> 32) as usize, (fault & 0xffff_ffff) as usize);
+            Err(KernelError::NonFiniteInput { operation: name(shared, operation), row })
+        }
+    }
+}
+
+/// What an error calls an operation: its first weight.
+fn name(prepared: &Prepared, operation: usize) -> String {
+    let program = &prepared.program;
+    let weight = |product: &Product| program.weights()[product.weight.index()].name.clone();
+    match &program.ops()[operation] {
+        Op::Linear { parts } => parts.first().map_or_else(String::new, |part| weight(&part.product)),
+        Op::GatedLinear { gate, .. } => weight(gate),
+        Op::RmsNorm { weight, .. } => program.vectors()[weight.index()].name.clone(),
+        Op::ConvertInput { input, .. } | Op::ConvertInPlace { region: input, .. } => {
+            program.regions()[input.index()].name.clone()
+        }
+        _ => format!("operation {operation}"),
+    }
+}
+
+/// The first byte of a buffer that all members write to, each its own part.
+#[derive(Clone, Copy)]
+struct Memory {
+    base: *mut u8,
+}
+
+// SAFETY: the address of a buffer that is borrowed exclusively for the whole run; members touch disjoint parts of it
+// between two meetings (see `Worker`).
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// One member's view of a run.
+///
+/// # How members share the arena and the cache
+/// Between two meetings one operation runs. It writes rows (or panels of columns) that it claims, each claimed by one
+/// member, and reads regions that no member writes in that operation, or only the elements it writes itself. The
+/// program's regions live at disjoint places while they are live (`Backend::prepare` checked the places, the planner
+/// the lifetimes), the step's indices were validated, and the cache slots a step writes belong to the step's own
+/// tokens. Each SAFETY comment below leans on this.
+struct Worker<'a> {
+    isa: Isa,
+    member: &'a Member<'a>,
+    prepared: &'a Prepared,
+    arena: Memory,
+    cache: Memory,
+    step: &'a Step<'a>,
+    fault: &'a AtomicU64,
+}
+
+impl Worker<'_> {
+    fn execute(&self, operation: usize) {
+        match &self.prepared.program.ops()[operation] {
+            Op::RotaryTable { inverse_frequencies, scale, out } => {
+                self.rows(operation, *out, |row| {
+                    let out = self.row_mut(*out, row);
+                    rope::rope_row(inverse_frequencies, *scale, self.position(row), out);
+                });
+            }
+            Op::Embed { table, out } => {
+                let table = self.prepared.weights.view(*table);
+                self.rows(operation, *out, |row| {
+                    products::unpack_row(&table, self.step.token_ids[row] as usize, self.row_mut(*out, row));
+                });
+            }
+            Op::RmsNorm { input, weight, eps, out } => {
+                let gathers = self.spec(*input).rows == Rows::Tokens && self.spec(*out).rows == Rows::Sampled;
+                self.rows(operation, *out, |row| {
+                    let source = if gathers { self.step.sampled_rows[row] as usize } else { row };
+                    self.rms_norm(operation, *input, source, *weight, *eps, *out, row);
+                });
+            }
+            Op::ConvertInput { input, out } => {
+                self.rows(operation, *out, |row| {
+                    self.write_input(operation, row, self.row(*input, row), *out);
+                });
+            }
+            Op::ConvertInPlace { region, format } => {
+                self.rows(operation, *region, |row| self.convert_in_place(operation, row, *region, *format));
+            }
+            Op::Linear { parts } => {
+                let total = parts.iter().map(|part| self.panels(&part.product)).sum();
+                self.shares(operation, total, 1, |claimed| {
+                    let mut first = 0;
+                    for part in parts {
+                        let count = self.panels(&part.product);
+                        let range = claimed.start.max(first)..claimed.end.min(first + count);
+                        if range.start < range.end {
+                            let local = range.start - first..range.end - first;
+                            self.product(operation, &part.product, local, |row, column, y| {
+                                self.store(part.out, row, column, y, part.accumulate);
+                            });
+                        }
+                        first += count;
+                    }
+                });
+            }
+            Op::GatedLinear { gate, up, out } => {
+                self.shares(operation, self.panels(gate), 1, |claimed| {
+                    // The gate's outputs wait in `out` for a moment, in this core's cache.
+                    self.product(operation, gate, claimed.clone(), |row, column, y| {
+                        self.store(*out, row, column, y, false);
+                    });
+                    self.product(operation, up, claimed, |row, column, y| self.gate(*out, row, column, y));
+                });
+            }
+            Op::RotateAndStore { q, k, v, table, qk_norm, eps, layer } => {
+                let heads = self.prepared.program.query_heads() + self.prepared.program.kv().kv_heads();
+                let items = self.step.token_ids.len() * heads;
+                let regions = (*q, *k, *v, *table);
+                self.shares(operation, items, 1, |claimed| {
+                    for item in claimed {
+                        self.rotate_and_store(item / heads, item % heads, regions, *qk_norm, *eps, *layer);
+                    }
+                });
+            }
+            Op::Attention { q, layer, scale, window, out } => {
+                self.attention(operation, *q, *layer, *scale, *window, *out);
+            }
+        }
+    }
+
+    // ---- sharing out work ----
+
+    /// Claims shares of `0..count`, in multiples of `grain`, until nothing is left.
+    fn shares(&self, operation: usize, count: usize, grain: usize, mut work: impl FnMut(Range<usize>)) {
+        let shares = if self.member.members == 1 { 1 } else { self.member.members * SHARES_PER_MEMBER };
+        let size = count.div_ceil(shares).max(1).next_multiple_of(grain);
+        let claimed: &AtomicUsize = &self.prepared.claimed[operation];
+        loop {
+            let start = claimed.fetch_add(size, Ordering::Relaxed);
+            if start >= count {
+                return;
+            }
+            work(start..(start + size).min(count));
+        }
+    }
+
+    /// Claims rows of `region`.
+    fn rows(&self, operation: usize, region: RegionId, mut work: impl FnMut(usize)) {
+        self.shares(operation, self.row_count(region), 1, |claimed| claimed.for_each(&mut work));
+    }
+
+    fn row_count(&self, region: RegionId) -> usize {
+        match self.spec(region).rows {
+            Rows::Tokens => self.step.token_ids.len(),
+            Rows::Sampled => self.step.sampled_rows.len(),
+        }
+    }
+
+    // ---- memory ----
+
+    fn spec(&self, region: RegionId) -> &crate::RegionSpec {
+        &self.prepared.program.regions()[region.index()]
+    }
+
+    /// The first byte of a row of a region.
+    fn row_address(&self, region: RegionId, row: usize) -> *mut u8 {
+        let (offset, row_bytes) = self.prepared.regions[region.index()];
+        debug_assert!(row < self.prepared.program.max_rows(region));
+        // SAFETY: `prepare` checked that the region's rows lie inside the arena, and the step that it has no more.
+        unsafe { self.arena.base.add(offset + row * row_bytes) }
+    }
+
+    /// A row of f32: `[columns]`.
+    fn row(&self, region: RegionId, row: usize) -> &[f32] {
+        // SAFETY: inside the arena (above), 4-byte aligned (regions are 64-byte aligned, rows whole f32), initialised
+        // (host memory is zeroed), and nobody writes it during this operation, or only its reader (see `Worker`).
+        unsafe { std::slice::from_raw_parts(self.row_address(region, row).cast(), self.spec(region).columns) }
+    }
+
+    /// A row of f32 that this member has claimed.
+    #[allow(clippy::mut_from_ref)] // the arena is shared memory; disjointness is argued at `Worker`
+    fn row_mut(&self, region: RegionId, row: usize) -> &mut [f32] {
+        // SAFETY: as `row`; the claim makes this member its only user until the next meeting.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.row_address(region, row).cast(), self.spec(region).columns)
+        }
+    }
+
+    /// This member's scratch.
+    #[allow(clippy::mut_from_ref)] // as `row_mut`
+    fn scratch(&self) -> &mut [f32] {
+        let elems = self.prepared.scratch_elems;
+        // SAFETY: the workspace region holds `scratch_elems` for each member, and each member takes only its own.
+        unsafe {
+            let base = self.arena.base.add(self.prepared.workspace).cast::<f32>();
+            std::slice::from_raw_parts_mut(base.add(self.member.index * elems), elems)
+        }
+    }
+
+    // ---- operations ----
+
+    /// Where a token row is: its position.
+    fn position(&self, row: usize) -> u32 {
+        let sequence = self.sequence(row);
+        let (first_row, first_position, _) = self.step.span(sequence);
+        (first_position + row - first_row) as u32
+    }
+
+    /// The sequence a token row belongs to.
+    fn sequence(&self, row: usize) -> usize {
+        self.step.query_starts.partition_point(|start| *start as usize <= row) - 1
+    }
+
+    #[allow(clippy::too_many_arguments)] // the operation's own fields
+    fn rms_norm(
+        &self,
+        operation: usize,
+        input: RegionId,
+        source: usize,
+        weight: VectorId,
+        eps: f32,
+        out: RegionId,
+        row: usize,
+    ) {
+        let weight = self.prepared.weights.vector(weight);
+        let input = self.row(input, source);
+        match self.spec(out).input_format {
+            None | Some(InputFormat::Float) => {
+                norm::rms_norm(self.isa, input, weight, eps, self.row_mut(out, row))
+            }
+            Some(InputFormat::Int16 { .. }) => {
+                let normed = &mut self.scratch()[..input.len()];
+                norm::rms_norm(self.isa, input, weight, eps, normed);
+                self.write_input(operation, row, normed, out);
+            }
+        }
+    }
+
+    /// Writes a row of a product's input.
+    fn write_input(&self, operation: usize, row: usize, values: &[f32], out: RegionId) {
+        match self.spec(out).input_format {
+            Some(InputFormat::Int16 { piece }) => {
+                // SAFETY: the row is this member's, and as long as the layout of its columns and piece says.
+                let finite = unsafe {
+                    products::quantize_input_row(self.isa, values, piece, self.row_address(out, row))
+                };
+                self.note(finite, operation, row);
+            }
+            None | Some(InputFormat::Float) => self.row_mut(out, row).copy_from_slice(values),
+        }
+    }
+
+    fn convert_in_place(&self, operation: usize, row: usize, region: RegionId, format: InputFormat) {
+        if let InputFormat::Int16 { piece } = format {
+            let k = self.spec(region).columns;
+            // SAFETY: the row is this member's; its 4·k bytes (at least 8) hold the converted form, which is no longer.
+            let finite =
+                unsafe { products::quantize_row_in_place(self.isa, self.row_address(region, row), k, piece) };
+            self.note(finite, operation, row);
+        }
+    }
+
+    /// Records the first operation, and in it the first row, with an input that is not finite.
+    fn note(&self, finite: bool, operation: usize, row: usize) {
+        if !finite {
+            self.fault.fetch_min((operation as u64) << 32 | row as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn panels(&self, product: &Product) -> usize {
+        self.prepared.program.weights()[product.weight.index()].n.div_ceil(PANEL)
+    }
+
+    /// The product's outputs in `panels`, bias added, handed to `sink` sixteen at a time.
+    fn product(
+        &self,
+        operation: usize,
+        product: &Product,
+        panels: Range<usize>,
+        mut sink: impl FnMut(usize, usize, &[f32]),
+    ) {
+        let weight = self.prepared.weights.view(product.weight);
+        let spec = &self.prepared.program.weights()[product.weight.index()];
+        let rows = self.row_count(product.input);
+        if panels.start == 0 && matches!(weight, WeightView::F16(_) | WeightView::F32(_)) {
+            for row in 0..rows {
+                self.note(self.row(product.input, row).iter().all(|x| x.is_finite()), operation, row);
+            }
+        }
+        let bias = product.bias.map(|bias| self.prepared.weights.vector(bias));
+        let input = InputView {
+            data: self.row_address(product.input, 0),
+            row_stride_bytes: self.prepared.regions[product.input.index()].1,
+            rows,
+            k: spec.k,
+        };
+        let mut emit = |row: usize, panel: usize, y: &[f32; PANEL]| {
+            let first = panel * PANEL;
+            let count = PANEL.min(spec.n - first);
+            match bias {
+                None => sink(row, first, &y[..count]),
+                Some(bias) => {
+                    let mut biased = *y;
+                    for (lane, value) in biased[..count].iter_mut().enumerate() {
+                        *value += bias.get(first + lane);
+                    }
+                    sink(row, first, &biased[..count]);
+                }
+            }
+        };
+        // SAFETY: `Cpu::new` checked the instruction set; the input region holds `rows` rows in the format the weight
+        // reads (`ProgramBuilder::finish` checked it), and nobody writes it during this operation.
+        unsafe { products::product(self.isa, &weight, panels, input, &mut emit) };
+    }
+
+    /// Writes outputs `first..` of a row that this member has claimed.
+    fn store(&self, out: RegionId, row: usize, first: usize, y: &[f32], accumulate: bool) {
+        let out = self.outputs(out, row, first, y.len());
+        if accumulate {
+            for (out, y) in out.iter_mut().zip(y) {
+                *out += y;
+            }
+        } else {
+            out.copy_from_slice(y);
+        }
+    }
+
+    /// `out = silu(out) * up` for outputs `first..` of a row that this member has claimed.
+    fn gate(&self, out: RegionId, row: usize, first: usize, up: &[f32]) {
+        elementwise::silu_mul_in_place(self.isa, self.outputs(out, row, first, up.len()), up);
+    }
+
+    /// Columns of a row that this member has claimed by their panel.
+    #[allow(clippy::mut_from_ref)] // as `row_mut`
+    fn outputs(&self, out: RegionId, row: usize, first: usize, count: usize) -> &mut [f32] {
+        debug_assert!(first + count <= self.spec(out).columns);
+        // SAFETY: as `row_mut`, for these columns only: other members hold other columns of the same row.
+        unsafe { std::slice::from_raw_parts_mut(self.row_address(out, row).cast::<f32>().add(first), count) }
+    }
+
+    /// One head of one token: query heads come first, then key/value heads.
+    fn rotate_and_store(
+        &self,
+        row: usize,
+        head: usize,
+        (q, k, v, table): (RegionId, RegionId, RegionId, RegionId),
+        qk_norm: Option<(VectorId, VectorId)>,
+        eps: f32,
+        layer: usize,
+    ) {
+        let layout = self.prepared.program.kv();
+        let head_dim = layout.head_dim();
+        let query_heads = self.prepared.program.query_heads();
+        let is_query = head < query_heads;
+        let (region, index) = if is_query { (q, head) } else { (k, head - query_heads) };
+        let values = self.outputs(region, row, index * head_dim, head_dim);
+        if let Some((q_norm, k_norm)) = qk_norm {
+            let weight = self.prepared.weights.vector(if is_query { q_norm } else { k_norm });
+            let normed = &mut self.scratch()[..head_dim];
+            norm::rms_norm(self.isa, values, weight, eps, normed);
+            values.copy_from_slice(normed);
+        }
+        rope::apply(self.isa, values, self.row(table, row));
+        if !is_query {
+            let position = self.position(row) as usize;
+            let block = self.step.block_table(self.sequence(row))[position / layout.block_tokens()] as usize;
+            let value = self.outputs(v, row, index * head_dim, head_dim);
+            // SAFETY: the step was validated, so the block is inside the cache; this (token, head) slot is claimed by
+            // this member.
+            unsafe { kv::store(layout, self.cache.base, layer, block, index, position, values, value) };
+        }
+    }
+
+    fn attention(
+        &self,
+        operation: usize,
+        q: RegionId,
+        layer: usize,
+        scale: f32,
+        window: Option<usize>,
+        out: RegionId,
+    ) {
+        let layout = self.prepared.program.kv();
+        let kv_heads = layout.kv_heads();
+        let group = self.prepared.program.query_heads() / kv_heads;
+        let stride = self.prepared.regions[q.index()].1;
+        let tiles = |tokens: usize| tokens.div_ceil(attention::QUERY_TILE);
+        let total: usize = (0..self.step.sequences()).map(|s| tiles(self.step.span(s).2) * kv_heads).sum();
+        self.shares(operation, total, 1, |claimed| {
+            let mut first = 0;
+            for sequence in 0..self.step.sequences() {
+                let (first_row, first_position, tokens) = self.step.span(sequence);
+                let count = tiles(tokens) * kv_heads;
+                for item in claimed.start.max(first)..claimed.end.min(first + count) {
+                    // Neighbouring items share a head, so that its keys stay in this core's cache.
+                    let (kv_head, tile) = ((item - first) / tiles(tokens), (item - first) % tiles(tokens));
+                    let start = tile * attention::QUERY_TILE;
+                    let queries = attention::Queries {
+                        first_position: first_position + start,
+                        count: attention::QUERY_TILE.min(tokens - start),
+                        q: self.row_address(q, first_row + start).cast::<f32>(),
+                        q_stride_elems: stride / 4,
+                        out: self.row_address(out, first_row + start).cast::<f32>(),
+                        out_stride_elems: self.prepared.regions[out.index()].1 / 4,
+                        kv_head,
+                        group,
+                        scale,
+                        window,
+                    };
+                    // SAFETY: the block table covers every position up to the last query's; q is written by nobody
+                    // during this operation, and these rows and heads of `out` are claimed by this member.
+                    unsafe {
+                        attention::attend(
+                            self.isa,
+                            layout,
+                            self.cache.base,
+                            layer,
+                            self.step.block_table(sequence),
+                            &queries,
+                            self.scratch(),
+                        );
+                    }
+                }
+                first += count;
+            }
+        });
+    }
+}

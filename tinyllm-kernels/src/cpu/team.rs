@@ -1,0 +1,184 @@
+//! Threads that run one program together: every member executes every operation on its share, and meets the others at
+//! a barrier in between. A step wakes them once, whatever the number of operations.
+
+use std::{
+    hint, panic,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use crate::KernelError;
+
+/// How often a waiting member looks before it offers its core to others. A few microseconds: operations are shorter.
+const SPINS_BEFORE_YIELD: u32 = 4096;
+
+/// A fixed number of threads, the caller included.
+pub(crate) struct Team {
+    members: usize,
+    pool: Option<rayon::ThreadPool>,
+}
+
+/// One thread's view of a run.
+pub(crate) struct Member<'a> {
+    /// Which member this is; 0 is the caller.
+    pub(crate) index: usize,
+    /// How many there are.
+    pub(crate) members: usize,
+    barrier: &'a Barrier,
+}
+
+impl Team {
+    /// A team of `members` threads, at least one.
+    pub(crate) fn new(members: usize) -> Result<Self, KernelError> {
+        let members = members.max(1);
+        let pool = match members {
+            1 => None,
+            _ => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(members - 1)
+                    .thread_name(|index| format!("tinyllm-{}", index + 1))
+                    .build()
+                    .map_err(|error| KernelError::Invalid { what: "threads", problem: error.to_string() })?,
+            ),
+        };
+        Ok(Team { members, pool })
+    }
+
+    /// Number of threads.
+    pub(crate) fn members(&self) -> usize {
+        self.members
+    }
+
+    /// Runs `work` once on every member, at the same time, and returns when all have ended.
+    pub(crate) fn run(&self, work: impl Fn(&Member<'_>) + Sync) {
+        let barrier = Barrier::new(self.members);
+        let member = |index| {
+            let guard = PoisonOnUnwind(&barrier);
+            work(&Member { index, members: self.members, barrier: &barrier });
+            std::mem::forget(guard);
+        };
+        match &self.pool {
+            None => member(0),
+            Some(pool) => pool.in_place_scope(|scope| {
+                scope.spawn_broadcast(|_, context| member(context.index() + 1));
+                member(0);
+            }),
+        }
+    }
+
+    /// Runs `work` for every index below `count`, on any member.
+    pub(crate) fn for_each(&self, count: usize, work: impl Fn(usize) + Sync) {
+        let next = AtomicUsize::new(0);
+        self.run(|_| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    break;
+                }
+                work(index);
+            }
+        });
+    }
+}
+
+impl Member<'_> {
+    /// Waits for all members; what they wrote before is visible after.
+    pub(crate) fn meet(&self) {
+        self.barrier.wait();
+    }
+}
+
+/// A barrier that spins, because the wait is nearly always shorter than a sleep.
+struct Barrier {
+    members: usize,
+    arrived: AtomicUsize,
+    generation: AtomicUsize,
+    poisoned: AtomicBool,
+}
+
+impl Barrier {
+    fn new(members: usize) -> Self {
+        Barrier {
+            members,
+            arrived: AtomicUsize::new(0),
+            generation: AtomicUsize::new(0),
+            poisoned: AtomicBool::new(false),
+        }
+    }
+
+    fn wait(&self) {
+        let generation = self.generation.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.generation.store(generation.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut spins = 0u32;
+        while self.generation.load(Ordering::Acquire) == generation {
+            if self.poisoned.load(Ordering::Relaxed) {
+                // Another member unwound and will never arrive: unwind too, so that the run ends.
+                panic::resume_unwind(Box::new("a member of the team panicked"));
+            }
+            spins += 1;
+            if spins < SPINS_BEFORE_YIELD {
+                hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Marks the barrier when a member unwinds, so that the others do not wait for ever.
+struct PoisonOnUnwind<'a>(&'a Barrier);
+
+impl Drop for PoisonOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.poisoned.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_meets_at_every_barrier() {
+        for members in [1, 2, 3, 5] {
+            let team = Team::new(members).unwrap();
+            let counter = AtomicUsize::new(0);
+            team.run(|member| {
+                for round in 1..=200 {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    member.meet();
+                    assert_eq!(counter.load(Ordering::Relaxed), round * members);
+                    member.meet();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn each_index_is_worked_on_once() {
+        let team = Team::new(3).unwrap();
+        let hits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
+        team.for_each(hits.len(), |index| {
+            hits[index].fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(hits.iter().all(|hit| hit.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn a_panic_of_one_member_ends_the_run() {
+        let team = Team::new(2).unwrap();
+        let run = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+            team.run(|member| {
+                if member.index == 0 {
+                    panic!("on purpose");
+                }
+                member.meet();
+            });
+        }));
+        assert!(run.is_err());
+    }
+}

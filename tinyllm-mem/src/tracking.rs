@@ -1,0 +1,153 @@
+//! An adaptor that counts: live, peak and number of allocations, by category and in all, with the names of what lives.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    Category, MemError, Part,
+    resource::{Allocation, MemoryInfo, MemoryResource, Request, Space, Stream},
+};
+
+/// Bytes and allocations of one category, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes allocated now.
+    pub live_bytes: usize,
+    /// The most bytes allocated at once.
+    pub peak_bytes: usize,
+    /// Parts (of the total: allocations) that live now.
+    pub count: usize,
+}
+
+/// What a [`Tracking`] has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// By category; categories that were never used are absent.
+    pub categories: BTreeMap<Category, Usage>,
+    /// All together. Its peak is a moment of its own, not the sum of the categories' peaks.
+    pub total: Usage,
+    /// Allocations made since the start, the freed ones included.
+    pub allocations_total: u64,
+    /// What lives now: name and bytes of each allocation, largest first.
+    pub live: Vec<(String, usize)>,
+}
+
+/// Counts what passes through to another resource.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tinyllm_mem::{Buffer, Category, HostMemory, HostResource, Tracking};
+/// let tracking = Arc::new(Tracking::new(HostResource::shared()));
+/// let memory: HostMemory = tracking.clone();
+/// let kv = Buffer::<u8>::zeroed(&memory, Category::Kv, "kv", 4096)?;
+/// assert_eq!(tracking.report().categories[&Category::Kv].live_bytes, 4096);
+/// drop(kv);
+/// assert_eq!(tracking.report().total.live_bytes, 0);
+/// # Ok::<(), tinyllm_mem::MemError>(())
+/// ```
+#[derive(Debug)]
+pub struct Tracking<S: Space> {
+    inner: Arc<dyn MemoryResource<Space = S>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    categories: BTreeMap<Category, Usage>,
+    total: Usage,
+    allocations_total: u64,
+    /// By address; zero-byte allocations share addresses and are not listed.
+    live: HashMap<usize, (String, Vec<Part>)>,
+}
+
+impl Usage {
+    fn add(&mut self, bytes: usize) {
+        self.live_bytes += bytes;
+        self.peak_bytes = self.peak_bytes.max(self.live_bytes);
+        self.count += 1;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.live_bytes -= bytes;
+        self.count -= 1;
+    }
+}
+
+impl<S: Space> Tracking<S> {
+    /// Counts what `inner` hands out from now on.
+    pub fn new(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
+        Tracking { inner, state: Mutex::default() }
+    }
+
+    /// What has been counted so far.
+    pub fn report(&self) -> Report {
+        let state = self.state();
+        let mut live: Vec<(String, usize)> = state
+            .live
+            .values()
+            .map(|(name, parts)| (name.clone(), parts.iter().map(|part| part.bytes).sum()))
+            .collect();
+        live.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        Report {
+            categories: state.categories.clone(),
+            total: state.total,
+            allocations_total: state.allocations_total,
+            live,
+        }
+    }
+
+    /// Starts the peaks anew from what lives now.
+    pub fn reset_peaks(&self) {
+        let state = &mut *self.state();
+        for usage in state.categories.values_mut().chain([&mut state.total]) {
+            usage.peak_bytes = usage.live_bytes;
+        }
+    }
+
+    /// The counts stay right even where a holder of the lock panicked: each update is a few additions.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// SAFETY: every allocation is the inner resource's own.
+unsafe impl<S: Space> MemoryResource for Tracking<S> {
+    type Space = S;
+
+    fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
+        let allocation = self.inner.allocate(request)?;
+        let state = &mut *self.state();
+        state.allocations_total += 1;
+        if request.bytes > 0 {
+            state.total.add(request.bytes);
+            for part in &request.parts {
+                state.categories.entry(part.category).or_default().add(part.bytes);
+            }
+            let entry = (request.name.clone(), request.parts.clone());
+            state.live.insert(allocation.address.as_ptr() as usize, entry);
+        }
+        Ok(allocation)
+    }
+
+    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
+        {
+            let state = &mut *self.state();
+            if let Some((_, parts)) = state.live.remove(&(allocation.address.as_ptr() as usize)) {
+                state.total.remove(allocation.bytes);
+                for part in parts {
+                    if let Some(usage) = state.categories.get_mut(&part.category) {
+                        usage.remove(part.bytes);
+                    }
+                }
+            }
+        }
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.inner.deallocate(allocation, stream) }
+    }
+
+    fn memory_info(&self) -> Option<MemoryInfo> {
+        self.inner.memory_info()
+    }
+}
