@@ -5,6 +5,7 @@
 //! Tokenizers read their vocabulary through [`Gguf::metadata`]; weights come through [`GgufCheckpoint`].
 
 mod cursor;
+mod dequantize;
 mod header;
 mod mapped;
 mod metadata;

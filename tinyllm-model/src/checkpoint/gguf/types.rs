@@ -92,6 +92,11 @@ impl GgmlType {
     /// The list that refusals print.
     pub const SUPPORTED: &'static str = "readable: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS";
 
+    /// Every type that can be read.
+    pub fn all() -> impl Iterator<Item = Self> {
+        READABLE.iter().map(|row| row.1)
+    }
+
     /// The type with this number, or what is known of it.
     pub(super) fn from_number(number: u32) -> Result<Self, String> {
         match READABLE.iter().find(|row| row.0 == number) {
