@@ -4,16 +4,21 @@
 //! checked against the bytes that are left before anything is reserved for it, and the header as a whole is capped.
 //! Tokenizers read their vocabulary through [`Gguf::metadata`]; weights come through [`GgufCheckpoint`].
 
+mod checkpoint;
+mod config;
 mod cursor;
 mod dequantize;
 mod header;
 mod mapped;
 mod metadata;
 mod reader;
+mod rope;
 mod split;
+mod tensors;
 mod types;
 mod value;
 
+pub use checkpoint::GgufCheckpoint;
 pub use metadata::Metadata;
 pub use reader::{Gguf, GgufTensor};
 pub use types::GgmlType;
