@@ -54,6 +54,7 @@ pub(super) fn model_config(gguf: &Gguf) -> Result<ModelConfig> {
     let keys = Keys { metadata, architecture: name };
     refuse_variants(&keys)?;
 
+    let vocab_size = vocab_size(gguf, &keys)?;
     let hidden_size = keys.required_size("embedding_length")?;
     let num_attention_heads = keys.required_size("attention.head_count")?;
     let head_dim = head_dim(&keys, hidden_size, num_attention_heads)?;
@@ -64,7 +65,6 @@ pub(super) fn model_config(gguf: &Gguf) -> Result<ModelConfig> {
         return Err(keys.malformed("block_count", problem));
     }
     let sliding_window = keys.size("attention.sliding_window")?.filter(|&window| window > 0);
-    let vocab_size = vocab_size(gguf, &keys)?;
     let (bos_token_id, eos_token_ids) = special_tokens(metadata, vocab_size)?;
     let has = |suffix: &str| gguf.tensor(&format!("blk.0.{suffix}")).is_some();
     let any_bias = |tensors: &[&str]| tensors.iter().any(|tensor| has(&format!("{tensor}.bias")));

@@ -57,7 +57,9 @@ impl<'a> Cursor<'a> {
         let (needed, left) = (count.saturating_mul(min_bytes), self.left());
         match usize::try_from(count) {
             Ok(count) if needed <= left as u64 => Ok(count),
-            _ => Err(format!("a count of {count} needs at least {needed} bytes, and only {left} are left")),
+            _ => Err(format!(
+                "a count of {count} needs at least {needed} bytes, and {left} are left: the file is cut short or damaged"
+            )),
         }
     }
 

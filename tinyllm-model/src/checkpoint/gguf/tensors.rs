@@ -3,28 +3,32 @@
 use std::collections::HashMap;
 
 use super::{Gguf, GgufTensor, cursor::shown};
-use crate::{ModelConfig, ModelError, Result, config::Architecture};
+use crate::{
+    ModelConfig, ModelError, Result,
+    checkpoint::expected::{ExpectedTensor, expected_tensors, is_harmless_extra},
+    config::Architecture,
+};
 
 /// One divisor for each rotary frequency; part of the configuration, not of the weights.
 pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
 
-/// Names in a GGUF and in Hugging Face's files, without `.weight` or `.bias`.
+/// Modules by their names in Hugging Face's files and in a GGUF, before `.weight` or `.bias`.
 const OUTSIDE_LAYERS: [(&str, &str); 3] =
-    [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
+    [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
 
-/// The same inside layer N, after `blk.N.` and `model.layers.N.`.
+/// The same inside layer N, after `model.layers.N.` and `blk.N.`.
 const INSIDE_LAYERS: [(&str, &str); 11] = [
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("attn_q_norm", "self_attn.q_norm"),
-    ("attn_k_norm", "self_attn.k_norm"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
+    ("input_layernorm", "attn_norm"),
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+    ("self_attn.o_proj", "attn_output"),
+    ("post_attention_layernorm", "ffn_norm"),
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
 ];
 
 /// How the rows of a tensor lie in the file.
@@ -65,114 +69,67 @@ pub(super) struct Found {
 /// Where one is missing or misshapen, or the file has one that the model does not.
 pub(super) fn find(gguf: &Gguf, config: &ModelConfig) -> Result<Vec<Found>> {
     let malformed = |name: &str, problem: String| ModelError::malformed(gguf.path(), shown(name), problem);
-    let expected = expected(config);
-    let mut by_name: HashMap<&str, &Expected> =
-        expected.iter().map(|tensor| (tensor.name_in_file.as_str(), tensor)).collect();
+    let expected = expected_tensors(config);
+    let mut wanted: HashMap<String, &ExpectedTensor> =
+        expected.iter().filter_map(|tensor| Some((name_in_file(&tensor.name)?, tensor))).collect();
     let mut found = Vec::with_capacity(expected.len());
     for (index, tensor) in gguf.tensors().iter().enumerate() {
-        let Some(wanted) = by_name.remove(tensor.name.as_str()) else {
-            if is_ignored(&tensor.name) {
+        let Some(ExpectedTensor { name, shape, .. }) = wanted.remove(&tensor.name) else {
+            if is_harmless(&tensor.name) {
                 continue;
             }
             return Err(malformed(&tensor.name, unexpected(tensor, config)));
         };
-        if tensor.shape != wanted.shape {
-            let problem =
-                format!("has shape {:?}, and the metadata asks for {:?}", tensor.shape, wanted.shape);
+        if tensor.shape != *shape {
+            let problem = format!("has shape {:?}, and the metadata asks for {shape:?}", tensor.shape);
             return Err(malformed(&tensor.name, problem));
         }
-        found.push(Found { index, name: wanted.name.clone(), order: wanted.order });
+        found.push(Found { index, name: name.clone(), order: row_order(name, config) });
     }
-    match expected.iter().find(|tensor| by_name.contains_key(tensor.name_in_file.as_str())) {
-        Some(missing) => {
-            let problem =
-                format!("the tensor is missing; the model needs it, with shape {:?}", missing.shape);
-            Err(malformed(&missing.name_in_file, problem))
+    for ExpectedTensor { name, shape, .. } in &expected {
+        if let Some(name) = name_in_file(name).filter(|name| wanted.contains_key(name)) {
+            return Err(malformed(
+                &name,
+                format!("the tensor is missing; the model needs it, with shape {shape:?}"),
+            ));
         }
-        None => Ok(found),
     }
+    Ok(found)
 }
 
-/// Tensors that hold rotary frequencies: read with the configuration, or computable from it.
-fn is_ignored(name: &str) -> bool {
-    let inverse_frequencies = ["attn_rot_embd", "attn_rot_embd.weight", "rotary_emb.inv_freq"];
-    name == ROPE_FREQS || inverse_frequencies.iter().any(|suffix| name.ends_with(suffix))
+/// Rotary frequencies, which are read with the configuration or follow from it.
+fn is_harmless(name: &str) -> bool {
+    is_harmless_extra(name) || name.ends_with(".attn_rot_embd.weight") || name.ends_with(".attn_rot_embd")
 }
 
 fn unexpected(tensor: &GgufTensor, config: &ModelConfig) -> String {
-    let layers = config.num_hidden_layers;
-    let family = config.architecture.model_type();
-    format!(
-        "{:?} {}: a {family} model of {layers} layers has no such tensor",
-        tensor.shape,
-        tensor.ggml_type.name()
-    )
+    let (layers, family) = (config.num_hidden_layers, config.architecture.model_type());
+    let (shape, kind) = (&tensor.shape, tensor.ggml_type.name());
+    format!("a {family} model of this configuration, {layers} layers, has no such tensor ({kind} {shape:?})")
 }
 
-/// A tensor that the configuration asks for.
-struct Expected {
-    name_in_file: String,
-    name: String,
-    shape: Vec<usize>,
-    order: RowOrder,
-}
-
-fn expected(config: &ModelConfig) -> Vec<Expected> {
-    let outside = OUTSIDE_LAYERS.iter().map(|&(stem, name)| (stem, stem.to_owned(), name.to_owned()));
-    let inside = (0..config.num_hidden_layers).flat_map(|layer| {
-        INSIDE_LAYERS.iter().map(move |&(stem, name)| {
-            (stem, format!("blk.{layer}.{stem}"), format!("model.layers.{layer}.{name}"))
-        })
-    });
-    let mut expected = Vec::new();
-    for (stem, in_file, name) in outside.chain(inside) {
-        let Some(parameters) = parameters(stem, config) else { continue };
-        let order = row_order(stem, config);
-        let mut push = |kind: &str, shape: Vec<usize>| {
-            let (name_in_file, name) = (format!("{in_file}.{kind}"), format!("{name}.{kind}"));
-            expected.push(Expected { name_in_file, name, shape, order });
-        };
-        if parameters.bias {
-            push("bias", parameters.shape[..1].to_vec());
+/// The name in the file of the tensor with this Hugging Face name.
+fn name_in_file(name: &str) -> Option<String> {
+    let (module, kind) = name.rsplit_once('.')?;
+    let in_file = |table: &[(&str, &'static str)], module: &str| {
+        table.iter().find(|(known, _)| *known == module).map(|&(_, in_file)| in_file)
+    };
+    Some(match module.strip_prefix("model.layers.") {
+        None => format!("{}.{kind}", in_file(&OUTSIDE_LAYERS, module)?),
+        Some(inside) => {
+            let (layer, module) = inside.split_once('.')?;
+            format!("blk.{layer}.{}.{kind}", in_file(&INSIDE_LAYERS, module)?)
         }
-        push("weight", parameters.shape);
-    }
-    expected
-}
-
-struct Parameters {
-    shape: Vec<usize>,
-    bias: bool,
-}
-
-/// What the module of this name holds; `None` where the model has no such module.
-fn parameters(stem: &str, config: &ModelConfig) -> Option<Parameters> {
-    let hidden = config.hidden_size;
-    let (q, kv) =
-        (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
-    let vector = |n: usize| Some(Parameters { shape: vec![n], bias: false });
-    let linear = |n: usize, k: usize, bias: bool| Some(Parameters { shape: vec![n, k], bias });
-    match stem {
-        "token_embd" => linear(config.vocab_size, hidden, false),
-        "output" if !config.tie_word_embeddings => linear(config.vocab_size, hidden, false),
-        "output_norm" | "attn_norm" | "ffn_norm" => vector(hidden),
-        "attn_q_norm" | "attn_k_norm" if config.qk_norm => vector(config.head_dim),
-        "attn_q" => linear(q, hidden, config.qkv_bias),
-        "attn_k" | "attn_v" => linear(kv, hidden, config.qkv_bias),
-        "attn_output" => linear(hidden, q, config.attention_out_bias),
-        "ffn_gate" | "ffn_up" => linear(config.intermediate_size, hidden, config.mlp_bias),
-        "ffn_down" => linear(hidden, config.intermediate_size, config.mlp_bias),
-        _ => None,
-    }
+    })
 }
 
 /// Files of architecture `llama` hold q and k for rotary positions that turn neighbours; the others as they were.
-fn row_order(stem: &str, config: &ModelConfig) -> RowOrder {
-    match (stem, config.architecture) {
-        ("attn_q" | "attn_k", Architecture::Llama | Architecture::Mistral) => {
-            RowOrder::Interleaved { head_dim: config.head_dim }
-        }
-        _ => RowOrder::HuggingFace,
+fn row_order(name: &str, config: &ModelConfig) -> RowOrder {
+    let interleaved = matches!(config.architecture, Architecture::Llama | Architecture::Mistral)
+        && (name.contains(".q_proj.") || name.contains(".k_proj."));
+    match interleaved {
+        true => RowOrder::Interleaved { head_dim: config.head_dim },
+        false => RowOrder::HuggingFace,
     }
 }
 
