@@ -34,6 +34,17 @@ fn each_architecture_has_its_tensors() {
     assert!(message.contains("supported: llama"), "{message}");
 }
 
+/// The two versions differ in what a big-endian file may say, not in layout.
+#[test]
+fn version_2_reads_as_version_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = tiny_model("llama").to_bytes();
+    bytes[4] = 2;
+    let path = dir.path().join("version2.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(*GgufCheckpoint::open(&path).unwrap().config(), open(&tiny_model("llama")).unwrap());
+}
+
 #[test]
 fn yarn_has_its_temperature() {
     let mut file = tiny_model("llama");

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// Bytes of metadata and tensor infos together. The largest vocabularies in use (260,000 tokens with merges) take 15 MiB.
-const MAX_HEADER_BYTES: usize = 256 << 20;
+const MAX_HEADER_BYTES: usize = 128 << 20;
 
 /// What is wrong at the cursor, for the `problem` of an error.
 pub(super) type Fault = String;

@@ -127,10 +127,7 @@ fn name_in_file(name: &str) -> Option<String> {
 fn row_order(name: &str, config: &ModelConfig) -> RowOrder {
     let interleaved = matches!(config.architecture, Architecture::Llama | Architecture::Mistral)
         && (name.contains(".q_proj.") || name.contains(".k_proj."));
-    match interleaved {
-        true => RowOrder::Interleaved { head_dim: config.head_dim },
-        false => RowOrder::HuggingFace,
-    }
+    if interleaved { RowOrder::Interleaved { head_dim: config.head_dim } } else { RowOrder::HuggingFace }
 }
 
 #[cfg(test)]
