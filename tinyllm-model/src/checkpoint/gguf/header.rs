@@ -13,7 +13,7 @@ use crate::{ModelError, Result};
 // Far above what any model has. Keys and tensor names are the only parts of a header that are copied, so with these
 // the reader's own memory stays below 64 MiB whatever a file claims or holds.
 const MAX_METADATA_ENTRIES: u64 = 1 << 14;
-const MAX_TENSORS: u64 = 1 << 16;
+const MAX_TENSORS: u64 = 1 << 14;
 const MAX_ARRAY_ELEMS: u64 = 1 << 24;
 const MAX_KEY_BYTES: u64 = 1 << 10;
 const MAX_TENSOR_NAME_BYTES: u64 = 256;
