@@ -4,6 +4,9 @@
 //! rows come in Hugging Face order (a GGUF's interleaved q and k rows are put back). Readers check every size against
 //! the file before anything is allocated.
 
+pub(crate) mod expected;
+pub mod gguf;
+
 use std::{ops::Range, path::Path};
 
 use crate::{ModelConfig, Result};

@@ -2,6 +2,8 @@
 //!
 //! Here are only the types; `hugging_face` reads them from config.json and the GGUF reader from its metadata.
 
+pub(crate) mod validate;
+
 /// The families of models the engine runs. They differ in names and switches, not in the shape of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

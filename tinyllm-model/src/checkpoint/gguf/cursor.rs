@@ -1,0 +1,128 @@
+//! Reads a header front to back: little-endian numbers and length-prefixed strings, never past the end.
+//!
+//! Faults are sentences without a place; the caller knows which field it was reading and adds it.
+
+use std::ops::Range;
+
+/// Bytes of metadata and tensor infos together. The largest vocabularies in use (260,000 tokens with merges) take 15 MiB.
+const MAX_HEADER_BYTES: usize = 128 << 20;
+
+/// What is wrong at the cursor, for the `problem` of an error.
+pub(super) type Fault = String;
+
+/// A position in a header.
+pub(super) struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    file_bytes: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(file: &'a [u8]) -> Self {
+        Cursor { bytes: &file[..file.len().min(MAX_HEADER_BYTES)], at: 0, file_bytes: file.len() }
+    }
+
+    /// Bytes from the start of the file.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// The next `len` bytes, as a range of the file.
+    pub(super) fn skip(&mut self, len: u64) -> Result<Range<usize>, Fault> {
+        let left = self.left();
+        match usize::try_from(len) {
+            Ok(len) if len <= left => {
+                let start = self.at;
+                self.at += len;
+                Ok(start..self.at)
+            }
+            _ if self.bytes.len() < self.file_bytes => {
+                Err(format!("the header is larger than {} MiB", MAX_HEADER_BYTES >> 20))
+            }
+            _ => Err(format!(
+                "needs {len} bytes, and the file ends after {left} more: it is cut short or damaged"
+            )),
+        }
+    }
+
+    /// Checks that `count` things of at least `min_bytes` each can follow, before anything is reserved for them.
+    pub(super) fn check_count(&self, count: u64, min_bytes: u64, cap: u64) -> Result<usize, Fault> {
+        if count > cap {
+            return Err(format!("a count of {count} is above the limit of {cap}"));
+        }
+        let (needed, left) = (count.saturating_mul(min_bytes), self.left());
+        match usize::try_from(count) {
+            Ok(count) if needed <= left as u64 => Ok(count),
+            _ => Err(format!(
+                "a count of {count} needs at least {needed} bytes, and {left} are left: the file is cut short or damaged"
+            )),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let range = self.skip(N as u64)?;
+        Ok(self.bytes[range].first_chunk().copied().unwrap_or([0; N]))
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Fault> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Fault> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A string of at most `cap` bytes, checked to be UTF-8.
+    pub(super) fn string(&mut self, cap: u64) -> Result<&'a str, Fault> {
+        let len = self.u64()?;
+        if len > cap {
+            return Err(format!("a string of {len} bytes is longer than the limit of {cap}"));
+        }
+        let range = self.skip(len)?;
+        std::str::from_utf8(&self.bytes[range]).map_err(|e| format!("a string that is not UTF-8: {e}"))
+    }
+}
+
+/// A name out of a file as messages show it: escaped, and cut where it is long.
+pub(super) fn shown(name: &str) -> String {
+    const SHOWN_CHARS: usize = 80;
+    let mut text: String = name.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    if name.chars().nth(SHOWN_CHARS).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_past_the_end() {
+        let mut cursor = Cursor::new(&[1, 0, 0, 0, 9]);
+        assert_eq!(cursor.u32(), Ok(1));
+        assert!(cursor.u32().is_err());
+        assert!(cursor.skip(u64::MAX).is_err());
+        assert_eq!(cursor.skip(1), Ok(4..5));
+        assert!(cursor.skip(1).is_err());
+    }
+
+    #[test]
+    fn counts_are_held_against_the_bytes_left() {
+        let cursor = Cursor::new(&[0; 100]);
+        assert_eq!(cursor.check_count(12, 8, 1 << 20), Ok(12));
+        assert!(cursor.check_count(13, 8, 1 << 20).is_err());
+        assert!(cursor.check_count(u64::MAX, 8, u64::MAX).is_err());
+        assert!(cursor.check_count(11, 1, 10).is_err());
+    }
+
+    #[test]
+    fn names_are_escaped_and_cut() {
+        assert_eq!(shown("a\x1b[2J\n"), "a\\u{1b}[2J\\n");
+        assert_eq!(shown(&"x".repeat(100)), format!("{}…", "x".repeat(80)));
+    }
+}
