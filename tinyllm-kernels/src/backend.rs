@@ -40,6 +40,8 @@ pub struct MappedWeight {
     pub row_bytes: usize,
     /// Whether a byte is `q + 128`, else it is q in two's complement.
     pub offset_binary: bool,
+    /// The file that holds the scales.
+    pub scales_file: Arc<MappedFile>,
     /// `[n, groups]`, little-endian, of the format's scale type; not aligned.
     pub scales: Range<usize>,
 }

@@ -39,6 +39,17 @@ pub enum ModelError {
     /// The request itself does not fit the model (a token outside the vocabulary, a prompt longer than the context).
     #[error("{0}")]
     Request(String),
+    /// A weight could not be loaded.
+    #[error("{}: {source}", path.display())]
+    Load {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong, naming the tensor.
+        source: tinyllm_kernels::KernelError,
+    },
+    /// An operation failed.
+    #[error(transparent)]
+    Kernel(#[from] tinyllm_kernels::KernelError),
     /// Memory could not be had.
     #[error(transparent)]
     Memory(#[from] tinyllm_mem::MemError),

@@ -5,7 +5,11 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod engine;
 mod error;
+pub mod perplexity;
+pub mod sampling;
 
 pub use config::ModelConfig;
+pub use engine::Engine;
 pub use error::{ModelError, Result};

@@ -60,11 +60,7 @@ mod tests {
             for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
                 // SAFETY: checked above.
                 let found = unsafe { dispatch(isa, Exp(x)) };
-                assert_eq!(
-                    found.map(f32::to_bits),
-                    portable.map(f32::to_bits),
-                    "{isa} {x:?}"
-                );
+                assert_eq!(found.map(f32::to_bits), portable.map(f32::to_bits), "{isa} {x:?}");
             }
             for (x, y) in x.into_iter().zip(portable).filter(|(x, _)| (-87.0..=88.0).contains(x)) {
                 let exact = f64::from(x).exp();

@@ -55,7 +55,7 @@ impl CpuWeights {
                     values: &bytes[mapped.values.clone()],
                     row_bytes: mapped.row_bytes,
                     offset_binary: mapped.offset_binary,
-                    scales: &bytes[mapped.scales.clone()],
+                    scales: &mapped.scales_file.bytes()[mapped.scales.clone()],
                     scale_type: scales,
                     n,
                     k,

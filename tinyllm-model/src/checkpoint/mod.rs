@@ -4,12 +4,32 @@
 //! rows come in Hugging Face order (a GGUF's interleaved q and k rows are put back). Readers check every size against
 //! the file before anything is allocated.
 
+pub mod compressed_tensors;
 pub(crate) mod expected;
 pub mod gguf;
+mod hugging_face;
+pub(crate) mod rows;
+pub mod safetensors;
 
-use std::{ops::Range, path::Path};
+use std::{ops::Range, path::Path, sync::Arc};
+
+use tinyllm_mem::MappedFile;
+
+pub use gguf::GgufCheckpoint;
+pub use hugging_face::HuggingFaceCheckpoint;
 
 use crate::{ModelConfig, Result};
+
+/// Opens a model: a Hugging Face directory, or a GGUF file.
+///
+/// # Errors
+/// Whatever is wrong with it, naming file and field.
+pub fn open(path: &Path) -> Result<Box<dyn Checkpoint>> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+        return Ok(Box::new(GgufCheckpoint::open(path)?));
+    }
+    Ok(Box::new(HuggingFaceCheckpoint::open(path)?))
+}
 
 /// A model's weights and config on disk, opened and checked, not yet read.
 pub trait Checkpoint: Send + Sync {
@@ -90,8 +110,10 @@ pub struct W8A16Tensor<'a> {
     pub offset_binary: bool,
     /// `[n, groups]`, little-endian, of the storage's scale type.
     pub scales: &'a [u8],
-    /// The mapping the slices borrow, and what to tell it when rows have been consumed.
-    pub source: &'a dyn Pages,
+    /// The file that holds the values.
+    pub file: &'a Arc<MappedFile>,
+    /// The file that holds the scales.
+    pub scales_file: &'a Arc<MappedFile>,
     /// Rows of the matrix.
     pub n: usize,
     /// Columns.

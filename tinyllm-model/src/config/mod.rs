@@ -2,7 +2,13 @@
 //!
 //! Here are only the types; `hugging_face` reads them from config.json and the GGUF reader from its metadata.
 
+mod fields;
+mod hugging_face;
+mod rope;
 pub(crate) mod validate;
+
+pub(crate) use fields::{Fields, is_empty, read_bounded};
+pub(crate) use hugging_face::{MAX_CONFIG_BYTES, parse_config_bytes};
 
 /// The families of models the engine runs. They differ in names and switches, not in the shape of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -92,8 +92,9 @@ impl ModelConfig {
                 original_max_position_embeddings,
             } => {
                 if high_freq_factor <= low_freq_factor {
-                    let problem =
-                        format!("must be greater than low_freq_factor, {low_freq_factor}; is {high_freq_factor}");
+                    let problem = format!(
+                        "must be greater than low_freq_factor, {low_freq_factor}; is {high_freq_factor}"
+                    );
                     return malformed("high_freq_factor", problem);
                 }
                 (

@@ -7,9 +7,10 @@ use tinyllm_kernels::{FloatRows, KernelError};
 use super::{
     Gguf, GgufTensor, config,
     dequantize::dequantize,
-    mapped::MappedFile,
     tensors::{self, Found, RowOrder},
 };
+use tinyllm_mem::MappedFile;
+
 use crate::{
     ModelConfig, ModelError, Result,
     checkpoint::{Checkpoint, Storage, TensorData, TensorInfo},

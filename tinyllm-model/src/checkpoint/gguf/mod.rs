@@ -9,7 +9,6 @@ mod config;
 mod cursor;
 mod dequantize;
 mod header;
-mod mapped;
 mod metadata;
 mod reader;
 mod rope;

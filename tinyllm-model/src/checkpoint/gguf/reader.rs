@@ -10,10 +10,11 @@ use super::{
     Metadata,
     cursor::shown,
     header::{self, Header},
-    mapped::MappedFile,
     split::Split,
     types::GgmlType,
 };
+use tinyllm_mem::MappedFile;
+
 use crate::{ModelError, Result};
 
 /// A GGUF file (or all parts of a split one), opened and checked; tensors are not read yet.

@@ -1,0 +1,152 @@
+//! A Hugging Face model directory: config.json with model.safetensors, or with shards and their index.
+//!
+//! Opening checks everything but the numbers: the files' headers, that every tensor of the configuration is there once
+//! with its shape, and that nothing else is. Quantised layers are understood by `compressed_tensors`.
+
+mod assemble;
+mod files;
+mod inventory;
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use self::files::ShardIndex;
+pub(crate) use self::{files::WeightFiles, inventory::Inventory};
+use super::{
+    Checkpoint, TensorData, TensorInfo, W8A16Tensor,
+    compressed_tensors::{QuantizationConfig, QuantizedLayer},
+    rows::{FloatType, MappedRows},
+};
+use crate::{
+    ModelConfig, ModelError, Result,
+    config::{Fields, MAX_CONFIG_BYTES, parse_config_bytes, read_bounded},
+};
+
+/// An opened model directory, or the same two files embedded in the program.
+pub struct HuggingFaceCheckpoint {
+    path: PathBuf,
+    config: ModelConfig,
+    config_json: serde_json::Value,
+    files: WeightFiles,
+    tensors: Vec<TensorInfo>,
+    contents: Vec<Contents>,
+}
+
+/// Bytes of one of the weight files.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    /// Index of the file.
+    pub(crate) file: usize,
+    /// Where in the file.
+    pub(crate) bytes: Range<usize>,
+}
+
+/// Where a tensor's numbers are, beside its [`TensorInfo`].
+#[derive(Debug)]
+enum Contents {
+    Float { at: Located, element: FloatType },
+    W8A16(QuantizedLayer),
+}
+
+impl HuggingFaceCheckpoint {
+    /// Opens a model directory.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, is malformed, or asks for something the engine does not do; a tensor is missing,
+    /// misshapen, there twice, or unknown. The message names file and tensor or field.
+    pub fn open(directory: &Path) -> Result<Self> {
+        files::refuse_other_than_directory(directory)?;
+        let config_path = directory.join("config.json");
+        let config_json = parse_config_bytes(&read_bounded(&config_path, MAX_CONFIG_BYTES)?, &config_path)?;
+        let config = ModelConfig::from_hugging_face(&config_path)?;
+        let (files, index) = WeightFiles::of_directory(directory)?;
+        Self::assemble(directory, &config_path, config_json, config, files, index.as_ref())
+    }
+
+    /// A model embedded in the program: the contents of its config.json and of its model.safetensors. `label` is what
+    /// errors call it.
+    ///
+    /// # Errors
+    /// As [`HuggingFaceCheckpoint::open`].
+    pub fn from_memory(
+        config_json: &'static [u8],
+        model_safetensors: &'static [u8],
+        label: &str,
+    ) -> Result<Self> {
+        let path = Path::new(label);
+        let config_path = path.join("config.json");
+        let config_json = parse_config_bytes(config_json, &config_path)?;
+        let config = ModelConfig::from_json_value(&config_json, &config_path)?;
+        let files = WeightFiles::from_static(model_safetensors, path);
+        Self::assemble(path, &config_path, config_json, config, files, None)
+    }
+
+    /// The parsed config.json, for writers that keep what they do not change.
+    pub fn config_json(&self) -> &serde_json::Value {
+        &self.config_json
+    }
+
+    fn assemble(
+        path: &Path,
+        config_path: &Path,
+        config_json: serde_json::Value,
+        config: ModelConfig,
+        files: WeightFiles,
+        index: Option<&ShardIndex>,
+    ) -> Result<Self> {
+        let quantization = QuantizationConfig::from_config_json(&Fields::top(&config_json, config_path)?)?;
+        let mut inventory = Inventory::of(&files)?;
+        if let Some(index) = index {
+            inventory.check_index(index, &files)?;
+        }
+        let (tensors, contents) = assemble::assemble(&config, quantization.as_ref(), &mut inventory, &files)?;
+        Ok(HuggingFaceCheckpoint { path: path.to_owned(), config, config_json, files, tensors, contents })
+    }
+}
+
+impl Checkpoint for HuggingFaceCheckpoint {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn open(&self, index: usize) -> Result<TensorData<'_>> {
+        let (Some(info), Some(contents)) = (self.tensors.get(index), self.contents.get(index)) else {
+            let held = self.tensors.len();
+            return Err(ModelError::Request(format!("tensor {index} of a checkpoint that holds {held}")));
+        };
+        let (n, k) = match *info.shape.as_slice() {
+            [n, k] => (n, k),
+            _ => (1, info.shape.iter().product()),
+        };
+        Ok(match contents {
+            Contents::Float { at, element } => TensorData::Float(Box::new(MappedRows {
+                name: &info.name,
+                bytes: self.files.bytes(at),
+                element: *element,
+                n,
+                k,
+                source: &self.files,
+            })),
+            Contents::W8A16(layer) => TensorData::W8A16(W8A16Tensor {
+                values: self.files.bytes(&layer.values),
+                row_bytes: layer.row_bytes,
+                offset_binary: layer.offset_binary,
+                scales: self.files.bytes(&layer.scales),
+                file: self.files.mapping(&layer.values),
+                scales_file: self.files.mapping(&layer.scales),
+                n,
+                k,
+            }),
+        })
+    }
+}

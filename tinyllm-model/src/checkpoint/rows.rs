@@ -1,0 +1,126 @@
+//! Rows of a stored f32, f16 or bf16 tensor as f32, read from a mapping whose pages are dropped behind the reader.
+
+use std::ops::Range;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use tinyllm_kernels::{FloatRows, KernelError};
+
+use super::Pages;
+
+/// The floating-point types that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FloatType {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl FloatType {
+    /// `None` where it is not one of these.
+    pub(crate) fn from_dtype(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F32 => Some(FloatType::F32),
+            Dtype::F16 => Some(FloatType::F16),
+            Dtype::BF16 => Some(FloatType::Bf16),
+            _ => None,
+        }
+    }
+
+    /// Size of one element in bytes.
+    pub(crate) const fn size_bytes(self) -> usize {
+        match self {
+            FloatType::F32 => 4,
+            FloatType::F16 | FloatType::Bf16 => 2,
+        }
+    }
+
+    /// Converts little-endian elements; nothing is assumed of their alignment.
+    fn decode(self, bytes: &[u8], out: &mut [f32]) {
+        fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N]) -> f32) {
+            for (element, value) in bytes.as_chunks::<N>().0.iter().zip(out) {
+                *value = convert(*element);
+            }
+        }
+        match self {
+            FloatType::F32 => each(bytes, out, f32::from_le_bytes),
+            FloatType::F16 => each(bytes, out, |element| f16::from_le_bytes(element).to_f32()),
+            FloatType::Bf16 => each(bytes, out, |element| bf16::from_le_bytes(element).to_f32()),
+        }
+    }
+}
+
+/// A `[n, k]` tensor in a mapping; a vector is one row.
+pub(crate) struct MappedRows<'a> {
+    /// The tensor, for errors.
+    pub(crate) name: &'a str,
+    /// `n · k` elements.
+    pub(crate) bytes: &'a [u8],
+    /// Their type.
+    pub(crate) element: FloatType,
+    /// Rows.
+    pub(crate) n: usize,
+    /// Columns.
+    pub(crate) k: usize,
+    /// The mapping.
+    pub(crate) source: &'a dyn Pages,
+}
+
+impl FloatRows for MappedRows<'_> {
+    fn shape(&self) -> (usize, usize) {
+        (self.n, self.k)
+    }
+
+    fn read(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), KernelError> {
+        let row_bytes = self.k * self.element.size_bytes();
+        let source = (rows.start.checked_mul(row_bytes))
+            .zip(rows.end.checked_mul(row_bytes))
+            .and_then(|(start, end)| self.bytes.get(start..end))
+            .filter(|_| rows.len() * self.k == out.len());
+        let Some(source) = source else {
+            let problem =
+                format!("rows {rows:?} of [{}, {}] do not fit {} elements", self.n, self.k, out.len());
+            return Err(KernelError::Source { name: self.name.to_owned(), problem });
+        };
+        self.element.decode(source, out);
+        self.source.drop_pages(source);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Kept;
+
+    impl Pages for Kept {
+        fn drop_pages(&self, _: &[u8]) {}
+    }
+
+    fn rows(bytes: &[u8], element: FloatType, n: usize, k: usize) -> MappedRows<'_> {
+        MappedRows { name: "t", bytes, element, n, k, source: &Kept }
+    }
+
+    #[test]
+    fn every_type_reads_at_any_alignment() {
+        // 1.5, −2 and the smallest subnormal, by the formats' definitions.
+        let f16_bytes = [0_u8, 0x00, 0x3e, 0x00, 0xc0, 0x01, 0x00];
+        let mut out = [0.0; 3];
+        rows(&f16_bytes[1..], FloatType::F16, 1, 3).read(0..1, &mut out).unwrap();
+        assert_eq!(out, [1.5, -2.0, 5.960_464_5e-8]);
+        let bf16_bytes = [0xc0, 0x3f, 0x00, 0xc0, 0x80, 0x7f];
+        rows(&bf16_bytes, FloatType::Bf16, 3, 1).read(0..3, &mut out).unwrap();
+        assert_eq!(out, [1.5, -2.0, f32::INFINITY]);
+        let f32_bytes = [0, 0, 0xc0, 0x3f, 0, 0, 0, 0xc0];
+        rows(&f32_bytes, FloatType::F32, 2, 1).read(1..2, &mut out[..1]).unwrap();
+        assert_eq!(out[0], -2.0);
+    }
+
+    #[test]
+    fn rows_beyond_the_tensor_are_an_error() {
+        let bytes = [0; 8];
+        assert!(rows(&bytes, FloatType::F32, 2, 1).read(1..3, &mut [0.0; 2]).is_err());
+        assert!(rows(&bytes, FloatType::F32, 2, 1).read(0..2, &mut [0.0; 3]).is_err());
+    }
+}

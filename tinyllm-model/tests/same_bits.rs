@@ -1,0 +1,110 @@
+//! The law of the same bits: a token's logits do not depend on the instruction set, the number of threads or the
+//! prefill chunk, nor on whether the token was prefilled or decoded.
+
+mod common;
+
+use common::{RandomModel, small_config};
+use proptest::prelude::*;
+use tinyllm_kernels::{GroupSize, Isa, KvFormat};
+use tinyllm_mem::HostResource;
+use tinyllm_model::{
+    Engine, ModelConfig,
+    config::{Architecture, RopeScaling},
+    engine::{EmbeddingsMode, EngineOptions, GroupSizeChoice, WeightsMode},
+};
+
+/// The bits of every position's logits.
+fn logits(model: &RandomModel, options: &EngineOptions, ids: &[u32]) -> Vec<Vec<u32>> {
+    let mut engine = Engine::load(model, options, &HostResource::shared(), &|_| {}).unwrap();
+    let mut rows = Vec::new();
+    engine
+        .logits(ids, &mut |position, row| {
+            assert_eq!(position, rows.len());
+            rows.push(row.iter().map(|value| value.to_bits()).collect());
+        })
+        .unwrap();
+    rows
+}
+
+/// The bits of the last position's logits of every prefix, decoded one token after another.
+fn decoded(model: &RandomModel, options: &EngineOptions, ids: &[u32]) -> Vec<Vec<u32>> {
+    let mut engine = Engine::load(model, options, &HostResource::shared(), &|_| {}).unwrap();
+    ids.iter().map(|id| engine.decode(*id).unwrap().iter().map(|value| value.to_bits()).collect()).collect()
+}
+
+fn configs() -> impl Strategy<Value = ModelConfig> {
+    let sizes = (1usize..=3, 1usize..=3, prop::sample::select(vec![6usize, 16, 20, 32]), 1usize..=2);
+    let widths = (1usize..=4, 3usize..=80, 17usize..=60);
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(1usize..=24));
+    (sizes, widths, switches).prop_map(
+        |((kv_heads, group, head_dim, layers), (hidden, inner, vocab), switches)| {
+            let (tied, bias, qk_norm, window) = switches;
+            ModelConfig {
+                architecture: if qk_norm { Architecture::Qwen3 } else { Architecture::Llama },
+                hidden_size: hidden * 24,
+                intermediate_size: inner,
+                num_hidden_layers: layers,
+                num_attention_heads: kv_heads * group,
+                num_key_value_heads: kv_heads,
+                head_dim,
+                vocab_size: vocab,
+                tie_word_embeddings: tied,
+                qkv_bias: bias,
+                attention_out_bias: bias,
+                mlp_bias: bias,
+                qk_norm,
+                sliding_windows: vec![window; layers],
+                rope: tinyllm_model::config::RopeConfig {
+                    theta: 10_000.0,
+                    scaling: RopeScaling::Linear { factor: 2.0 },
+                },
+                ..small_config()
+            }
+        },
+    )
+}
+
+fn group_sizes() -> impl Strategy<Value = GroupSizeChoice> {
+    prop::sample::select(vec![
+        GroupSizeChoice::Auto,
+        GroupSizeChoice::Fixed(GroupSize::Elements(32)),
+        GroupSizeChoice::Fixed(GroupSize::Elements(64)),
+        GroupSizeChoice::Fixed(GroupSize::Elements(128)),
+        GroupSizeChoice::Fixed(GroupSize::Elements(256)),
+        GroupSizeChoice::Fixed(GroupSize::Channel),
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn logits_do_not_depend_on_how_they_are_computed(
+        config in configs(),
+        group_size in group_sizes(),
+        weights in prop::sample::select(vec![WeightsMode::W8A16, WeightsMode::W8A16, WeightsMode::F16, WeightsMode::F32]),
+        embeddings in prop::option::of(prop::sample::select(vec![EmbeddingsMode::Int8, EmbeddingsMode::F16])),
+        kv in prop::option::of(prop::sample::select(vec![KvFormat::F16, KvFormat::F32])),
+        seed in any::<u64>(),
+        tokens in 1usize..40,
+    ) {
+        let vocab = config.vocab_size as u32;
+        let ids: Vec<u32> = (0..tokens as u32).map(|i| (i * 7 + seed as u32 % 13) % vocab).collect();
+        let model = RandomModel::new(config, seed);
+        let options = |isa, threads, prefill_chunk, sampled_rows| EngineOptions {
+            weights, embeddings, kv, group_size, isa, prefill_chunk, sampled_rows,
+            threads: Some(threads),
+            context_size: Some(64),
+            ..EngineOptions::default()
+        };
+        let expected = logits(&model, &options(Isa::Portable, 1, 64, 64), &ids);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for (threads, chunk, sampled_rows) in [(1, 1, 1), (2, 7, 3), (3, 64, 16)] {
+                let found = logits(&model, &options(isa, threads, chunk, sampled_rows), &ids);
+                prop_assert!(found == expected, "{isa}, {threads} threads, chunks of {chunk}");
+            }
+            let found = decoded(&model, &options(isa, 2, 64, 1), &ids);
+            prop_assert!(found == expected, "{isa}, decoded");
+        }
+    }
+}
