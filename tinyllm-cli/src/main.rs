@@ -1,2 +1,71 @@
-//! The `tinyllm` program.
-fn main() {}
+//! The `tinyllm` program: words, progress, pictures. What a model does is in `tinyllm-model`.
+#![forbid(unsafe_code)]
+
+mod models;
+mod options;
+mod output;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Run LLaMA models with int8 weights and 16-bit activations, in memory that is planned to the byte.
+#[derive(Parser)]
+#[command(name = "tinyllm", version, about, max_term_width = 110)]
+struct Program {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Answer a prompt.
+    Run(verbs::run::Arguments),
+    /// Print a model's configuration, tensors and sizes.
+    Show(verbs::show::Arguments),
+    /// Turn text into tokens.
+    Tokenize(verbs::tokenize::Arguments),
+    /// Turn tokens into text.
+    Detokenize(verbs::detokenize::Arguments),
+    /// Render a conversation with a model's chat template.
+    Template(verbs::template::Arguments),
+    /// Print the logits of every position.
+    Logits(verbs::logits::Arguments),
+    /// Measure how well a model predicts a text.
+    Perplexity(verbs::perplexity::Arguments),
+    /// Print completions for a shell.
+    Completions(verbs::completions::Arguments),
+    /// Say what this machine offers.
+    Doctor(verbs::doctor::Arguments),
+}
+
+fn main() -> ExitCode {
+    let program = match Program::try_parse() {
+        Ok(program) => program,
+        Err(error) => {
+            // Help and version go to stdout; a reader that closed it has what it wanted.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let result = match program.verb {
+        Verb::Run(arguments) => verbs::run::run(&arguments),
+        Verb::Show(arguments) => verbs::show::run(&arguments),
+        Verb::Tokenize(arguments) => verbs::tokenize::run(&arguments),
+        Verb::Detokenize(arguments) => verbs::detokenize::run(&arguments),
+        Verb::Template(arguments) => verbs::template::run(&arguments),
+        Verb::Logits(arguments) => verbs::logits::run(&arguments),
+        Verb::Perplexity(arguments) => verbs::perplexity::run(&arguments),
+        Verb::Completions(arguments) => verbs::completions::run::<Program>(&arguments),
+        Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -57,7 +57,7 @@ pub fn read_safetensors_header(file: &[u8], path: &Path) -> Result<Vec<StoredTen
         HeaderVisitor.deserialize(&mut json).map_err(|error| header_error(error.to_string()))?;
     json.end().map_err(|error| header_error(error.to_string()))?;
 
-    tensors.sort_by(|a, b| (a.bytes.start, a.bytes.end).cmp(&(b.bytes.start, b.bytes.end)));
+    tensors.sort_by_key(|tensor| (tensor.bytes.start, tensor.bytes.end));
     refuse_duplicates(&tensors, path)?;
     let mut expected_start = 0;
     for tensor in &tensors {

@@ -25,7 +25,6 @@ impl<'a> Fields<'a> {
         Ok(Fields { object, path, prefix: String::new() })
     }
 
-
     /// The key's full name: `rope_scaling.factor`.
     pub(crate) fn full_name(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)

@@ -88,7 +88,11 @@ pub(crate) fn load<B: Backend>(
                     backend.upload(weights, id, WeightSource::Float(&rows))
                 }
                 _ => {
-                    return Err(ModelError::malformed(checkpoint.path(), &spec.name, "its type is not W8A16"));
+                    return Err(ModelError::malformed(
+                        checkpoint.path(),
+                        &spec.name,
+                        "its type is not W8A16",
+                    ));
                 }
             },
         }

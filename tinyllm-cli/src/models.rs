@@ -1,0 +1,131 @@
+//! What a MODEL on the command line is, and its parts: checkpoint, tokenizer, chat template.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use tinyllm_model::{
+    Tokenizer,
+    chat::TemplateSource,
+    checkpoint::{Checkpoint, GgufCheckpoint, HuggingFaceCheckpoint, gguf::Gguf},
+};
+
+mod alias;
+
+/// A model: a directory or a GGUF file.
+pub(crate) struct Model {
+    path: PathBuf,
+    kind: Kind,
+}
+
+enum Kind {
+    Directory(std::sync::OnceLock<HuggingFaceCheckpoint>),
+    Gguf(Box<GgufCheckpoint>),
+    /// A GGUF whose vocabulary alone is wanted.
+    Vocabulary(Gguf),
+}
+
+impl Model {
+    /// Opens what `name` says.
+    pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
+        let path = resolve(name)?;
+        let kind = if is_gguf(&path) {
+            Kind::Gguf(Box::new(GgufCheckpoint::open(&path)?))
+        } else {
+            let checkpoint = HuggingFaceCheckpoint::open(&path)?;
+            Kind::Directory(std::sync::OnceLock::from(checkpoint))
+        };
+        Ok(Model { path, kind })
+    }
+
+    /// Opens a model of which only the tokenizer or the template is wanted: a directory need hold nothing else.
+    pub(crate) fn open_vocabulary(name: &str) -> anyhow::Result<Self> {
+        let path = resolve(name)?;
+        let kind = if is_gguf(&path) {
+            Kind::Vocabulary(Gguf::open(&path)?)
+        } else {
+            Kind::Directory(Default::default())
+        };
+        Ok(Model { path, kind })
+    }
+
+    /// What messages call it.
+    pub(crate) fn name(&self) -> String {
+        self.path
+            .file_name()
+            .map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn checkpoint(&self) -> anyhow::Result<&dyn Checkpoint> {
+        match &self.kind {
+            Kind::Directory(checkpoint) => match checkpoint.get() {
+                Some(checkpoint) => Ok(checkpoint),
+                None => bail!("{}: only its tokenizer was opened", self.path.display()),
+            },
+            Kind::Gguf(checkpoint) => Ok(checkpoint.as_ref()),
+            Kind::Vocabulary(_) => bail!("{}: only its vocabulary was opened", self.path.display()),
+        }
+    }
+
+    pub(crate) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
+        Ok(match &self.kind {
+            Kind::Directory(_) => Tokenizer::from_directory(&self.path)?,
+            Kind::Gguf(checkpoint) => Tokenizer::from_gguf(checkpoint.gguf())?,
+            Kind::Vocabulary(gguf) => Tokenizer::from_gguf(gguf)?,
+        })
+    }
+
+    pub(crate) fn template_source(&self) -> anyhow::Result<Option<TemplateSource>> {
+        Ok(match &self.kind {
+            Kind::Directory(_) => TemplateSource::from_directory(&self.path)?,
+            Kind::Gguf(checkpoint) => TemplateSource::from_gguf(checkpoint.gguf())?,
+            Kind::Vocabulary(gguf) => TemplateSource::from_gguf(gguf)?,
+        })
+    }
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// The path that a MODEL stands for.
+fn resolve(name: &str) -> anyhow::Result<PathBuf> {
+    let path = PathBuf::from(name);
+    if path.exists() {
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            bail!(
+                "{}: a lone .safetensors file says nothing of the model; pass the directory that also holds its \
+                 config.json",
+                path.display()
+            );
+        }
+        if path.is_file() && !is_gguf(&path) {
+            bail!("{}: not a model; pass a directory with config.json, or a .gguf file", path.display());
+        }
+        return Ok(path);
+    }
+    if name == alias::SMOLLM2 {
+        return alias::smollm2().context("fetching smollm2");
+    }
+    bail!("{name}: no such directory or .gguf file, and no known alias (smollm2)")
+}
+
+/// A bar on stderr, where that is a terminal.
+pub(crate) fn progress(name: String) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}");
+    let bar = ProgressBar::new(0).with_message(name);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

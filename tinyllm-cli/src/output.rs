@@ -1,0 +1,53 @@
+//! What the program says, and where: answers on stdout, everything else on stderr.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tinyllm_mem::{Category, Host, Tracking};
+
+/// Prints one JSON object and a line end.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints text as it is.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Says something that is not the answer.
+pub(crate) fn note(text: &str) {
+    // Where stderr is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Says why the program failed.
+pub(crate) fn complain(error: &anyhow::Error) {
+    note(&format!("error: {error:#}"));
+}
+
+/// Whether a reader of stdout went away: it has what it wanted.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The memory record as JSON: `{category: {"live_bytes", "peak_bytes", "count"}}`.
+pub(crate) fn memory_json(tracking: &Tracking<Host>) -> Value {
+    let report = tracking.report();
+    let entry = |category: &Category| {
+        let usage = report.categories.get(category).copied().unwrap_or_default();
+        json!({"live_bytes": usage.live_bytes, "peak_bytes": usage.peak_bytes, "count": usage.count})
+    };
+    let used = Category::ALL.iter().filter(|category| report.categories.contains_key(category));
+    Value::Object(used.map(|category| (category.name().to_owned(), entry(category))).collect::<Map<_, _>>())
+}

@@ -1,0 +1,30 @@
+//! `detokenize`: token ids to text.
+
+use clap::Args;
+
+use crate::{
+    models::Model,
+    options::{TokenIds, token_ids},
+    output,
+};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory, a .gguf file, or an alias
+    model: String,
+    /// Token ids, separated by commas
+    #[arg(long, value_parser = token_ids)]
+    ids: TokenIds,
+    /// Leave special tokens out
+    #[arg(long)]
+    skip_special: bool,
+    /// Print JSON (the only format there is)
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let tokenizer = Model::open_vocabulary(&arguments.model)?.tokenizer()?;
+    let text = tokenizer.decode(&arguments.ids.0, arguments.skip_special)?;
+    output::print_json(&serde_json::json!({"text": text}))
+}

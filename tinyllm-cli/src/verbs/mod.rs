@@ -1,0 +1,11 @@
+//! The verbs, one file each: its arguments and what it does.
+
+pub(crate) mod completions;
+pub(crate) mod detokenize;
+pub(crate) mod doctor;
+pub(crate) mod logits;
+pub(crate) mod perplexity;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod template;
+pub(crate) mod tokenize;

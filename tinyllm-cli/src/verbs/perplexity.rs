@@ -1,0 +1,95 @@
+//! `perplexity`: how well a model predicts a text, and how near a second model is.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use tinyllm_model::{perplexity, tokenizer::EncodeOptions};
+
+use crate::{models::Model, options::LoadOptions, output};
+
+const SAMPLED_ROWS: usize = 16;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory, a .gguf file, or an alias
+    model: String,
+    /// A text file
+    #[arg(required_unless_present = "ids_file")]
+    file: Option<PathBuf>,
+    /// A JSON list of token ids (or an object with "ids") instead of a text
+    #[arg(long, conflicts_with = "file")]
+    ids_file: Option<PathBuf>,
+    /// Tokens of a window; each is scored from an empty cache
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..))]
+    window: u32,
+    /// A second model: its KL divergence and top-1 agreement are measured too
+    #[arg(long)]
+    against: Option<String>,
+    /// Storage of the second model's weights
+    #[arg(long, requires = "against", value_parser = ["w8a16", "f16", "f32"])]
+    against_weights: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    load: LoadOptions,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let model = Model::open(&arguments.model)?;
+    let ids = ids(arguments, &model)?;
+    let window = arguments.window as usize;
+    let tokens = window.min(ids.len()).max(1);
+    let (mut engine, _) = arguments.load.load(&model, Some(tokens), SAMPLED_ROWS)?;
+    let mut other = match &arguments.against {
+        None => None,
+        Some(name) => {
+            let other = Model::open(name)?;
+            let load = arguments.load.with_weights(arguments.against_weights.as_deref());
+            Some(load.load(&other, Some(tokens), SAMPLED_ROWS)?.0)
+        }
+    };
+    let bar = crate::models::progress("tokens".into());
+    bar.set_length(ids.len() as u64);
+    let result = perplexity::measure(&mut engine, other.as_mut(), &ids, window, &mut |done| {
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    if !arguments.json {
+        output::print(&format!("perplexity {:.4} over {} predictions\n", result.ppl, result.predictions))?;
+        if let Some(against) = result.against {
+            output::print(&format!(
+                "KL divergence {:.3e}, top-1 agreement {:.2} %, other's perplexity {:.4}\n",
+                against.kl_divergence,
+                100.0 * against.top1_agreement,
+                against.other_ppl
+            ))?;
+        }
+        return Ok(());
+    }
+    let mut object =
+        json!({"ppl": result.ppl, "mean_nll": result.mean_nll, "predictions": result.predictions});
+    if let Some(against) = result.against {
+        object["kl_divergence"] = json!(against.kl_divergence);
+        object["top1_agreement"] = json!(against.top1_agreement);
+        object["other_ppl"] = json!(against.other_ppl);
+    }
+    output::print_json(&object)
+}
+
+fn ids(arguments: &Arguments, model: &Model) -> anyhow::Result<Vec<u32>> {
+    if let Some(path) = &arguments.ids_file {
+        let name = || path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(name)?;
+        let mut value: serde_json::Value = serde_json::from_str(&text).with_context(name)?;
+        if let Some(ids) = value.get_mut("ids") {
+            value = ids.take();
+        }
+        return serde_json::from_value(value).with_context(|| format!("{}: not a list of token ids", name()));
+    }
+    let path = arguments.file.as_ref().context("a text file, or --ids-file")?;
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(model.tokenizer()?.encode(&text, EncodeOptions { parse_special: false, add_special: false })?)
+}

@@ -1,0 +1,46 @@
+//! `template`: a conversation as the model will read it.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use tinyllm_model::chat::{ChatTemplate, TemplateSource};
+
+use crate::{models::Model, output};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory, a .gguf file, or an alias
+    model: String,
+    /// A JSON file: a list of messages
+    messages: PathBuf,
+    /// A template to use instead of the model's
+    #[arg(long)]
+    chat_template_file: Option<PathBuf>,
+    /// Leave out the beginning of the answer
+    #[arg(long)]
+    no_generation_prompt: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let name = |path: &PathBuf| path.display().to_string();
+    let text = std::fs::read_to_string(&arguments.messages).with_context(|| name(&arguments.messages))?;
+    let messages: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| name(&arguments.messages))?;
+    anyhow::ensure!(messages.is_array(), "{}: not a list of messages", arguments.messages.display());
+    let model = Model::open_vocabulary(&arguments.model)?;
+    let source = match &arguments.chat_template_file {
+        None => model.template_source()?.with_context(|| {
+            format!("{}: no chat template; pass --chat-template-file", model.path().display())
+        })?,
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| name(path))?;
+            let tokens = model.template_source()?;
+            let (bos_token, eos_token) =
+                tokens.map_or_else(Default::default, |source| (source.bos_token, source.eos_token));
+            TemplateSource { path: path.clone(), text, bos_token, eos_token }
+        }
+    };
+    let rendered = ChatTemplate::new(&source)?.render(&messages, !arguments.no_generation_prompt)?;
+    output::print(&rendered)
+}

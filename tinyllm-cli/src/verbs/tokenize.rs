@@ -1,0 +1,41 @@
+//! `tokenize`: text to token ids.
+
+use std::io::Read;
+
+use anyhow::Context;
+use clap::Args;
+use tinyllm_model::tokenizer::EncodeOptions;
+
+use crate::{models::Model, output};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory, a .gguf file, or an alias
+    model: String,
+    /// The text; without it, stdin, byte for byte
+    text: Option<String>,
+    /// Special tokens in the text become those tokens
+    #[arg(long)]
+    parse_special: bool,
+    /// Add what the tokenizer's own post-processor adds
+    #[arg(long)]
+    add_special: bool,
+    /// Print JSON (the only format there is)
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let tokenizer = Model::open_vocabulary(&arguments.model)?.tokenizer()?;
+    let text = match &arguments.text {
+        Some(text) => text.clone(),
+        None => {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).context("stdin")?;
+            String::from_utf8(bytes).context("stdin is not UTF-8")?
+        }
+    };
+    let options =
+        EncodeOptions { parse_special: arguments.parse_special, add_special: arguments.add_special };
+    output::print_json(&serde_json::json!({"ids": tokenizer.encode(&text, options)?}))
+}

@@ -1,0 +1,116 @@
+//! Text to tokens and back: tokenizer.json, or the vocabulary inside a GGUF, both through the `tokenizers` crate.
+
+mod gguf;
+mod stream;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+pub use stream::DecodeStream;
+
+use crate::{ModelError, Result, config::read_bounded};
+
+/// The longest tokenizer.json that is read; the largest published ones are below 40 MB.
+const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
+
+/// How text becomes tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Special tokens written in the text become those tokens; else they stay text.
+    pub parse_special: bool,
+    /// Adds what the tokenizer's own post-processor adds (a beginning of sequence, say).
+    pub add_special: bool,
+}
+
+/// A model's tokenizer.
+pub struct Tokenizer {
+    path: PathBuf,
+    /// Whether special tokens are text is a state of the library's tokenizer, hence the lock.
+    inner: Mutex<tokenizers::Tokenizer>,
+}
+
+impl Tokenizer {
+    /// The tokenizer.json of a directory, which need hold nothing else.
+    ///
+    /// # Errors
+    /// A file that is missing, malformed, or too large.
+    pub fn from_directory(directory: &Path) -> Result<Self> {
+        let path = directory.join("tokenizer.json");
+        Self::from_json(&read_bounded(&path, MAX_TOKENIZER_BYTES)?, &path)
+    }
+
+    /// The contents of a tokenizer.json; `label` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_directory`].
+    pub fn from_json(json: &[u8], label: &Path) -> Result<Self> {
+        let inner = tokenizers::Tokenizer::from_bytes(json)
+            .map_err(|error| ModelError::malformed(label, "tokenizer", error.to_string()))?;
+        Ok(Tokenizer { path: label.to_owned(), inner: Mutex::new(inner) })
+    }
+
+    /// The vocabulary inside a GGUF.
+    ///
+    /// # Errors
+    /// A vocabulary that is missing, contradicts itself, or is of a kind that is not supported.
+    pub fn from_gguf(gguf: &crate::checkpoint::gguf::Gguf) -> Result<Self> {
+        let json = gguf::tokenizer_json(&gguf.metadata())?;
+        let bytes = serde_json::to_vec(&json)
+            .map_err(|error| ModelError::malformed(gguf.path(), "tokenizer.ggml", error.to_string()))?;
+        Self::from_json(&bytes, gguf.path())
+    }
+
+    /// The tokens of `text`.
+    ///
+    /// # Errors
+    /// Where the tokenizer has no token for a part of the text.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
+        let mut inner = self.lock();
+        inner.set_encode_special_tokens(!options.parse_special);
+        let encoding = inner
+            .encode_fast(text, options.add_special)
+            .map_err(|error| ModelError::malformed(&self.path, "tokenizer", error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of `ids`, with or without special tokens.
+    ///
+    /// # Errors
+    /// An id that the vocabulary does not have.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let inner = self.lock();
+        if let Some(id) = ids.iter().find(|id| inner.id_to_token(**id).is_none()) {
+            return Err(ModelError::Request(format!("token {id} is not in the tokenizer's vocabulary")));
+        }
+        inner
+            .decode(ids, skip_special)
+            .map_err(|error| ModelError::malformed(&self.path, "decoder", error.to_string()))
+    }
+
+    /// A decoder of one token after another.
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<'_> {
+        DecodeStream::new(self, skip_special)
+    }
+
+    /// Tokens of the vocabulary, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.lock().get_vocab_size(true)
+    }
+
+    /// The id of a token.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.lock().token_to_id(token)
+    }
+
+    /// The token of an id.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.lock().id_to_token(id)
+    }
+
+    /// A panic elsewhere leaves the tokenizer as it is: encoding does not change it.
+    fn lock(&self) -> MutexGuard<'_, tokenizers::Tokenizer> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,56 @@
+//! Text from tokens as they come, in whole characters.
+
+use super::Tokenizer;
+use crate::Result;
+
+/// What a decoder gives for bytes that are not (yet) a character.
+const REPLACEMENT: char = '\u{fffd}';
+
+/// Decodes one token after another. Pieces join to the decoding of all tokens; a character whose bytes are spread over
+/// tokens comes with the last of them.
+pub struct DecodeStream<'a> {
+    tokenizer: &'a Tokenizer,
+    skip_special: bool,
+    /// The tokens whose text may still change the next token's, then those not yet given out.
+    ids: Vec<u32>,
+    /// How many of `ids` have been given out.
+    given: usize,
+    /// Their text.
+    prefix: String,
+}
+
+impl<'a> DecodeStream<'a> {
+    pub(super) fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
+        DecodeStream { tokenizer, skip_special, ids: Vec::new(), given: 0, prefix: String::new() }
+    }
+
+    /// The text that `id` makes certain, if any.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn push(&mut self, id: u32) -> Result<Option<String>> {
+        self.ids.push(id);
+        let text = self.tokenizer.decode(&self.ids, self.skip_special)?;
+        if text.len() <= self.prefix.len() || text.ends_with(REPLACEMENT) {
+            return Ok(None);
+        }
+        let piece = text.get(self.prefix.len()..).unwrap_or_default().to_owned();
+        // The last tokens stay as context, so that a leading space is decoded as it would be in the whole.
+        self.ids.drain(..self.given);
+        self.given = self.ids.len();
+        self.prefix = self.tokenizer.decode(&self.ids, self.skip_special)?;
+        Ok(Some(piece))
+    }
+
+    /// What was held back: bytes that never became a character.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn finish(&mut self) -> Result<Option<String>> {
+        let text = self.tokenizer.decode(&self.ids, self.skip_special)?;
+        let piece = text.get(self.prefix.len()..).unwrap_or_default().to_owned();
+        self.given = self.ids.len();
+        self.prefix = text;
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+}
