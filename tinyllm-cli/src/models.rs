@@ -22,7 +22,8 @@ pub(crate) struct Model {
 }
 
 enum Kind {
-    Directory(std::sync::OnceLock<HuggingFaceCheckpoint>),
+    /// Without a checkpoint where its tokenizer alone is wanted.
+    Directory(Option<Box<HuggingFaceCheckpoint>>),
     Gguf(Box<GgufCheckpoint>),
     /// A GGUF whose vocabulary alone is wanted.
     Vocabulary(Gguf),
@@ -35,8 +36,7 @@ impl Model {
         let kind = if is_gguf(&path) {
             Kind::Gguf(Box::new(GgufCheckpoint::open(&path)?))
         } else {
-            let checkpoint = HuggingFaceCheckpoint::open(&path)?;
-            Kind::Directory(std::sync::OnceLock::from(checkpoint))
+            Kind::Directory(Some(Box::new(HuggingFaceCheckpoint::open(&path)?)))
         };
         Ok(Model { path, kind })
     }
@@ -44,11 +44,7 @@ impl Model {
     /// Opens a model of which only the tokenizer or the template is wanted: a directory need hold nothing else.
     pub(crate) fn open_vocabulary(name: &str) -> anyhow::Result<Self> {
         let path = resolve(name)?;
-        let kind = if is_gguf(&path) {
-            Kind::Vocabulary(Gguf::open(&path)?)
-        } else {
-            Kind::Directory(Default::default())
-        };
+        let kind = if is_gguf(&path) { Kind::Vocabulary(Gguf::open(&path)?) } else { Kind::Directory(None) };
         Ok(Model { path, kind })
     }
 
@@ -65,8 +61,8 @@ impl Model {
 
     pub(crate) fn checkpoint(&self) -> anyhow::Result<&dyn Checkpoint> {
         match &self.kind {
-            Kind::Directory(checkpoint) => match checkpoint.get() {
-                Some(checkpoint) => Ok(checkpoint),
+            Kind::Directory(checkpoint) => match checkpoint {
+                Some(checkpoint) => Ok(checkpoint.as_ref()),
                 None => bail!("{}: only its tokenizer was opened", self.path.display()),
             },
             Kind::Gguf(checkpoint) => Ok(checkpoint.as_ref()),

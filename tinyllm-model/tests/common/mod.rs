@@ -1,5 +1,5 @@
 //! Models of random weights, made in memory, for tests that need a shape rather than a meaning.
-#![allow(dead_code, unreachable_pub)] // each test file uses its own part
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)] // each test file uses its own part
 
 use std::path::Path;
 
