@@ -34,6 +34,8 @@ enum Verb {
     Logits(verbs::logits::Arguments),
     /// Measure how well a model predicts a text.
     Perplexity(verbs::perplexity::Arguments),
+    /// Write a model with int8 weights, as compressed-tensors.
+    Quantize(verbs::quantize::Arguments),
     /// Print completions for a shell.
     Completions(verbs::completions::Arguments),
     /// Say what this machine offers.
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Template(arguments) => verbs::template::run(&arguments),
         Verb::Logits(arguments) => verbs::logits::run(&arguments),
         Verb::Perplexity(arguments) => verbs::perplexity::run(&arguments),
+        Verb::Quantize(arguments) => verbs::quantize::run(&arguments),
         Verb::Completions(arguments) => verbs::completions::run::<Program>(&arguments),
         Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
     };

@@ -59,6 +59,14 @@ impl Model {
         &self.path
     }
 
+    /// The config.json it came with.
+    pub(crate) fn config_json(&self) -> Option<&serde_json::Value> {
+        match &self.kind {
+            Kind::Directory(checkpoint) => checkpoint.as_ref().map(|checkpoint| checkpoint.config_json()),
+            Kind::Gguf(_) | Kind::Vocabulary(_) => None,
+        }
+    }
+
     pub(crate) fn checkpoint(&self) -> anyhow::Result<&dyn Checkpoint> {
         match &self.kind {
             Kind::Directory(checkpoint) => match checkpoint {

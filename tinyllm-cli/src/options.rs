@@ -71,7 +71,7 @@ enum Device {
     Cpu,
 }
 
-fn group_size(text: &str) -> Result<GroupSizeChoice, String> {
+pub(crate) fn group_size(text: &str) -> Result<GroupSizeChoice, String> {
     match text {
         "auto" => Ok(GroupSizeChoice::Auto),
         "channel" => Ok(GroupSizeChoice::Fixed(GroupSize::Channel)),

@@ -10,6 +10,7 @@ pub mod engine;
 mod error;
 pub mod generation;
 pub mod perplexity;
+pub mod quantize;
 pub mod sampling;
 pub mod tokenizer;
 

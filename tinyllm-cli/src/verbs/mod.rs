@@ -5,6 +5,7 @@ pub(crate) mod detokenize;
 pub(crate) mod doctor;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
+pub(crate) mod quantize;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod template;

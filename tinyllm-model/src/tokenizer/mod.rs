@@ -89,6 +89,15 @@ impl Tokenizer {
             .map_err(|error| ModelError::malformed(&self.path, "decoder", error.to_string()))
     }
 
+    /// The tokenizer as a tokenizer.json.
+    ///
+    /// # Errors
+    /// Where the library cannot write it.
+    pub fn to_json(&self) -> Result<String> {
+        let text = self.lock().to_string(true);
+        text.map_err(|error| ModelError::malformed(&self.path, "tokenizer", error.to_string()))
+    }
+
     /// A decoder of one token after another.
     pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<'_> {
         DecodeStream::new(self, skip_special)

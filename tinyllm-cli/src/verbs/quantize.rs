@@ -1,0 +1,117 @@
+//! `quantize`: a model as compressed-tensors W8A16.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use tinyllm_model::{engine::GroupSizeChoice, quantize};
+
+use crate::{models::Model, options::group_size, output};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory, a .gguf file, or an alias
+    model: String,
+    /// The directory to write; it must not exist
+    out: PathBuf,
+    /// Weights that share a scale: auto, 32, 64, 128, 256 or channel
+    #[arg(long, default_value = "auto", value_parser = group_size)]
+    group_size: GroupSizeChoice,
+    /// Write a file that only this program reads, where the group size does not divide every width
+    #[arg(long)]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is copied beside the weights.
+const COMPANIONS: [&str; 6] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "LICENSE",
+];
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let out = &arguments.out;
+    anyhow::ensure!(!out.exists(), "{}: exists already; choose another name or remove it", out.display());
+    let model = Model::open(&arguments.model)?;
+    let checkpoint = model.checkpoint()?;
+    let group_size = quantize::group_size(checkpoint, arguments.group_size, arguments.force)?;
+    let config = match model.config_json() {
+        Some(config) => config.clone(),
+        None => checkpoint.config().to_hugging_face(model.path())?,
+    };
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = tempfile::Builder::new()
+        .prefix(".tinyllm-quantize-")
+        .tempdir_in(parent)
+        .with_context(|| parent.display().to_string())?;
+    let bar = crate::models::progress(model.name());
+    let report =
+        quantize::write_w8a16(checkpoint, config, directory.path(), group_size, &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        })?;
+    bar.finish_and_clear();
+    companions(&model, directory.path())?;
+    let directory = directory.keep();
+    if let Err(error) = fs::rename(&directory, out) {
+        // What cannot get its name must not stay under another.
+        let _ = fs::remove_dir_all(&directory);
+        return Err(error).with_context(|| out.display().to_string());
+    }
+    if arguments.json {
+        let tensors: Vec<_> = report
+            .tensors
+            .iter()
+            .map(|t| json!({"name": t.name, "max_abs_error": t.max_abs_error, "relative_rms_error": t.relative_rms_error}))
+            .collect();
+        return output::print_json(&json!({
+            "source_bytes": report.source_bytes, "written_bytes": report.written_bytes,
+            "group_size": format!("{:?}", report.group_size), "tensors": tensors,
+        }));
+    }
+    for tensor in &report.tensors {
+        output::print(&format!(
+            "{:<48} relative rms error {:.5}, largest {:.3e}\n",
+            tensor.name, tensor.relative_rms_error, tensor.max_abs_error
+        ))?;
+    }
+    output::print(&format!(
+        "{} bytes read, {} written to {} ({:?})\n",
+        report.source_bytes,
+        report.written_bytes,
+        out.display(),
+        report.group_size
+    ))
+}
+
+/// Tokenizer and template files: copied, or made from what a GGUF holds.
+fn companions(model: &Model, directory: &Path) -> anyhow::Result<()> {
+    if model.config_json().is_some() {
+        for name in COMPANIONS {
+            let source = model.path().join(name);
+            if source.exists() {
+                fs::copy(&source, directory.join(name)).with_context(|| source.display().to_string())?;
+            }
+        }
+        return Ok(());
+    }
+    fs::write(directory.join("tokenizer.json"), model.tokenizer()?.to_json()?)?;
+    let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
+    if let Some(source) = model.template_source()? {
+        config["bos_token"] = json!(source.bos_token);
+        config["eos_token"] = json!(source.eos_token);
+        config["chat_template"] = json!(source.text);
+    }
+    fs::write(directory.join("tokenizer_config.json"), serde_json::to_vec_pretty(&config)?)?;
+    Ok(())
+}
