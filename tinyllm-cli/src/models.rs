@@ -14,6 +14,7 @@ use tinyllm_model::{
 };
 
 mod alias;
+mod embedded;
 
 /// A model: a directory or a GGUF file.
 pub(crate) struct Model {
@@ -25,6 +26,8 @@ enum Kind {
     /// Without a checkpoint where its tokenizer alone is wanted.
     Directory(Option<Box<HuggingFaceCheckpoint>>),
     Gguf(Box<GgufCheckpoint>),
+    /// Part of the program.
+    Embedded(Box<HuggingFaceCheckpoint>),
     /// A GGUF whose vocabulary alone is wanted.
     Vocabulary(Gguf),
 }
@@ -48,6 +51,14 @@ impl Model {
         Ok(Model { path, kind })
     }
 
+    /// The model that is part of the program.
+    pub(crate) fn embedded() -> anyhow::Result<Self> {
+        crate::output::note(
+            "no MODEL named: using the built-in tiny-austen, which only babbles; try `tinyllm run smollm2`",
+        );
+        Ok(Model { path: embedded::NAME.into(), kind: Kind::Embedded(Box::new(embedded::checkpoint()?)) })
+    }
+
     /// What messages call it.
     pub(crate) fn name(&self) -> String {
         self.path
@@ -63,7 +74,7 @@ impl Model {
     pub(crate) fn config_json(&self) -> Option<&serde_json::Value> {
         match &self.kind {
             Kind::Directory(checkpoint) => checkpoint.as_ref().map(|checkpoint| checkpoint.config_json()),
-            Kind::Gguf(_) | Kind::Vocabulary(_) => None,
+            Kind::Gguf(_) | Kind::Embedded(_) | Kind::Vocabulary(_) => None,
         }
     }
 
@@ -74,6 +85,7 @@ impl Model {
                 None => bail!("{}: only its tokenizer was opened", self.path.display()),
             },
             Kind::Gguf(checkpoint) => Ok(checkpoint.as_ref()),
+            Kind::Embedded(checkpoint) => Ok(checkpoint.as_ref()),
             Kind::Vocabulary(_) => bail!("{}: only its vocabulary was opened", self.path.display()),
         }
     }
@@ -81,6 +93,7 @@ impl Model {
     pub(crate) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
         Ok(match &self.kind {
             Kind::Directory(_) => Tokenizer::from_directory(&self.path)?,
+            Kind::Embedded(_) => embedded::tokenizer()?,
             Kind::Gguf(checkpoint) => Tokenizer::from_gguf(checkpoint.gguf())?,
             Kind::Vocabulary(gguf) => Tokenizer::from_gguf(gguf)?,
         })
@@ -89,6 +102,7 @@ impl Model {
     pub(crate) fn template_source(&self) -> anyhow::Result<Option<TemplateSource>> {
         Ok(match &self.kind {
             Kind::Directory(_) => TemplateSource::from_directory(&self.path)?,
+            Kind::Embedded(_) => None,
             Kind::Gguf(checkpoint) => TemplateSource::from_gguf(checkpoint.gguf())?,
             Kind::Vocabulary(gguf) => TemplateSource::from_gguf(gguf)?,
         })

@@ -30,8 +30,8 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, or an alias (smollm2)
-    model: String,
+    /// A directory, a .gguf file, or an alias (smollm2); without it, a tiny model that is part of the program
+    model: Option<String>,
     /// The prompt; without it, stdin
     prompt: Option<String>,
     /// Token ids to run as they are, instead of a prompt
@@ -117,7 +117,10 @@ impl SamplingOptions {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let model = Model::open(&arguments.model)?;
+    let model = match &arguments.model {
+        Some(name) => Model::open(name)?,
+        None => Model::embedded()?,
+    };
     let (tokenizer, prompt_ids) = prompt(arguments, &model)?;
     let (mut engine, tracking) = arguments.load.load(&model, None, 1)?;
     let parameters = GenerationParameters {
