@@ -1,6 +1,7 @@
 //! The `tinyllm` program: words, progress, pictures. What a model does is in `tinyllm-model`.
 #![forbid(unsafe_code)]
 
+mod hub;
 mod models;
 mod options;
 mod output;
@@ -36,6 +37,13 @@ enum Verb {
     Perplexity(verbs::perplexity::Arguments),
     /// Write a model with int8 weights, as compressed-tensors.
     Quantize(verbs::quantize::Arguments),
+    /// Download a model from the Hugging Face hub.
+    Pull(verbs::pull::Arguments),
+    /// List the models that have been pulled.
+    #[command(visible_alias = "ls")]
+    List(verbs::list::Arguments),
+    /// Remove a model that was pulled.
+    Rm(verbs::rm::Arguments),
     /// Print completions for a shell.
     Completions(verbs::completions::Arguments),
     /// Say what this machine offers.
@@ -60,6 +68,9 @@ fn main() -> ExitCode {
         Verb::Logits(arguments) => verbs::logits::run(&arguments),
         Verb::Perplexity(arguments) => verbs::perplexity::run(&arguments),
         Verb::Quantize(arguments) => verbs::quantize::run(&arguments),
+        Verb::Pull(arguments) => verbs::pull::run(&arguments),
+        Verb::List(arguments) => verbs::list::run(&arguments),
+        Verb::Rm(arguments) => verbs::rm::run(&arguments),
         Verb::Completions(arguments) => verbs::completions::run::<Program>(&arguments),
         Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
     };

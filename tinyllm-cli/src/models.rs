@@ -132,6 +132,12 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
     if name == alias::SMOLLM2 {
         return alias::smollm2().context("fetching smollm2");
     }
+    if let Some(hub_name) = crate::hub::HubName::parse(name) {
+        return match hub_name.local()? {
+            Some(path) => Ok(path),
+            None => hub_name.pull("main"),
+        };
+    }
     bail!("{name}: no such directory or .gguf file, and no known alias (smollm2)")
 }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
 /// The alias.
@@ -20,8 +19,7 @@ const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea3737281
 
 /// The file, fetched on first use.
 pub(super) fn smollm2() -> anyhow::Result<PathBuf> {
-    let cache = etcetera::choose_base_strategy().context("no home directory to keep models in")?.cache_dir();
-    let folder = cache.join("tinyllm").join("models");
+    let folder = crate::hub::cache()?.join("models");
     let path = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
     if path.exists() {
         return Ok(path);

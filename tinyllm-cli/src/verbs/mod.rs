@@ -3,9 +3,12 @@
 pub(crate) mod completions;
 pub(crate) mod detokenize;
 pub(crate) mod doctor;
+pub(crate) mod list;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
+pub(crate) mod pull;
 pub(crate) mod quantize;
+pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod template;
