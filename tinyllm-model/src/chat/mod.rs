@@ -1,5 +1,6 @@
 //! Chat templates, rendered as transformers renders them.
 
+mod encode;
 mod json;
 mod source;
 

@@ -108,6 +108,12 @@ impl Tokenizer {
         self.lock().get_vocab_size(true)
     }
 
+    /// The special tokens, as they are written.
+    pub fn special_tokens(&self) -> Vec<String> {
+        let decoder = self.lock().get_added_tokens_decoder();
+        decoder.into_values().filter(|token| token.special).map(|token| token.content).collect()
+    }
+
     /// The id of a token.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.lock().token_to_id(token)

@@ -1,0 +1,138 @@
+//! Settings that a chat may change between answers.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+use tinyllm_model::generation::GenerationParameters;
+
+/// What answers are made with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings {
+    pub(super) generation: GenerationParameters,
+    pub(super) verbose: bool,
+}
+
+impl Settings {
+    /// Changes one.
+    ///
+    /// # Errors
+    /// An unknown name, or a value that it cannot have; in words for the user. Nothing changes then.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let mut changed = self.clone();
+        let generation = &mut changed.generation;
+        let sampling = &mut generation.sampling;
+        match name.replace('-', "_").as_str() {
+            "temp" | "temperature" => sampling.temperature = number(name, value)?,
+            "top_k" => sampling.top_k = number(name, value)?,
+            "top_p" => sampling.top_p = number(name, value)?,
+            "min_p" => sampling.min_p = number(name, value)?,
+            "repeat_penalty" | "repetition_penalty" => sampling.repetition_penalty = number(name, value)?,
+            "presence_penalty" => sampling.presence_penalty = number(name, value)?,
+            "frequency_penalty" => sampling.frequency_penalty = number(name, value)?,
+            "repeat_last_n" => sampling.penalty_window = number(name, value)?,
+            "seed" => sampling.seed = number(name, value)?,
+            "max_tokens" | "num_predict" => {
+                generation.max_tokens = if value == "none" { None } else { Some(number(name, value)?) };
+            }
+            "stop" => generation.stop_strings.push(value.to_owned()),
+            "verbose" => {
+                changed.verbose = match value {
+                    "on" | "true" => true,
+                    "off" | "false" => false,
+                    _ => return Err(format!("{name}: on or off, not {value:?}")),
+                }
+            }
+            _ => return Err(format!("{name} is no setting; /show settings lists them")),
+        }
+        if let Some((name, range)) = changed.generation.sampling.invalid() {
+            return Err(format!("{name} must be {range}"));
+        }
+        *self = changed;
+        Ok(())
+    }
+
+    /// All of them, in the names that [`Settings::set`] takes.
+    pub(super) fn to_json(&self) -> Map<String, Value> {
+        let sampling = &self.generation.sampling;
+        let all = json!({
+            "temp": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
+            "repeat_penalty": sampling.repetition_penalty,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "repeat_last_n": sampling.penalty_window,
+            "seed": sampling.seed,
+            "max_tokens": self.generation.max_tokens,
+            "stop": self.generation.stop_strings,
+            "verbose": self.verbose,
+        });
+        match all {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+
+    /// Takes what [`Settings::to_json`] gave.
+    ///
+    /// # Errors
+    /// As [`Settings::set`].
+    pub(super) fn set_all(&mut self, settings: &Map<String, Value>) -> Result<(), String> {
+        let mut changed = self.clone();
+        for (name, value) in settings {
+            match value {
+                Value::Null => changed.set(name, "none")?,
+                Value::String(text) => changed.set(name, text)?,
+                Value::Array(several) => {
+                    changed.generation.stop_strings.clear();
+                    for text in several {
+                        changed.set(name, text.as_str().ok_or_else(|| format!("{name}: not text"))?)?;
+                    }
+                }
+                other => changed.set(name, &other.to_string())?,
+            }
+        }
+        *self = changed;
+        Ok(())
+    }
+}
+
+fn number<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("{name}: {value:?} is not a number it can have"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test ends where it fails
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { generation: GenerationParameters::default(), verbose: false }
+    }
+
+    #[test]
+    fn every_setting_survives_its_json() {
+        let mut changed = settings();
+        for (name, value) in
+            [("temp", "0.25"), ("seed", "18446744073709551615"), ("max_tokens", "7"), ("stop", "END")]
+        {
+            changed.set(name, value).unwrap();
+        }
+        changed.set("verbose", "on").unwrap();
+        let mut restored = settings();
+        restored.set_all(&changed.to_json()).unwrap();
+        assert_eq!(restored, changed);
+    }
+
+    #[test]
+    fn a_wrong_value_changes_nothing() {
+        let mut changed = settings();
+        for (name, value) in
+            [("temp", "-1"), ("temp", "hot"), ("top_p", "2"), ("colour", "red"), ("verbose", "maybe")]
+        {
+            assert!(changed.set(name, value).is_err(), "{name} {value}");
+        }
+        assert_eq!(changed, settings());
+    }
+}

@@ -1,0 +1,127 @@
+//! `run`: answers a prompt, or chats.
+
+mod chat;
+mod interrupt;
+mod prompt;
+mod report;
+mod sampling;
+
+use std::{io::IsTerminal, ops::ControlFlow};
+
+use clap::Args;
+use tinyllm_model::generation::{self, Event, GenerationParameters};
+
+use self::{interrupt::Interrupt, sampling::SamplingOptions};
+use crate::{
+    models::Model,
+    options::{LoadOptions, TokenIds, token_ids},
+    output,
+};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory, a .gguf file, a hub name (org/name[:file]) or an alias (smollm2); without it, a tiny model that is
+    /// part of the program
+    model: Option<String>,
+    /// The prompt; without it, stdin, and on a terminal a chat
+    prompt: Option<String>,
+    /// A file with the prompt, or with what precedes PROMPT (-: stdin)
+    #[arg(short, long)]
+    file: Option<String>,
+    /// Token ids to run as they are, instead of a prompt
+    #[arg(long, value_parser = token_ids, conflicts_with_all = ["prompt", "file", "interactive"])]
+    ids: Option<TokenIds>,
+    /// Chat line by line, even where stdin is no terminal
+    #[arg(short, long, visible_alias = "conversation", conflicts_with_all = ["json", "file"])]
+    interactive: bool,
+    /// No chat template: the prompt is the text to continue
+    #[arg(long)]
+    raw: bool,
+    /// What the model is told before the conversation
+    #[arg(long, visible_alias = "system-prompt", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Tokens to generate at most
+    #[arg(short = 'n', long, visible_aliases = ["predict", "n-predict", "num-predict"])]
+    max_tokens: Option<usize>,
+    /// Text that ends the answer (may be given again)
+    #[arg(long, visible_alias = "reverse-prompt")]
+    stop: Vec<String>,
+    /// Go on past the model's end tokens
+    #[arg(long)]
+    ignore_eos: bool,
+    /// Print one JSON object when done
+    #[arg(long)]
+    json: bool,
+    /// Print timings and memory on stderr
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    sampling: SamplingOptions,
+    #[command(flatten)]
+    load: LoadOptions,
+}
+
+impl Arguments {
+    fn generation(&self) -> GenerationParameters {
+        GenerationParameters {
+            sampling: self.sampling.sampling(),
+            max_tokens: self.max_tokens,
+            stop_strings: self.stop.clone(),
+            stop_tokens: Vec::new(),
+            ignore_eos: self.ignore_eos,
+        }
+    }
+
+    /// Whether to chat rather than to answer once.
+    fn is_chat(&self) -> bool {
+        let is_named = self.prompt.is_some() || self.file.is_some() || self.ids.is_some() || self.json;
+        self.interactive || (!is_named && std::io::stdin().is_terminal())
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let model = match &arguments.model {
+        Some(name) => Model::open(name)?,
+        None => Model::embedded()?,
+    };
+    if arguments.is_chat() { chat::run(arguments, &model) } else { answer(arguments, &model) }
+}
+
+/// Answers one prompt.
+fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
+    let (tokenizer, prompt_ids) = prompt::tokens(arguments, model)?;
+    let (mut engine, tracking) = arguments.load.load(model, None, 1)?;
+    let interrupt = Interrupt::install()?;
+    let mut failure = None;
+    let answer = generation::generate(
+        &mut engine,
+        tokenizer.as_ref(),
+        &prompt_ids,
+        &arguments.generation(),
+        &mut |event| {
+            if let (Event::Text(text), false) = (event, arguments.json)
+                && let Err(error) = output::print(text)
+            {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+            interrupt.flow()
+        },
+    )?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if arguments.json {
+        return output::print_json(&report::json(&prompt_ids, &answer, &engine, &tracking));
+    }
+    output::print("\n")?;
+    if arguments.verbose {
+        output::note(&format!(
+            "load {:.0} ms; {}",
+            engine.load_time().as_secs_f64() * 1e3,
+            report::speed(&answer)
+        ));
+        output::note(&report::memory(&tracking));
+    }
+    Ok(())
+}

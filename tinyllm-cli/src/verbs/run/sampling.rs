@@ -1,0 +1,56 @@
+//! Sampling on the command line.
+
+use clap::Args;
+use tinyllm_model::sampling::Sampling;
+
+#[derive(Args)]
+#[command(next_help_heading = "Sampling options")]
+pub(super) struct SamplingOptions {
+    /// 0 always takes the most likely token
+    #[arg(long, visible_alias = "temperature", default_value_t = Sampling::default().temperature)]
+    temp: f32,
+    /// Keep this many of the most likely tokens (0: all)
+    #[arg(long, default_value_t = Sampling::default().top_k)]
+    top_k: usize,
+    /// Keep the most likely tokens up to this share
+    #[arg(long, default_value_t = Sampling::default().top_p)]
+    top_p: f32,
+    /// Drop tokens below this share of the most likely one
+    #[arg(long, default_value_t = Sampling::default().min_p)]
+    min_p: f32,
+    /// Divides the logits of seen tokens (1: off)
+    #[arg(long, visible_alias = "repetition-penalty", default_value_t = 1.0)]
+    repeat_penalty: f32,
+    /// Taken off the logits of seen tokens
+    #[arg(long, default_value_t = 0.0)]
+    presence_penalty: f32,
+    /// Taken off the logits of seen tokens for each time
+    #[arg(long, default_value_t = 0.0)]
+    frequency_penalty: f32,
+    /// How many of the last tokens count as seen (0: all)
+    #[arg(long, default_value_t = Sampling::default().penalty_window)]
+    repeat_last_n: usize,
+    /// The same seed gives the same answer [default: from the clock]
+    #[arg(short, long, env = "TINYLLM_SEED")]
+    seed: Option<u64>,
+}
+
+impl SamplingOptions {
+    pub(super) fn sampling(&self) -> Sampling {
+        let clock = || {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            now.map_or(0, |time| time.as_nanos() as u64)
+        };
+        Sampling {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            penalty_window: self.repeat_last_n,
+            seed: self.seed.unwrap_or_else(clock),
+        }
+    }
+}
