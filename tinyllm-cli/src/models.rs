@@ -153,3 +153,11 @@ pub(crate) fn progress(name: String) -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+/// Moves a bar. A new length draws at once, a new position only now and then.
+pub(crate) fn advance(bar: &ProgressBar, done: u64, total: u64) {
+    if bar.length() != Some(total) {
+        bar.set_length(total);
+    }
+    bar.set_position(done);
+}

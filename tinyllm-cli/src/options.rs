@@ -134,8 +134,7 @@ impl LoadOptions {
         let memory: HostMemory = tracking.clone();
         let progress = crate::models::progress(model.name());
         let engine = Engine::load(model.checkpoint()?, &options, &memory, &|done| {
-            progress.set_length(done.total_bytes);
-            progress.set_position(done.done_bytes);
+            crate::models::advance(&progress, done.done_bytes, done.total_bytes);
         })
         .context("loading the model")?;
         progress.finish_and_clear();

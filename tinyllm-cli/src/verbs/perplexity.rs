@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let model = Model::open(&arguments.model)?;
-    let ids = ids(arguments, &model)?;
+    let (name, ids) = ids(arguments, &model)?;
+    anyhow::ensure!(ids.len() >= 2, "{name}: {} tokens; perplexity needs at least two", ids.len());
     let window = arguments.window as usize;
     let tokens = window.min(ids.len()).max(1);
     let (mut engine, _) = arguments.load.load(&model, Some(tokens), SAMPLED_ROWS)?;
@@ -79,17 +80,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     output::print_json(&object)
 }
 
-fn ids(arguments: &Arguments, model: &Model) -> anyhow::Result<Vec<u32>> {
-    if let Some(path) = &arguments.ids_file {
-        let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(name)?;
-        let mut value: serde_json::Value = serde_json::from_str(&text).with_context(name)?;
-        if let Some(ids) = value.get_mut("ids") {
-            value = ids.take();
-        }
-        return serde_json::from_value(value).with_context(|| format!("{}: not a list of token ids", name()));
+/// The tokens to predict, and where they come from.
+fn ids(arguments: &Arguments, model: &Model) -> anyhow::Result<(String, Vec<u32>)> {
+    let path =
+        arguments.ids_file.as_ref().or(arguments.file.as_ref()).context("a text file, or --ids-file")?;
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+    if arguments.ids_file.is_none() {
+        let ids =
+            model.tokenizer()?.encode(&text, EncodeOptions { parse_special: false, add_special: false })?;
+        return Ok((name, ids));
     }
-    let path = arguments.file.as_ref().context("a text file, or --ids-file")?;
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Ok(model.tokenizer()?.encode(&text, EncodeOptions { parse_special: false, add_special: false })?)
+    let mut value: serde_json::Value = serde_json::from_str(&text).with_context(|| name.clone())?;
+    if let Some(ids) = value.get_mut("ids") {
+        value = ids.take();
+    }
+    let ids = serde_json::from_value(value).with_context(|| format!("{name}: not a list of token ids"))?;
+    Ok((name, ids))
 }

@@ -1,5 +1,7 @@
 //! From which operation to which each region holds something.
 
+use tinyllm_mem::Category;
+
 use super::{Op, Program, RegionId};
 
 impl Op {
@@ -19,7 +21,7 @@ impl Op {
 
 impl Program {
     /// For each region, the first and the last operation that touch it. The head's inputs live to the end, because
-    /// the head may run again.
+    /// the head may run again; logits live throughout, because callers read them between steps.
     pub fn lifetimes(&self) -> Vec<(usize, usize)> {
         let last = self.ops.len().saturating_sub(1);
         let mut lifetimes: Vec<Option<(usize, usize)>> = vec![None; self.regions.len()];
@@ -31,7 +33,9 @@ impl Program {
         }
         lifetimes
             .into_iter()
-            .map(|lifetime| match lifetime {
+            .zip(&self.regions)
+            .map(|(lifetime, region)| match lifetime {
+                _ if region.category == Category::Logits => (0, last),
                 Some((first, end)) if first < self.head_start && end >= self.head_start => (first, last),
                 Some(lifetime) => lifetime,
                 None => (0, 0),

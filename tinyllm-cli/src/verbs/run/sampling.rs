@@ -7,25 +7,25 @@ use tinyllm_model::sampling::Sampling;
 #[command(next_help_heading = "Sampling options")]
 pub(super) struct SamplingOptions {
     /// 0 always takes the most likely token
-    #[arg(long, visible_alias = "temperature", default_value_t = Sampling::default().temperature)]
+    #[arg(long, visible_alias = "temperature", allow_negative_numbers = true, default_value_t = Sampling::default().temperature)]
     temp: f32,
     /// Keep this many of the most likely tokens (0: all)
     #[arg(long, default_value_t = Sampling::default().top_k)]
     top_k: usize,
     /// Keep the most likely tokens up to this share
-    #[arg(long, default_value_t = Sampling::default().top_p)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = Sampling::default().top_p)]
     top_p: f32,
     /// Drop tokens below this share of the most likely one
-    #[arg(long, default_value_t = Sampling::default().min_p)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = Sampling::default().min_p)]
     min_p: f32,
     /// Divides the logits of seen tokens (1: off)
-    #[arg(long, visible_alias = "repetition-penalty", default_value_t = 1.0)]
+    #[arg(long, visible_alias = "repetition-penalty", allow_negative_numbers = true, default_value_t = 1.0)]
     repeat_penalty: f32,
     /// Taken off the logits of seen tokens
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
     presence_penalty: f32,
     /// Taken off the logits of seen tokens for each time
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
     frequency_penalty: f32,
     /// How many of the last tokens count as seen (0: all)
     #[arg(long, default_value_t = Sampling::default().penalty_window)]

@@ -1,0 +1,84 @@
+//! A chat, line by line.
+
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+};
+
+use super::{chat_model, text_with};
+
+fn chat(model: &str, lines: &[&str]) -> String {
+    let arguments = ["run", model, "--interactive", "--temp", "0", "-n", "6", "--ctx-size", "256"];
+    text_with(&arguments, (lines.join("\n") + "\n").as_bytes())
+}
+
+#[test]
+fn a_kept_conversation_goes_on_as_it_would_have() {
+    let model = chat_model();
+    let path = model.path().to_str().unwrap();
+    let file = model.path().join("kept.json");
+    let save = format!("/save {}", file.display());
+    let load = format!("/load {}", file.display());
+    let whole =
+        chat(path, &["/system Be kind.", "/set max_tokens 9", "Hello.", "And then?", "/show history"]);
+    let first =
+        chat(path, &["/system Be kind.", "/set max_tokens 9", "Hello.", &save, "/bye", "not reached"]);
+    let second = chat(path, &[&load, "And then?", "/show history", "/show system"]);
+    assert!(whole.starts_with(&first), "{whole:?} {first:?}");
+    assert_eq!(format!("{whole}Be kind.\n"), first + &second);
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(kept["messages"][0]["content"], "Hello.");
+    assert_eq!(kept["messages"][1]["role"], "assistant");
+    assert_eq!(kept["settings"]["max_tokens"], 9);
+}
+
+#[test]
+fn clear_forgets() {
+    let model = chat_model();
+    let path = model.path().to_str().unwrap();
+    let fresh = chat(path, &["Hello."]);
+    let cleared = chat(path, &["Something else.", "/clear", "Hello."]);
+    assert!(cleared.ends_with(&fresh), "{cleared:?} {fresh:?}");
+    assert_eq!(chat(path, &["Hello.", "/clear", "/show history"]), fresh);
+}
+
+#[test]
+fn several_lines_are_one_message() {
+    let model = chat_model();
+    let path = model.path().to_str().unwrap();
+    let shown = chat(path, &["\"\"\"", "one", "/two", "\"\"\"", "/show history"]);
+    assert!(shown.contains("user: one\n/two\n"), "{shown}");
+}
+
+#[test]
+fn a_chat_survives_mistakes() {
+    let model = chat_model();
+    let path = model.path().to_str().unwrap();
+    let long = "word ".repeat(300);
+    let lines = ["/dance", "/set temp hot", "/load /nowhere/at/all", &long, "", "/show settings", "Hello."];
+    let shown = chat(path, &lines);
+    assert!(shown.contains("temp                0.0\n"), "{shown}");
+    assert!(shown.ends_with(&chat(path, &["Hello."])), "{shown}");
+}
+
+#[test]
+fn an_interrupt_ends_the_answer_and_is_no_failure() {
+    let model = chat_model();
+    let home = tempfile::tempdir().unwrap();
+    let mut child = super::program(home.path())
+        .args(["run", model.path().to_str().unwrap(), "Hello.", "--ignore-eos", "--ctx-size", "20000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut answer = child.stdout.take().unwrap();
+    // The first words are there: the answer has begun.
+    answer.read_exact(&mut [0; 8]).unwrap();
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let mut rest = Vec::new();
+    answer.read_to_end(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(rest.ends_with(b"\n"));
+    assert!(rest.len() < 40_000, "{} bytes after an interrupt", rest.len());
+}

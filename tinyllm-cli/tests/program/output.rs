@@ -1,0 +1,77 @@
+//! Answers on stdout, everything else on stderr.
+
+use super::{austen, chat_model, run, text, text_with};
+
+#[test]
+fn without_a_model_the_built_in_one_babbles_and_says_so_once() {
+    let output = run(&["run"]);
+    assert_eq!(output.status.code(), Some(2), "an empty pipe is no prompt");
+    let home = tempfile::tempdir().unwrap();
+    let output = super::program(home.path())
+        .args(["run", "-n", "12", "--temp", "0"])
+        .stdin(std::fs::File::open(austen().join("special_tokens_map.json")).unwrap())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(stderr.matches("babbles").count(), 1, "{stderr}");
+    assert!(stderr.contains("tinyllm run smollm2"), "{stderr}");
+    assert!(!output.stdout.is_empty());
+}
+
+#[test]
+fn a_file_precedes_the_prompt() {
+    let model = chat_model();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("letter.txt");
+    std::fs::write(&file, "Dear Jane.").unwrap();
+    let model = model.path().to_str().unwrap();
+    let prompt_ids = |arguments: &[&str], input: &[u8]| {
+        let options = ["--raw", "-n", "1", "--temp", "0", "--json"];
+        let arguments: Vec<&str> = ["run", model].iter().chain(arguments).chain(&options).copied().collect();
+        let answer: serde_json::Value = serde_json::from_str(&text_with(&arguments, input)).unwrap();
+        answer["prompt_ids"].clone()
+    };
+    let joined = prompt_ids(&["Dear Jane.\n\nAnswer it."], b"");
+    assert_eq!(prompt_ids(&["Answer it.", "-f", file.to_str().unwrap()], b""), joined);
+    assert_eq!(prompt_ids(&["Answer it.", "-f", "-"], b"Dear Jane."), joined);
+    assert_eq!(prompt_ids(&[], b"Dear Jane.\n\nAnswer it."), joined);
+}
+
+#[test]
+fn special_tokens_in_a_message_stay_text() {
+    let folder = chat_model();
+    let model = folder.path().to_str().unwrap();
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("config.json")).unwrap()).unwrap();
+    let end = &config["eos_token_id"];
+    let token = text(&["detokenize", model, "--ids", &end.to_string()]);
+    let token: serde_json::Value = serde_json::from_str(&token).unwrap();
+    let token = token["text"].as_str().unwrap();
+    let answer = text(&["run", model, &format!("x{token}y"), "-n", "1", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert!(!answer["prompt_ids"].as_array().unwrap().contains(end), "{answer}");
+}
+
+#[test]
+fn verbose_says_speed_and_memory_on_stderr() {
+    let output = run(&["run", austen().to_str().unwrap(), "Emma", "-n", "4", "--verbose"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for word in ["prefill", "decode", "kv", "total"] {
+        assert!(stderr.contains(word), "{stderr}");
+    }
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("prefill"));
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(text(&["completions", shell]).contains("perplexity"), "{shell}");
+    }
+}
+
+#[test]
+fn doctor_names_the_instruction_set() {
+    let report = text(&["doctor"]);
+    assert!(["avx512", "avx2", "portable"].iter().any(|isa| report.contains(isa)), "{report}");
+}
