@@ -1,0 +1,13 @@
+//! What a change must pass, fast checks first.
+
+use xshell::{Shell, cmd};
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let shell = Shell::new()?;
+    cmd!(shell, "cargo fmt --all -- --check").run()?;
+    crate::tidy::run()?;
+    cmd!(shell, "cargo clippy --workspace --all-targets --quiet -- -D warnings").run()?;
+    cmd!(shell, "cargo doc --workspace --no-deps --quiet").env("RUSTDOCFLAGS", "-D warnings").run()?;
+    cmd!(shell, "cargo test --workspace").run()?;
+    Ok(())
+}
