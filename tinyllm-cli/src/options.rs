@@ -62,6 +62,7 @@ enum Embeddings {
 #[derive(Clone, Copy, ValueEnum)]
 enum Kv {
     F16,
+    Int8,
     F32,
 }
 
@@ -104,6 +105,7 @@ impl LoadOptions {
             }),
             kv: self.kv.map(|kv| match kv {
                 Kv::F16 => KvFormat::F16,
+                Kv::Int8 => KvFormat::Int8,
                 Kv::F32 => KvFormat::F32,
             }),
             group_size: self.group_size,

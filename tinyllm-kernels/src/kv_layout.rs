@@ -13,6 +13,9 @@ pub enum KvFormat {
     F16,
     /// IEEE single.
     F32,
+    /// int8 with one f16 scale for each token and head, of K and of V: `s = f16(max|x| / 127)`, `q = x / s` rounded
+    /// half to even.
+    Int8,
 }
 
 impl KvFormat {
@@ -21,12 +24,21 @@ impl KvFormat {
         match self {
             KvFormat::F16 => 2,
             KvFormat::F32 => 4,
+            KvFormat::Int8 => 1,
+        }
+    }
+
+    /// Bytes of the scales of a tile: sixteen of K, sixteen of V.
+    const fn tile_scale_bytes(self) -> usize {
+        match self {
+            KvFormat::F16 | KvFormat::F32 => 0,
+            KvFormat::Int8 => 2 * TILE_TOKENS * size_of::<half::f16>(),
         }
     }
 }
 
 /// A cache of blocks: `[block][layer][kv_head][tile]`, and in a tile of sixteen tokens K, `[head_dim][16]`, then V,
-/// `[16][head_dim]`. Tiles begin at positions that are multiples of 16, whatever the block size, so the order of every
+/// `[16][head_dim]`, then in int8 the f16 scales of K, `[16]`, and of V, `[16]`. Tiles begin at positions that are multiples of 16, whatever the block size, so the order of every
 /// sum is the same for all block sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvLayout {
@@ -102,6 +114,11 @@ impl KvLayout {
     }
 
     fn tile_bytes(&self) -> usize {
+        self.scales_offset_bytes() + self.format.tile_scale_bytes()
+    }
+
+    /// Bytes from a tile's beginning to its scales.
+    pub(crate) fn scales_offset_bytes(&self) -> usize {
         2 * TILE_TOKENS * self.head_dim * self.format.size_bytes()
     }
 

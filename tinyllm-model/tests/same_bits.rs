@@ -86,7 +86,7 @@ proptest! {
         group_size in group_sizes(),
         weights in prop::sample::select(vec![WeightsMode::W8A16, WeightsMode::W8A16, WeightsMode::F16, WeightsMode::F32]),
         embeddings in prop::option::of(prop::sample::select(vec![EmbeddingsMode::Int8, EmbeddingsMode::F16])),
-        kv in prop::option::of(prop::sample::select(vec![KvFormat::F16, KvFormat::F32])),
+        kv in prop::option::of(prop::sample::select(vec![KvFormat::F16, KvFormat::F32, KvFormat::Int8])),
         seed in any::<u64>(),
         tokens in 1usize..40,
     ) {

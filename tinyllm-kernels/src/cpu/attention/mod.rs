@@ -3,7 +3,8 @@
 //! Keys are cut into segments of 1,024, aligned to position 0. In a segment the scores are computed, their exact maximum
 //! m, p = exp(s - m), the sum l of p (key j in lane j mod 16, then a tree) and acc = Σ p·v in key order. Segments are
 //! folded in order: with M the larger maximum, `L = fma(l, exp(m - M), L · exp(M₀ - M))`, and acc likewise. A row (one
-//! query of one head) is computed in this order whatever rows are computed beside it.
+//! query of one head) is computed in this order whatever rows are computed beside it. An int8 cache's scales multiply
+//! whole scores (K) and whole p (V), so the sums over elements stay sums of exactly widened integers.
 
 mod segment;
 #[cfg(test)]
@@ -74,6 +75,9 @@ pub(crate) unsafe fn attend(
             KvFormat::F32 => {
                 dispatch(isa, Attend::<f32> { keys, queries, scratch, element: std::marker::PhantomData })
             }
+            KvFormat::Int8 => {
+                dispatch(isa, Attend::<i8> { keys, queries, scratch, element: std::marker::PhantomData })
+            }
         }
     }
 }
@@ -96,10 +100,19 @@ impl Keys<'_> {
         let offset = self.layout.tile_offset(self.layer, block, self.kv_head, position);
         self.cache.wrapping_add(offset).cast()
     }
+
+    /// The sixteen scales of K in the tile that holds `position`, and after them those of V.
+    #[inline(always)]
+    fn scales(&self, position: usize) -> *const f16 {
+        self.tile::<u8>(position).wrapping_add(self.layout.scales_offset_bytes()).cast()
+    }
 }
 
 /// A cached element that lanes can load.
 trait Cached: Copy {
+    /// Whether a tile has a scale for each token of K and of V.
+    const IS_SCALED: bool;
+
     /// # Safety
     /// Sixteen readable elements; the processor has `L`.
     unsafe fn load<L: Lanes>(address: *const Self) -> L::Floats;
@@ -107,6 +120,8 @@ trait Cached: Copy {
 }
 
 impl Cached for f16 {
+    const IS_SCALED: bool = false;
+
     #[inline(always)]
     unsafe fn load<L: Lanes>(address: *const f16) -> L::Floats {
         // SAFETY: the caller's promise.
@@ -120,6 +135,8 @@ impl Cached for f16 {
 }
 
 impl Cached for f32 {
+    const IS_SCALED: bool = false;
+
     #[inline(always)]
     unsafe fn load<L: Lanes>(address: *const f32) -> L::Floats {
         // SAFETY: the caller's promise.
@@ -129,6 +146,21 @@ impl Cached for f32 {
     #[inline(always)]
     fn widen(self) -> f32 {
         self
+    }
+}
+
+impl Cached for i8 {
+    const IS_SCALED: bool = true;
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(address: *const i8) -> L::Floats {
+        // SAFETY: the caller's promise.
+        unsafe { L::load_i8(address) }
+    }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from(self)
     }
 }
 

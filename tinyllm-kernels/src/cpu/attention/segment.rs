@@ -58,7 +58,11 @@ pub(super) unsafe fn attend<L: Lanes, T: Cached>(keys: &Keys<'_>, queries: &Quer
             for row in 0..count {
                 let seen = clip(seen(row));
                 let sums = &mut rows.sums[4 * row..][..2];
-                soften::<L>(&mut rows.scores[row * SEGMENT..][..SEGMENT], seen, sums);
+                let scores = &mut rows.scores[row * SEGMENT..][..SEGMENT];
+                soften::<L>(scores, seen.clone(), sums);
+                if T::IS_SCALED {
+                    scale_by_values::<L>(keys, base, seen, scores);
+                }
             }
             rows.partial.fill(0.0);
             weigh::<L, T>(keys, base, count, |row| clip(seen(row)), rows.scores, rows.partial);
@@ -98,20 +102,20 @@ unsafe fn score<L: Lanes, T: Cached>(
     scores: &mut [f32],
 ) {
     for tile in range.start / TILE_TOKENS..range.end.div_ceil(TILE_TOKENS) {
-        let key = keys.tile::<T>(base + tile * TILE_TOKENS);
+        let position = base + tile * TILE_TOKENS;
         let mut row = 0;
         // SAFETY: the tile lies in the cache; rows below `count` have queries and scores.
         unsafe {
             while L::TILE_ROWS >= 12 && row + 12 <= count {
-                score_tile::<L, T, 12>(keys, key, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
+                score_tile::<L, T, 12>(keys, position, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
                 row += 12;
             }
             while row + 3 <= count {
-                score_tile::<L, T, 3>(keys, key, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
+                score_tile::<L, T, 3>(keys, position, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
                 row += 3;
             }
             while row < count {
-                score_tile::<L, T, 1>(keys, key, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
+                score_tile::<L, T, 1>(keys, position, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
                 row += 1;
             }
         }
@@ -121,7 +125,7 @@ unsafe fn score<L: Lanes, T: Cached>(
 #[inline(always)]
 unsafe fn score_tile<L: Lanes, T: Cached, const R: usize>(
     keys: &Keys<'_>,
-    key: *const T,
+    position: usize,
     row: usize,
     query: &impl Fn(usize) -> *const f32,
     scale: f32,
@@ -129,6 +133,7 @@ unsafe fn score_tile<L: Lanes, T: Cached, const R: usize>(
 ) {
     // SAFETY: as `score`; a query has head_dim elements, the tile head_dim rows of sixteen keys.
     unsafe {
+        let key = keys.tile::<T>(position);
         let queries: [*const f32; R] = std::array::from_fn(|r| query(row + r));
         let mut sums = [L::zero_floats(); R];
         for d in 0..keys.layout.head_dim() {
@@ -137,7 +142,10 @@ unsafe fn score_tile<L: Lanes, T: Cached, const R: usize>(
                 sums[r] = L::fma(key, queries[r].add(d).read(), sums[r]);
             }
         }
-        let scale = L::splat(scale);
+        let mut scale = L::splat(scale);
+        if T::IS_SCALED {
+            scale = L::mul(scale, L::load_f16(keys.scales(position)));
+        }
         for (r, sum) in sums.into_iter().enumerate() {
             let out = &mut scores[(row + r) * SEGMENT..][..LANES];
             if let Some(out) = out.first_chunk_mut::<LANES>() {
@@ -171,6 +179,20 @@ unsafe fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>, sums: &mut [f
         }
         sums[0] = largest;
         sums[1] = tree_sum::<L>(total);
+    }
+}
+
+/// Multiplies each p with its value's scale.
+#[inline(always)]
+unsafe fn scale_by_values<L: Lanes>(keys: &Keys<'_>, base: usize, seen: Range<usize>, scores: &mut [f32]) {
+    for tile in seen.start / TILE_TOKENS..seen.end.div_ceil(TILE_TOKENS) {
+        // SAFETY: the tile lies in the cache and ends with sixteen scales of K and sixteen of V.
+        unsafe {
+            let scales = L::load_f16(keys.scales(base + tile * TILE_TOKENS).add(TILE_TOKENS));
+            if let Some(scores) = scores[tile * TILE_TOKENS..].first_chunk_mut::<LANES>() {
+                L::store(L::mul(L::load_f32(scores.as_ptr()), scales), scores);
+            }
+        }
     }
 }
 

@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::cpu::kv;
 
+/// What the cache keeps of one head's key or value.
+type Round = fn(&[f32]) -> Vec<f64>;
+
 struct Problem {
     q: Vec<f32>,
     k: Vec<f32>,
@@ -79,7 +82,7 @@ impl Problem {
         out
     }
 
-    fn reference(&self, round: fn(f32) -> f64) -> Vec<f64> {
+    fn reference(&self, round: Round) -> Vec<f64> {
         let Problem { tokens, first, kv_heads, group, head_dim, .. } = *self;
         let mut out = Vec::new();
         for token in 0..tokens {
@@ -88,10 +91,7 @@ impl Problem {
                 let position = first + token;
                 let start = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
                 let row = |values: &[f32], j: usize| -> Vec<f64> {
-                    values[(j * kv_heads + head / group) * head_dim..][..head_dim]
-                        .iter()
-                        .map(|x| round(*x))
-                        .collect()
+                    round(&values[(j * kv_heads + head / group) * head_dim..][..head_dim])
                 };
                 let scores: Vec<f64> = (start..=position)
                     .map(|j| {
@@ -111,10 +111,37 @@ impl Problem {
     }
 }
 
+#[test]
+fn an_int8_cache_keeps_zeros_and_survives_what_is_not_finite() {
+    let layout = KvLayout::new(1, 1, 4, 16, KvFormat::Int8).unwrap();
+    assert_eq!(layout.block_bytes(), 2 * 16 * 4 + 2 * 16 * 2);
+    let mut cache = vec![u32::MAX; layout.block_bytes() / 4];
+    let base: *mut u8 = cache.as_mut_ptr().cast();
+    let rows =
+        [([0.0; 4], [-0.0; 4]), ([f32::NAN, 1.0, 2.0, 3.0], [f32::INFINITY; 4]), ([1e30; 4], [1.0; 4])];
+    for (position, (key, value)) in rows.iter().enumerate() {
+        // SAFETY: the cache holds the one block.
+        unsafe { kv::store(&layout, base, 0, 0, 0, position, key, value) };
+    }
+    let scales: &[f16] = &bytemuck::cast_slice(&cache)[2 * 16 * 4 / 2..];
+    assert_eq!((scales[0].to_bits(), scales[16].to_bits()), (0, 0));
+    assert!(scales[1].is_nan() && scales[17].is_nan());
+    assert_eq!(scales[2], f16::MAX);
+    let values: &[i8] = bytemuck::cast_slice(&cache);
+    assert!((0..4).all(|d| values[16 * d] == 0 && values[64 + d] == 0), "zeros");
+}
+
 fn check(problem: &Problem, exact: bool) {
-    type Round = fn(f32) -> f64;
-    let formats: [(KvFormat, Round); 2] =
-        [(KvFormat::F32, f64::from), (KvFormat::F16, |x| f16::from_f32(x).to_f64())];
+    let formats: [(KvFormat, Round); 3] = [
+        (KvFormat::F32, |head| head.iter().copied().map(f64::from).collect()),
+        (KvFormat::F16, |head| head.iter().map(|x| f16::from_f32(*x).to_f64()).collect()),
+        (KvFormat::Int8, |head| {
+            let scale = f16::from_f32(head.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0).to_f32();
+            let q =
+                |x: f32| if scale == 0.0 { 0.0 } else { (x / scale).round_ties_even().clamp(-127.0, 127.0) };
+            head.iter().map(|x| f64::from(q(*x)) * f64::from(scale)).collect()
+        }),
+    ];
     for (format, round) in formats {
         let first = problem.run(Isa::Portable, format, 16, QUERY_TILE);
         if exact {

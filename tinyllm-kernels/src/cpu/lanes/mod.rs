@@ -46,6 +46,7 @@ pub(crate) trait Lanes {
     unsafe fn load_scales(scales: *const u8, scale_type: ScaleType) -> Self::Floats;
     unsafe fn load_f16(values: *const f16) -> Self::Floats;
     unsafe fn load_f32(values: *const f32) -> Self::Floats;
+    unsafe fn load_i8(values: *const i8) -> Self::Floats;
     /// `fma(weights, input, accumulated)`.
     unsafe fn fma(weights: Self::Floats, input: f32, accumulated: Self::Floats) -> Self::Floats;
     unsafe fn splat(value: f32) -> Self::Floats;

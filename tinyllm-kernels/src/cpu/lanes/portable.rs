@@ -78,6 +78,12 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(values: *const i8) -> Self::Floats {
+        // SAFETY: as above.
+        unsafe { values.cast::<[i8; 16]>().read_unaligned().map(f32::from) }
+    }
+
+    #[inline(always)]
     unsafe fn fma(weights: Self::Floats, input: f32, mut accumulated: Self::Floats) -> Self::Floats {
         for (acc, weight) in accumulated.iter_mut().zip(weights) {
             *acc = weight.mul_add(input, *acc);

@@ -79,6 +79,12 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(values: *const i8) -> __m512 {
+        // SAFETY: see the head of this impl.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(values.cast()))) }
+    }
+
+    #[inline(always)]
     unsafe fn fma(weights: __m512, input: f32, accumulated: __m512) -> __m512 {
         // SAFETY: see the head of this impl.
         unsafe { _mm512_fmadd_ps(weights, _mm512_set1_ps(input), accumulated) }
@@ -257,6 +263,17 @@ impl Lanes for Avx2 {
     unsafe fn load_f32(values: *const f32) -> [__m256; 2] {
         // SAFETY: see the head of this impl.
         unsafe { [_mm256_loadu_ps(values), _mm256_loadu_ps(values.add(8))] }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(values: *const i8) -> [__m256; 2] {
+        // SAFETY: see the head of this impl; each half reads eight bytes.
+        unsafe {
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(values.cast()))),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(values.add(8).cast()))),
+            ]
+        }
     }
 
     #[inline(always)]
