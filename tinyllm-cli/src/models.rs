@@ -13,7 +13,7 @@ use tinyllm_model::{
     checkpoint::{Checkpoint, GgufCheckpoint, HuggingFaceCheckpoint, gguf::Gguf},
 };
 
-mod alias;
+pub(crate) mod alias;
 mod embedded;
 
 /// A model: a directory or a GGUF file.

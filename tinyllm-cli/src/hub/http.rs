@@ -45,38 +45,42 @@ impl Client {
 
     /// A JSON answer.
     pub(super) fn json(&self, path: &str) -> anyhow::Result<serde_json::Value> {
-        let (response, _) = self.get(path, 0)?;
         let mut text = String::new();
-        response.into_body().into_reader().take(MAX_JSON_BYTES).read_to_string(&mut text)?;
+        let body = self.get(path, 0)?.body;
+        body.take(MAX_JSON_BYTES + 1)
+            .read_to_string(&mut text)
+            .with_context(|| format!("{}{path}: the connection broke", self.endpoint))?;
+        if text.len() as u64 > MAX_JSON_BYTES {
+            bail!("{}{path}: longer than {MAX_JSON_BYTES} bytes", self.endpoint);
+        }
         serde_json::from_str(&text).with_context(|| format!("{}{path}: not JSON", self.endpoint))
     }
 
-    /// An answer from byte `from` on, and the sha256 that the hub gives for the file, if it does. Redirects are
-    /// followed; the token goes to the hub's own host only.
-    pub(super) fn get(&self, path: &str, from: u64) -> anyhow::Result<(Response<Body>, Option<String>)> {
+    /// An answer from byte `from` on, if the server can do that. Redirects are followed; the token goes to the hub's
+    /// own host only.
+    pub(super) fn get(&self, path: &str, from: u64) -> anyhow::Result<Answer> {
         let mut url = format!("{}{path}", self.endpoint);
         let home = host(&url)?;
-        let mut checksum = None;
+        let mut etag = None;
         for _ in 0..MAX_REDIRECTS {
-            let mut request = self.agent.get(&url);
-            if from > 0 {
-                request = request.header("Range", format!("bytes={from}-"));
-            }
-            if let Some(token) = self.token.as_ref().filter(|_| host(&url).is_ok_and(|host| host == home)) {
-                request = request.header("Authorization", format!("Bearer {token}"));
-            }
-            let response = request.call().with_context(|| {
-                format!("{url}: cannot be reached; pull needs a network, models already pulled do not")
-            })?;
+            let response = self.request(&url, &home, from)?;
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-            if let Some(etag) = header("x-linked-etag").or_else(|| header("etag")) {
-                let etag = etag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
-                if etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    checksum.get_or_insert(etag);
-                }
+            if let Some(tag) = header("x-linked-etag").or_else(|| header("etag")) {
+                // The hub's own is the file's; what a redirect leads to may call it otherwise.
+                etag.get_or_insert(tag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase());
             }
+            let body_length = header("content-length").and_then(|length| length.parse().ok());
             match response.status().as_u16() {
-                200 | 206 => return Ok((response, checksum)),
+                status @ (200 | 206) => {
+                    let first_byte =
+                        if status == 206 { header("content-range").and_then(first_byte) } else { Some(0) };
+                    let first_byte =
+                        first_byte.with_context(|| format!("{url}: a part that says not which"))?;
+                    let body = Box::new(response.into_body().into_reader());
+                    return Ok(Answer { first_byte, body_length, etag, body });
+                }
+                // Nothing follows what is here: from the beginning, then.
+                416 if from > 0 => return self.get(path, 0),
                 301 | 302 | 303 | 307 | 308 => {
                     let location = header("location").context("a redirect to nowhere")?;
                     url = if location.starts_with('/') {
@@ -92,14 +96,51 @@ impl Client {
                 404 => bail!(
                     "{url}: not on the hub; check the name, the revision and, for private models, HF_TOKEN"
                 ),
-                416 => {
-                    bail!("{url}: the part that is here is longer than the file; remove it with `tinyllm rm`")
-                }
                 status => bail!("{url}: the hub answered {status}"),
             }
         }
         bail!("{url}: more than {MAX_REDIRECTS} redirects")
     }
+
+    fn request(&self, url: &str, home: &str, from: u64) -> anyhow::Result<Response<Body>> {
+        // Compressed, lengths and ranges would be of something else.
+        let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
+        if from > 0 {
+            request = request.header("Range", format!("bytes={from}-"));
+        }
+        if let Some(token) = self.token.as_ref().filter(|_| host(url).is_ok_and(|host| host == home)) {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        request.call().with_context(|| {
+            format!(
+                "{url}: the hub cannot be reached; pull needs a network, models already pulled run without"
+            )
+        })
+    }
+}
+
+/// A file, or the end of one.
+pub(super) struct Answer {
+    /// Where the body begins in the file.
+    pub(super) first_byte: u64,
+    /// Bytes of the body, where the server says.
+    pub(super) body_length: Option<u64>,
+    /// Names the file's version: a sha256 for large files.
+    pub(super) etag: Option<String>,
+    pub(super) body: Box<dyn Read>,
+}
+
+impl Answer {
+    /// The file's checksum, where the etag is one.
+    pub(super) fn sha256(&self) -> Option<&str> {
+        let is_hash = |etag: &&str| etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.etag.as_deref().filter(is_hash)
+    }
+}
+
+/// The first byte of `bytes 7-9/10`.
+fn first_byte(content_range: &str) -> Option<u64> {
+    content_range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
 /// Host and port of a URL.

@@ -2,16 +2,18 @@
 
 mod download;
 mod http;
+mod listing;
+mod manifest;
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Component, Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use etcetera::BaseStrategy;
 
-use self::http::Client;
+use self::{http::Client, listing::Listing, manifest::Manifest};
 
 /// The program's folder in the user's cache directory.
 pub(crate) fn cache() -> anyhow::Result<PathBuf> {
@@ -48,79 +50,50 @@ impl HubName {
         Ok(cache()?.join("hub").join(self.repository.replace('/', "--")))
     }
 
-    /// The model's path, where it has been pulled.
+    /// The model's path, where all of it has been pulled.
     pub(crate) fn local(&self) -> anyhow::Result<Option<PathBuf>> {
         let folder = self.folder()?;
-        let path = match &self.file {
-            Some(file) => folder.join(file),
-            None if folder.join("config.json").exists() => folder,
-            None => match ggufs(&folder).as_slice() {
-                [only] => only.clone(),
-                _ => folder.join("config.json"),
-            },
-        };
-        Ok(path.exists().then_some(path))
+        let manifest = Manifest::read(&folder);
+        Ok(match &self.file {
+            Some(file) => manifest.has(&folder, file).then(|| folder.join(file)),
+            None => manifest.model_path(&folder),
+        })
     }
 
     /// Downloads what is not there yet and returns the model's path.
     pub(crate) fn pull(&self, revision: &str) -> anyhow::Result<PathBuf> {
         let client = Client::from_environment()?;
         let folder = self.folder()?;
-        let wanted = self.files(&client, revision)?;
+        let listing = Listing::fetch(&client, &self.repository, revision)?;
+        let wanted = match &self.file {
+            Some(file) => listing.parts_of(file)?,
+            None => listing.model_files()?,
+        };
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let _lock = lock(&folder)?;
+        let mut manifest = Manifest::read(&folder);
+        if manifest.commit != listing.commit {
+            manifest = Manifest { commit: listing.commit.clone(), ..Manifest::default() };
+        }
         for file in &wanted {
+            if manifest.has(&folder, file) {
+                continue;
+            }
             let path = folder.join(file);
             let parent = path.parent().unwrap_or(&folder);
             fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-            download::fetch(&client, &format!("/{}/resolve/{revision}/{file}", self.repository), &path)?;
+            let url_path = format!("/{}/resolve/{revision}/{file}", self.repository);
+            let bytes = download::fetch(&client, &url_path, &path)?;
+            manifest.files.insert(file.clone(), bytes);
+            manifest.write(&folder)?;
         }
-        match wanted.as_slice() {
-            [file] if file.ends_with(".gguf") => Ok(folder.join(file)),
-            _ => Ok(folder),
+        let first = wanted.first().map_or(Path::new("."), Path::new);
+        let path = if is_gguf(first) { first } else { Path::new(".") };
+        if self.file.is_none() {
+            manifest.model = Some(path.to_owned());
+            manifest.write(&folder)?;
         }
-    }
-
-    /// The files a model needs: configuration, tokenizer and safetensors; or one GGUF.
-    fn files(&self, client: &Client, revision: &str) -> anyhow::Result<Vec<String>> {
-        let listing = client.json(&format!("/api/models/{}/revision/{revision}", self.repository))?;
-        let names: Vec<&str> = listing["siblings"]
-            .as_array()
-            .with_context(|| format!("{}: the hub's answer lists no files", self.repository))?
-            .iter()
-            .filter_map(|sibling| sibling["rfilename"].as_str())
-            .filter(|name| is_safe(name))
-            .collect();
-        if let Some(file) = &self.file {
-            if !names.contains(&file.as_str()) {
-                bail!("{} has no file {file}; it has {}", self.repository, names.join(", "));
-            }
-            return Ok(vec![file.clone()]);
-        }
-        if names.contains(&"config.json") && names.iter().any(|name| name.ends_with(".safetensors")) {
-            let single = names.contains(&"model.safetensors");
-            let is_wanted = |name: &&str| {
-                matches!(
-                    *name,
-                    "config.json"
-                        | "generation_config.json"
-                        | "tokenizer.json"
-                        | "tokenizer_config.json"
-                        | "special_tokens_map.json"
-                        | "chat_template.jinja"
-                        | "model.safetensors"
-                ) || (!single
-                    && (*name == "model.safetensors.index.json"
-                        || (name.starts_with("model-") && name.ends_with(".safetensors"))))
-            };
-            return Ok(names.into_iter().filter(is_wanted).map(String::from).collect());
-        }
-        let ggufs: Vec<&str> = names.into_iter().filter(|name| name.ends_with(".gguf")).collect();
-        match ggufs.as_slice() {
-            [] => bail!("{}: no safetensors with a config.json, and no .gguf", self.repository),
-            [only] => Ok(vec![(*only).to_owned()]),
-            several => {
-                bail!("{0} has several: choose one as {0}:FILE of {1}", self.repository, several.join(", "))
-            }
-        }
+        Ok(if path == Path::new(".") { folder } else { folder.join(path) })
     }
 
     /// Removes everything that was pulled of it; returns the bytes freed.
@@ -132,21 +105,63 @@ impl HubName {
         let bytes = size_bytes(&path);
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.with_context(|| format!("{}: not here", path.display()))?;
+        if let Some(file) = &self.file {
+            let folder = self.folder()?;
+            let mut manifest = Manifest::read(&folder);
+            manifest.files.remove(file);
+            manifest.model = None;
+            manifest.write(&folder)?;
+        }
         Ok(bytes)
     }
 }
 
-/// What has been pulled: name and bytes, sorted.
-pub(crate) fn pulled() -> anyhow::Result<Vec<(String, u64)>> {
+/// A model that has been pulled.
+pub(crate) struct Pulled {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    /// Whether all of it is there.
+    pub(crate) is_whole: bool,
+}
+
+/// What has been pulled, sorted by name.
+pub(crate) fn pulled() -> anyhow::Result<Vec<Pulled>> {
     let mut models = Vec::new();
-    if let Ok(entries) = fs::read_dir(cache()?.join("hub")) {
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().replacen("--", "/", 1);
-            models.push((name, size_bytes(&entry.path())));
+    let Ok(entries) = fs::read_dir(cache()?.join("hub")) else { return Ok(models) };
+    for entry in entries.flatten() {
+        let folder = entry.path();
+        let manifest = Manifest::read(&folder);
+        let repository = entry.file_name().to_string_lossy().replacen("--", "/", 1);
+        if manifest.model_path(&folder).is_some() {
+            models.push(Pulled { name: repository, bytes: size_bytes(&folder), is_whole: true });
+            continue;
+        }
+        let files: Vec<&String> = manifest.files.keys().filter(|file| is_gguf(Path::new(file))).collect();
+        for file in &files {
+            let bytes = size_bytes(&folder.join(file));
+            models.push(Pulled { name: format!("{repository}:{file}"), bytes, is_whole: true });
+        }
+        if files.is_empty() {
+            models.push(Pulled { name: repository, bytes: size_bytes(&folder), is_whole: false });
         }
     }
-    models.sort();
+    models.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(models)
+}
+
+/// Keeps other processes from pulling the same model; they wait.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join(".lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    if file.try_lock().is_err() {
+        crate::output::note("another process is pulling this model; waiting for it");
+        file.lock().with_context(|| path.display().to_string())?;
+    }
+    Ok(file)
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
 /// Whether a file name of the hub stays inside the model's folder.
@@ -155,11 +170,6 @@ fn is_safe(name: &str) -> bool {
     !name.is_empty()
         && !name.contains('\\')
         && path.components().all(|part| matches!(part, Component::Normal(_)))
-}
-
-fn ggufs(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.extension().is_some_and(|extension| extension == "gguf")).collect()
 }
 
 fn size_bytes(path: &Path) -> u64 {

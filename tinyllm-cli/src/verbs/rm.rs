@@ -3,16 +3,22 @@
 use anyhow::Context;
 use clap::Args;
 
-use crate::{hub::HubName, output};
+use crate::{hub::HubName, models::alias, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// org/name, or org/name:file.gguf
+    /// org/name, org/name:file.gguf, or an alias
     name: String,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let name = HubName::parse(&arguments.name)
-        .with_context(|| format!("{}: not a name of the hub, such as org/name", arguments.name))?;
-    output::print(&format!("{} bytes freed\n", name.remove()?))
+    let name = &arguments.name;
+    let bytes = if name == alias::SMOLLM2 {
+        alias::remove()?
+    } else {
+        let hub_name = HubName::parse(name)
+            .with_context(|| format!("{name}: not a name of the hub, such as org/name, nor an alias"))?;
+        hub_name.remove()?
+    };
+    output::print(&format!("{bytes} bytes freed\n"))
 }
