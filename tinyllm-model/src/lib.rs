@@ -30,6 +30,8 @@ pub mod generation;
 pub mod perplexity;
 pub mod quantize;
 pub mod sampling;
+#[cfg(test)]
+mod test_data;
 pub mod tokenizer;
 
 pub use config::ModelConfig;

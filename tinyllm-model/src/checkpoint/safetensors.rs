@@ -218,3 +218,6 @@ impl<'de> Deserialize<'de> for Metadata {
 /// A string, borrowed from the file where it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests;

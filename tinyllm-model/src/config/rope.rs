@@ -118,3 +118,91 @@ impl YarnRamp {
         ((pair as f64 - self.first) / (self.last - self.first)).clamp(0.0, 1.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The expected values come from a few lines of Python that repeat `_compute_*_parameters` of transformers 4.57.6
+    //! in double precision, with `**` and `math.log`.
+
+    use super::*;
+
+    fn frequencies(theta: f64, head_dim: usize, scaling: RopeScaling) -> (Vec<f64>, f64) {
+        RopeConfig { theta, scaling }.inverse_frequencies(head_dim, 64).unwrap()
+    }
+
+    fn assert_close(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            // A few roundings of pow and log in double precision.
+            assert!((found / expected - 1.0).abs() < 16.0 * f64::EPSILON, "{found} {expected}");
+        }
+    }
+
+    const PLAIN_16: [f64; 8] = [
+        1.0,
+        0.316_227_766_016_837_94,
+        0.1,
+        0.031_622_776_601_683_79,
+        0.01,
+        0.003_162_277_660_168_379,
+        0.001,
+        0.000_316_227_766_016_837_94,
+    ];
+
+    #[test]
+    fn plain_linear_and_divided() {
+        assert_close(&frequencies(1e4, 16, RopeScaling::Default).0, &PLAIN_16);
+        let quarter = PLAIN_16.map(|frequency| frequency / 4.0);
+        assert_close(&frequencies(1e4, 16, RopeScaling::Linear { factor: 4.0 }).0, &quarter);
+        assert_close(&frequencies(1e4, 16, RopeScaling::Divisors(vec![4.0; 8])).0, &quarter);
+    }
+
+    #[test]
+    fn llama3_divides_by_parts() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 64,
+        };
+        let expected = [
+            1.0,
+            0.079_403_009_179_208_2,
+            0.004_700_753_866_357_992,
+            0.000_911_583_092_152_138_6,
+            0.000_176_776_695_296_636_88,
+            3.428_102_195_952_591e-5,
+            6.647_869_871_181_236e-6,
+            1.289_173_172_151_557_4e-6,
+        ];
+        assert_close(&frequencies(5e5, 16, scaling).0, &expected);
+    }
+
+    #[test]
+    fn yarn_ramps_between_rounded_or_exact_ends() {
+        let scaling = |truncate| RopeScaling::Yarn {
+            factor: 4.0,
+            attention_factor: 1.25,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate,
+            original_max_position_embeddings: 64,
+        };
+        let slow = [0.002_5, 0.000_790_569_415_042_094_7, 0.000_25, 7.905_694_150_420_948e-5];
+        let rounded = [1.0, 0.237_170_824_512_628_47, 0.05, 0.007_905_694_150_420_948];
+        let exact = [1.0, 0.198_583_520_153_693_18, 0.025_595_245_891_924_21, 0.007_905_694_150_420_948];
+        let (found, attention) = frequencies(1e4, 16, scaling(true));
+        assert_close(&found, &[rounded, slow].concat());
+        assert_eq!(attention, 1.25);
+        assert_close(&frequencies(1e4, 16, scaling(false)).0, &[exact, slow].concat());
+    }
+
+    #[test]
+    fn dynamic_is_plain_within_the_original_context_and_refused_beyond() {
+        let scaling = RopeScaling::Dynamic { factor: 2.0, original_max_position_embeddings: 64 };
+        let rope = RopeConfig { theta: 1e4, scaling };
+        assert_close(&rope.inverse_frequencies(16, 64).unwrap().0, &PLAIN_16);
+        let message = rope.inverse_frequencies(16, 65).unwrap_err().to_string();
+        assert!(message.contains("dynamic NTK") && message.contains("64 tokens"), "{message}");
+    }
+}

@@ -31,10 +31,10 @@ impl ModelConfig {
     pub(crate) fn validate(&self, path: &Path, field_name: &dyn Fn(&'static str) -> String) -> Result<()> {
         let malformed = |field, problem| Err(ModelError::malformed(path, field_name(field), problem));
         for (field, value, most) in [
+            ("hidden_size", self.hidden_size, MAX_HIDDEN_SIZE),
             ("num_attention_heads", self.num_attention_heads, MAX_HEADS),
             ("num_key_value_heads", self.num_key_value_heads, MAX_HEADS),
             ("head_dim", self.head_dim, MAX_HEAD_DIM),
-            ("hidden_size", self.hidden_size, MAX_HIDDEN_SIZE),
             ("intermediate_size", self.intermediate_size, MAX_INTERMEDIATE_SIZE),
             ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
             ("vocab_size", self.vocab_size, MAX_VOCAB_SIZE),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::target::{LayerClass, Pattern};
+use super::target::{LayerClass, MAX_PATTERNS, Pattern};
 use crate::{
     Result,
     config::{Fields, is_empty},
@@ -97,6 +97,9 @@ impl QuantizationConfig {
         }
         if groups.is_empty() {
             return Err(config.malformed("config_groups", "names no group of layers"));
+        }
+        if groups.iter().map(|group| group.targets.len()).sum::<usize>() > MAX_PATTERNS {
+            return Err(config.malformed("config_groups", format!("names more than {MAX_PATTERNS} targets")));
         }
         let ignore = Pattern::list(&config, "ignore")?;
         Ok(Some(QuantizationConfig { groups, ignore }))
@@ -231,5 +234,118 @@ fn refuse_unless_empty(fields: &Fields<'_>, key: &str, what: &str) -> Result<()>
     match fields.get(key) {
         Some(value) if !is_empty(value) => Err(fields.unsupported(key, what, SUPPORTED)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const DOWN: &str = "model.layers.0.mlp.down_proj";
+
+    fn read(key: &str, config: Value) -> Result<Option<QuantizationConfig>> {
+        QuantizationConfig::from_config_json(&Fields::top(&json!({ key: config }), Path::new("config.json"))?)
+    }
+
+    /// A configuration of one group with these `weights`.
+    fn with_weights(weights: Value) -> Value {
+        json!({ "quant_method": "compressed-tensors", "format": "int-quantized",
+                "config_groups": { "group_0": { "targets": ["Linear"], "weights": weights } } })
+    }
+
+    fn scheme(config: Value) -> Option<GroupScheme> {
+        read("quantization_config", config).unwrap().unwrap().scheme_of(DOWN, LayerClass::Linear)
+    }
+
+    fn message(config: Value) -> String {
+        read("quantization_config", config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_spelling_of_group_and_channel() {
+        for (weights, group_size) in [
+            (json!({ "strategy": "group", "group_size": 128, "num_bits": 8 }), Some(128)),
+            (json!({ "group_size": 32, "observer": "some_new_one" }), Some(32)),
+            (json!({ "group_size": -1 }), None),
+            (json!({ "strategy": "channel", "group_size": -1, "actorder": "weight" }), None),
+            (json!({ "strategy": "channel", "actorder": false }), None),
+            (json!({ "strategy": "CHANNEL", "actorder": "static", "dynamic": false }), None),
+        ] {
+            let expected = GroupScheme { format: PackFormat::Int8, group_size };
+            assert_eq!(scheme(with_weights(weights.clone())), Some(expected), "{weights}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_w8a16_is_named() {
+        for (weights, field) in [
+            (json!({ "strategy": "channel", "actorder": true }), "actorder"),
+            (json!({ "strategy": "channel", "actorder": "dynamic" }), "actorder"),
+            (json!({ "strategy": "block", "block_structure": [128, 128] }), "block_structure"),
+            (json!({ "strategy": "tensor_group", "group_size": 16 }), "strategy"),
+            (json!({ "strategy": "tensor" }), "strategy"),
+            (json!({}), "strategy"),
+            (json!({ "strategy": "group" }), "group_size"),
+            (json!({ "group_size": 0 }), "group_size"),
+            (json!({ "strategy": "channel", "group_size": 64 }), "group_size"),
+            (json!({ "strategy": "channel", "type": "float" }), "type"),
+            (json!({ "strategy": "channel", "dynamic": "local" }), "dynamic"),
+        ] {
+            let found = message(with_weights(weights.clone()));
+            let name = format!("quantization_config.config_groups.group_0.weights.{field}: ");
+            assert!(found.contains(&name), "{weights}: {found}");
+        }
+        for format in ["dense", "mixed-precision", "naive-quantized", "nvfp4-pack-quantized"] {
+            let mut config = with_weights(json!({ "group_size": 32 }));
+            config["format"] = json!(format);
+            assert!(message(config).contains(format));
+        }
+    }
+
+    #[test]
+    fn a_group_s_format_wins_and_empty_schemes_say_nothing() {
+        let mut config = with_weights(json!({ "group_size": 32 }));
+        config["format"] = json!("mixed-precision");
+        config["config_groups"]["group_0"]["format"] = json!("pack-quantized");
+        config["sparsity_config"] = json!(null);
+        config["transform_config"] = json!({ "config_groups": {} });
+        config["version"] = json!("99.0");
+        let expected = GroupScheme { format: PackFormat::Packed, group_size: Some(32) };
+        assert_eq!(scheme(config.clone()), Some(expected));
+        let older = read("compression_config", config).unwrap().unwrap();
+        assert_eq!(older.scheme_of(DOWN, LayerClass::Linear), Some(expected));
+        assert!(read("quantization_config", Value::Null).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_name_beats_a_pattern_and_a_pattern_beats_a_class() {
+        let group =
+            |target: &str, size: usize| json!({ "targets": [target], "weights": { "group_size": size } });
+        let config = json!({ "quant_method": "compressed-tensors", "format": "pack-quantized",
+            "ignore": ["re:.*\\.3\\."], "config_groups": {
+                "a": group(DOWN, 32), "b": group("re:.*down_proj", 64), "c": group("Linear", 128) } });
+        let config = read("quantization_config", config).unwrap().unwrap();
+        let size = |layer: &str| {
+            config.scheme_of(layer, LayerClass::Linear).map(|scheme| scheme.group_size.unwrap())
+        };
+        assert_eq!(size(DOWN), Some(32));
+        assert_eq!(size("model.layers.1.mlp.down_proj"), Some(64));
+        assert_eq!(size("lm_head"), Some(128));
+        assert_eq!(size("model.layers.3.mlp.down_proj"), None);
+        assert_eq!(config.scheme_of("model.embed_tokens", LayerClass::Embedding), None);
+    }
+
+    #[test]
+    fn the_preset_is_per_channel() {
+        let config = json!({ "quant_method": "compressed-tensors", "format": "pack-quantized",
+                             "config_groups": { "W8A16": ["Linear"] } });
+        assert_eq!(scheme(config).unwrap().group_size, None);
+        let other = json!({ "quant_method": "compressed-tensors", "format": "pack-quantized",
+                            "config_groups": { "W4A16": ["Linear"] } });
+        assert!(message(other).contains("W4A16"));
     }
 }

@@ -1,6 +1,6 @@
 //! `targets` and `ignore`: a layer's class, its name, or a pattern after `re:`.
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::{Result, config::Fields};
 
@@ -40,12 +40,12 @@ pub(super) enum Precedence<'a> {
     Class,
 }
 
-/// Memory that one compiled pattern may take.
-const MAX_REGEX_BYTES: usize = 1 << 20;
-/// Most entries of a list; a layer may be listed by name, and the largest models have some thousands.
-const MAX_PATTERNS: usize = 1 << 16;
-/// Most of them that are patterns.
-const MAX_REGEXES: usize = 256;
+/// Memory of one compiled pattern; together with the next two it bounds the time that a hostile list can take.
+const MAX_REGEX_BYTES: usize = 64 << 10;
+/// Most patterns of a list; usual ones have a handful.
+const MAX_REGEXES: usize = 32;
+/// Most entries of a list, which may name every layer.
+pub(super) const MAX_PATTERNS: usize = 4096;
 
 impl Pattern {
     /// An array of entries; absent is empty.
@@ -62,12 +62,13 @@ impl Pattern {
     fn new(fields: &Fields<'_>, key: &str, entry: &str) -> Result<Pattern> {
         let Some(source) = entry.strip_prefix("re:") else { return Ok(Pattern::Exact(entry.to_owned())) };
         let regex = RegexBuilder::new(&format!(r"\A(?:{source})"))
+            // Layers' names are ASCII, and tables of Unicode would take most of the memory allowed.
+            .unicode(false)
             .size_limit(MAX_REGEX_BYTES)
-            .dfa_size_limit(MAX_REGEX_BYTES)
             .build()
             .map_err(|_| {
-                let supported = "patterns must be regular expressions without look-around and backreferences, \
-                                 1 MiB compiled";
+                let supported =
+                    "patterns must be short regular expressions without look-around and backreferences";
                 fields.unsupported(key, format!("the pattern {entry:?}"), supported)
             })?;
         Ok(Pattern::Regex { source: source.to_owned(), regex })
@@ -77,7 +78,7 @@ impl Pattern {
     pub(super) fn matches(&self, module: &str, class: LayerClass) -> bool {
         match self {
             Pattern::Exact(name) => name == module || class.names().contains(&name.as_str()),
-            Pattern::Regex { regex, .. } => regex.is_match(module),
+            Pattern::Regex { regex, .. } => regex.is_match(module.as_bytes()),
         }
     }
 

@@ -150,3 +150,6 @@ impl Checkpoint for HuggingFaceCheckpoint {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

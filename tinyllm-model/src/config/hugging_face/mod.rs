@@ -204,10 +204,8 @@ fn sliding_windows(
 ) -> Result<Vec<Option<usize>>> {
     const DEFAULT_WINDOW_TOKENS: usize = 4096;
     let declared = || -> Result<Option<usize>> {
-        match fields.size("sliding_window")? {
-            None if !fields.has_key("sliding_window") => Ok(Some(DEFAULT_WINDOW_TOKENS)),
-            declared => Ok(declared),
-        }
+        let window = fields.size("sliding_window")?;
+        Ok(if fields.has_key("sliding_window") { window } else { Some(DEFAULT_WINDOW_TOKENS) })
     };
     let none = vec![None; num_hidden_layers];
     match architecture {
@@ -270,3 +268,6 @@ fn field_in_file(fields: &Fields<'_>, field: &'static str) -> String {
     }
     if field == "group_size" { "quantization_config.config_groups".to_owned() } else { field.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;
