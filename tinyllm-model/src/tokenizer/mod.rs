@@ -2,6 +2,7 @@
 
 mod gguf;
 mod stream;
+mod wellformed;
 
 use std::{
     path::{Path, PathBuf},
@@ -46,8 +47,11 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::from_directory`].
     pub fn from_json(json: &[u8], label: &Path) -> Result<Self> {
-        let inner = tokenizers::Tokenizer::from_bytes(json)
-            .map_err(|error| ModelError::malformed(label, "tokenizer", error.to_string()))?;
+        let malformed = |problem: String| ModelError::malformed(label, "tokenizer", problem);
+        // The library panics over what is no JSON inside a decoder.
+        serde_json::from_slice::<wellformed::Json>(json).map_err(|error| malformed(error.to_string()))?;
+        let inner =
+            tokenizers::Tokenizer::from_bytes(json).map_err(|error| malformed(error.to_string()))?;
         Ok(Tokenizer { path: label.to_owned(), inner: Mutex::new(inner) })
     }
 

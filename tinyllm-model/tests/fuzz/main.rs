@@ -1,0 +1,66 @@
+//! Fuzz targets for everything a user may hand over: GGUF files, model directories, tokenizers, chat templates.
+//!
+//! `cargo test` runs each for a fixed number of seeded inputs; `cargo bolero test gguf::reading` goes on for as long as one
+//! likes, led by coverage. An input is damage to a sound file. The property: an answer or an error of readable length, no
+//! panic, and less than 256 MiB.
+#![allow(clippy::unwrap_used)] // a test ends where it fails
+
+mod damage;
+mod directory;
+mod gguf;
+mod memory;
+mod template;
+mod tokenizer;
+
+use std::{
+    fmt::Debug,
+    panic::{AssertUnwindSafe, RefUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use bolero::TypeGenerator;
+
+/// Inputs of a target under `cargo test`.
+const SEEDED_INPUTS: u64 = 3000;
+
+/// Gives `target` one input after another: from the fuzzer where there is one, else from seeds.
+fn fuzz<T: TypeGenerator + Debug + 'static>(target: impl Fn(&T) + RefUnwindSafe) {
+    if cfg!(fuzzing) {
+        return bolero::check!().with_type::<T>().for_each(target);
+    }
+    for seed in 0..SEEDED_INPUTS {
+        let mut state = seed;
+        let bytes: Vec<u8> = (0..64).flat_map(|_| random(&mut state).to_le_bytes()).collect();
+        let options = bolero::generator::bolero_generator::driver::Options::default();
+        let mut driver = bolero::generator::bolero_generator::driver::ByteSliceDriver::new(&bytes, &options);
+        if let Some(input) = T::generate(&mut driver) {
+            let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
+            assert!(outcome.is_ok(), "input {seed}: {input:?}");
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A file of the sound models among the malformed ones.
+fn sound(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/malformed").join(name)
+}
+
+/// A message that somebody can read.
+fn check_message<T>(result: tinyllm_model::Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(!message.is_empty() && message.len() < 4000, "{} bytes: {message:.200}", message.len());
+            None
+        }
+    }
+}
