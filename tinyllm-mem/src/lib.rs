@@ -2,6 +2,19 @@
 //!
 //! Terms follow RAPIDS RMM: a [`MemoryResource`] hands out memory, adaptors wrap a resource and compose, a [`Buffer`]
 //! owns what it was handed and gives it back on its stream. Nothing here knows of models or kernels.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tinyllm_mem::{Buffer, Category, HostMemory, HostResource, Tracking};
+//! let tracking = Arc::new(Tracking::new(HostResource::shared()));
+//! let memory: HostMemory = tracking.clone();
+//! let mut weights = Buffer::<f32>::zeroed(&memory, Category::Weights, "w", 1024)?;
+//! weights.as_mut_slice()[0] = 0.5;
+//! let report = tracking.report();
+//! assert_eq!(report.categories[&Category::Weights].live_bytes, 4096);
+//! assert_eq!(report.live, [("w".to_owned(), 4096)]);
+//! # Ok::<(), tinyllm_mem::MemError>(())
+//! ```
 
 mod buffer;
 mod category;

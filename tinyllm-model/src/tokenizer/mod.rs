@@ -50,8 +50,7 @@ impl Tokenizer {
         let malformed = |problem: String| ModelError::malformed(label, "tokenizer", problem);
         // The library panics over what is no JSON inside a decoder.
         serde_json::from_slice::<wellformed::Json>(json).map_err(|error| malformed(error.to_string()))?;
-        let inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|error| malformed(error.to_string()))?;
+        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| malformed(error.to_string()))?;
         Ok(Tokenizer { path: label.to_owned(), inner: Mutex::new(inner) })
     }
 
