@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// What memory is for. The names (see [`Category::name`]) are the keys of the program's JSON output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Category {
     /// Values of weight matrices and biases.

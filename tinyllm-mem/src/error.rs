@@ -14,6 +14,47 @@ pub enum MemError {
         /// The size asked for.
         requested_bytes: usize,
     },
+    /// A budget has no room left.
+    #[error(
+        "{name}: {requested_bytes} bytes do not fit the {}: {used_bytes} of {limit_bytes} bytes are used",
+        category.map_or("budget".into(), |category| format!("budget for {}", category.name()))
+    )]
+    OverBudget {
+        /// The allocation's name.
+        name: String,
+        /// The category whose budget it is; `None`: the total's.
+        category: Option<crate::Category>,
+        /// The size asked for (of that category).
+        requested_bytes: usize,
+        /// What lives already.
+        used_bytes: usize,
+        /// The budget.
+        limit_bytes: usize,
+    },
+    /// An allocation that [`crate::FailureInjection`] was told to fail.
+    #[error("{name}: allocation {call} of {requested_bytes} bytes fails on purpose")]
+    Injected {
+        /// The allocation's name.
+        name: String,
+        /// The size asked for.
+        requested_bytes: usize,
+        /// Which call, from 0.
+        call: u64,
+    },
+    /// A [`crate::BlockPool`] has no free block.
+    #[error("all {blocks} blocks are in use")]
+    PoolExhausted {
+        /// Blocks of the pool.
+        blocks: usize,
+    },
+    /// A line of an allocation log that cannot be replayed.
+    #[error("line {line} of the allocation log: {problem}")]
+    Log {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An alignment that is not a power of two or above [`crate::MAX_ALIGN_BYTES`].
     #[error("{name}: alignment of {align_bytes} bytes is not a power of two up to 4096")]
     BadAlignment {

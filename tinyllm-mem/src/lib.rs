@@ -16,19 +16,27 @@
 //! # Ok::<(), tinyllm_mem::MemError>(())
 //! ```
 
+mod block_pool;
 mod buffer;
 mod category;
 mod error;
+mod failure_injection;
 mod host;
+mod limiting;
+mod logging;
 mod mapping;
 mod plan;
 mod resource;
 mod tracking;
 
+pub use block_pool::{BlockId, BlockPool};
 pub use buffer::{Buffer, Element};
 pub use category::{Category, Part};
 pub use error::MemError;
+pub use failure_injection::{FailureInjection, Failures};
 pub use host::{HostResource, HugePages};
+pub use limiting::{Budget, Limiting};
+pub use logging::{Logging, Replay, replay};
 pub use mapping::MappedFile;
 pub use plan::{Plan, Region};
 pub use resource::{

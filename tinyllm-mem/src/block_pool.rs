@@ -1,0 +1,135 @@
+//! Fixed-size blocks with reference counts: who holds which block of a slab. The bytes themselves are the owner's.
+
+use crate::MemError;
+
+/// A block's number in its slab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockId(pub u32);
+
+/// Hands out block numbers, the lowest free one first, and counts who shares them.
+///
+/// ```
+/// use tinyllm_mem::BlockPool;
+/// let mut pool = BlockPool::new(2);
+/// let block = pool.allocate()?;
+/// pool.retain(block);
+/// assert!(!pool.release(block), "somebody still holds it");
+/// assert!(pool.release(block));
+/// assert_eq!(pool.free_blocks(), 2);
+/// # Ok::<(), tinyllm_mem::MemError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct BlockPool {
+    counts: Vec<u32>,
+    /// Free blocks; the last is handed out next.
+    free: Vec<u32>,
+}
+
+impl BlockPool {
+    /// A pool of `blocks` free blocks.
+    pub fn new(blocks: u32) -> Self {
+        BlockPool { counts: vec![0; blocks as usize], free: (0..blocks).rev().collect() }
+    }
+
+    /// Blocks in all.
+    pub fn blocks(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Blocks that nobody holds.
+    pub fn free_blocks(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Blocks that somebody holds.
+    pub fn used_blocks(&self) -> usize {
+        self.counts.len() - self.free.len()
+    }
+
+    /// How many hold a block.
+    pub fn references(&self, block: BlockId) -> u32 {
+        self.counts.get(block.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// A free block, held once.
+    ///
+    /// # Errors
+    /// [`MemError::PoolExhausted`].
+    pub fn allocate(&mut self) -> Result<BlockId, MemError> {
+        let block = self.free.pop().ok_or(MemError::PoolExhausted { blocks: self.counts.len() })?;
+        self.counts[block as usize] = 1;
+        Ok(BlockId(block))
+    }
+
+    /// One more holds a block. A block that nobody holds stays free.
+    pub fn retain(&mut self, block: BlockId) {
+        if let Some(count) = self.counts.get_mut(block.0 as usize).filter(|count| **count > 0) {
+            *count += 1;
+        }
+    }
+
+    /// One fewer holds a block; whether it is free now. Releasing a free block does nothing.
+    pub fn release(&mut self, block: BlockId) -> bool {
+        let Some(count) = self.counts.get_mut(block.0 as usize).filter(|count| **count > 0) else {
+            return false;
+        };
+        *count -= 1;
+        let is_free = *count == 0;
+        if is_free {
+            self.free.push(block.0);
+        }
+        is_free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn counts_are_those_of_a_list_of_holders(calls in prop::collection::vec((0u8..4, any::<u32>()), 0..200)) {
+            let mut pool = BlockPool::new(8);
+            let mut holders: HashMap<BlockId, u32> = HashMap::new();
+            for (call, which) in calls {
+                let held: Vec<BlockId> = holders.keys().copied().collect();
+                let some = held.get(which as usize % held.len().max(1)).copied();
+                match (call, some) {
+                    (0 | 1, _) => match pool.allocate() {
+                        Ok(block) => prop_assert!(holders.insert(block, 1).is_none(), "handed out twice"),
+                        Err(_) => prop_assert_eq!(holders.len(), 8),
+                    },
+                    (2, Some(block)) => {
+                        pool.retain(block);
+                        *holders.entry(block).or_default() += 1;
+                    }
+                    (_, Some(block)) => {
+                        let left = holders[&block] - 1;
+                        prop_assert_eq!(pool.release(block), left == 0);
+                        if left == 0 { holders.remove(&block); } else { holders.insert(block, left); }
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(pool.used_blocks(), holders.len());
+                prop_assert_eq!(pool.free_blocks() + pool.used_blocks(), pool.blocks());
+            }
+            for (block, count) in holders {
+                prop_assert_eq!(pool.references(block), count);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_held_is_neither_shared_nor_freed() {
+        let mut pool = BlockPool::new(1);
+        pool.retain(BlockId(0));
+        pool.retain(BlockId(9));
+        assert!(!pool.release(BlockId(0)) && !pool.release(BlockId(9)));
+        assert_eq!((pool.free_blocks(), pool.references(BlockId(0))), (1, 0));
+        assert!(pool.allocate().is_ok() && pool.allocate().is_err());
+    }
+}
