@@ -25,6 +25,8 @@ enum Verb {
     Run(verbs::run::Arguments),
     /// Print a model's configuration, tensors and sizes.
     Show(verbs::show::Arguments),
+    /// Print every byte that running a model will take, before anything is allocated.
+    Plan(verbs::plan::Arguments),
     /// Turn text into tokens.
     Tokenize(verbs::tokenize::Arguments),
     /// Turn tokens into text.
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
     let result = match program.verb {
         Verb::Run(arguments) => verbs::run::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
+        Verb::Plan(arguments) => verbs::plan::run(&arguments),
         Verb::Tokenize(arguments) => verbs::tokenize::run(&arguments),
         Verb::Detokenize(arguments) => verbs::detokenize::run(&arguments),
         Verb::Template(arguments) => verbs::template::run(&arguments),

@@ -7,8 +7,11 @@ use clap::{Args, ValueEnum};
 use tinyllm_kernels::{GroupSize, Isa, KvFormat};
 use tinyllm_mem::{Host, HostMemory, HostResource, Tracking};
 use tinyllm_model::{
-    Engine,
-    engine::{EmbeddingsMode, EngineOptions, GroupSizeChoice, WeightsMode},
+    Engine, ModelConfig,
+    engine::{
+        EmbeddingsMode, EngineOptions, EnginePlan, GroupSizeChoice, KvCacheConfig, WeightsMode,
+        plan::largest_context,
+    },
 };
 
 use crate::models::Model;
@@ -29,9 +32,16 @@ pub(crate) struct LoadOptions {
     /// Weights that share a scale: auto, 32, 64, 128, 256 or channel
     #[arg(long, default_value = "auto", value_parser = group_size)]
     group_size: GroupSizeChoice,
-    /// Tokens of context [default: the model's own, at most 4096]
-    #[arg(short = 'c', long, visible_aliases = ["num-ctx", "ctx"], env = "TINYLLM_CTX_SIZE", value_parser = clap::value_parser!(u32).range(1..))]
-    ctx_size: Option<u32>,
+    /// Tokens of context, or auto: what --memory-budget leaves [default: the model's own, at most 4096]
+    #[arg(short = 'c', long, visible_aliases = ["num-ctx", "ctx"], env = "TINYLLM_CTX_SIZE", value_parser = context_size)]
+    ctx_size: Option<ContextSize>,
+    /// The most memory that weights, cache and activations may take (8GiB, 500MB, a number of bytes); more is refused
+    /// before loading
+    #[arg(long, env = "TINYLLM_MEMORY_BUDGET", value_parser = byte_size)]
+    memory_budget: Option<usize>,
+    /// Tokens of a block of the KV cache, a multiple of 16
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=4096))]
+    block_size: u32,
     /// Tokens of a prefill step
     #[arg(long, visible_alias = "ubatch-size", default_value_t = EngineOptions::DEFAULT_PREFILL_CHUNK as u32, value_parser = clap::value_parser!(u32).range(1..=65536))]
     prefill_chunk: u32,
@@ -92,7 +102,13 @@ impl LoadOptions {
     }
 
     /// The engine's options; `tokens` is how many the cache must hold where no context is asked for.
-    fn engine_options(&self, tokens: Option<usize>, sampled_rows: usize) -> anyhow::Result<EngineOptions> {
+    pub(crate) fn engine_options(
+        &self,
+        tokens: Option<usize>,
+        sampled_rows: usize,
+    ) -> anyhow::Result<EngineOptions> {
+        // The processor is the only device so far, and so what `auto` finds.
+        let (Device::Auto | Device::Cpu) = self.device;
         Ok(EngineOptions {
             weights: match self.weights {
                 Weights::W8a16 => WeightsMode::W8A16,
@@ -103,19 +119,48 @@ impl LoadOptions {
                 Embeddings::Int8 => EmbeddingsMode::Int8,
                 Embeddings::F16 => EmbeddingsMode::F16,
             }),
-            kv: self.kv.map(|kv| match kv {
-                Kv::F16 => KvFormat::F16,
-                Kv::Int8 => KvFormat::Int8,
-                Kv::F32 => KvFormat::F32,
-            }),
+            kv: KvCacheConfig {
+                max_seq_len: match self.ctx_size {
+                    Some(ContextSize::Tokens(tokens)) => Some(tokens as usize),
+                    Some(ContextSize::Auto) | None => tokens,
+                },
+                block_size: self.block_size as usize,
+                format: self.kv.map(|kv| match kv {
+                    Kv::F16 => KvFormat::F16,
+                    Kv::Int8 => KvFormat::Int8,
+                    Kv::F32 => KvFormat::F32,
+                }),
+                ..KvCacheConfig::default()
+            },
             group_size: self.group_size,
-            context_size: self.ctx_size.map(|tokens| tokens as usize).or(tokens),
             prefill_chunk: self.prefill_chunk as usize,
             sampled_rows,
             threads: self.threads.map(|threads| threads as usize),
             mmap: self.mmap,
             isa: Isa::from_environment()?,
+            memory_budget_bytes: self.memory_budget,
         })
+    }
+
+    /// `--ctx-size auto`: the largest context that the budget leaves room for.
+    pub(crate) fn fit_context(
+        &self,
+        options: &mut EngineOptions,
+        config: &ModelConfig,
+        plan: &dyn Fn(&EngineOptions) -> tinyllm_model::Result<EnginePlan>,
+    ) -> anyhow::Result<()> {
+        if self.ctx_size != Some(ContextSize::Auto) {
+            return Ok(());
+        }
+        let budget = self.memory_budget.context("--ctx-size auto needs --memory-budget")?;
+        let longest = config.max_position_embeddings;
+        let Some(tokens) = largest_context(options, budget, longest, plan) else {
+            // The refusal says what is missing.
+            options.kv.max_seq_len = Some(1);
+            return Ok(());
+        };
+        options.kv.max_seq_len = Some(tokens);
+        Ok(())
     }
 
     /// Loads a model, and the record of its memory.
@@ -125,22 +170,68 @@ impl LoadOptions {
         tokens: Option<usize>,
         sampled_rows: usize,
     ) -> anyhow::Result<(Engine, Arc<Tracking<Host>>)> {
-        if let Some(asked) = self.ctx_size
+        if let Some(ContextSize::Tokens(asked)) = self.ctx_size
             && let Some(tokens) = tokens
             && tokens > asked as usize
         {
             bail!("{tokens} tokens do not fit the context of {asked}; --ctx-size makes room for more");
         }
-        let options = self.engine_options(tokens, sampled_rows)?;
+        let checkpoint = model.checkpoint()?;
+        let mut options = self.engine_options(tokens, sampled_rows)?;
+        let backend = Engine::backend(&options)?;
+        self.fit_context(&mut options, checkpoint.config(), &|options| {
+            EnginePlan::of_checkpoint(&backend, checkpoint, options)
+        })?;
         let tracking = Arc::new(Tracking::new(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
         let progress = crate::models::progress(model.name());
-        let engine = Engine::load(model.checkpoint()?, &options, &memory, &|done| {
+        let engine = Engine::load_on(backend, checkpoint, &options, &memory, &|done| {
             crate::models::advance(&progress, done.done_bytes, done.total_bytes);
         })
         .context("loading the model")?;
         progress.finish_and_clear();
         Ok((engine, tracking))
+    }
+}
+
+/// What `--ctx-size` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContextSize {
+    Auto,
+    Tokens(u32),
+}
+
+fn context_size(text: &str) -> Result<ContextSize, String> {
+    match text {
+        "auto" => Ok(ContextSize::Auto),
+        _ => match text.parse() {
+            Ok(tokens) if tokens > 0 => Ok(ContextSize::Tokens(tokens)),
+            _ => Err("auto, or a number of tokens above 0".into()),
+        },
+    }
+}
+
+/// Reads `8GiB`, `500MB`, `1.5GB` or a number of bytes.
+pub(crate) fn byte_size(text: &str) -> Result<usize, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" | "k" => 1e3,
+        "mb" | "m" => 1e6,
+        "gb" | "g" => 1e9,
+        "tb" | "t" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(format!("{unit:?} is no unit: B, KB, MB, GB, TB, KiB, MiB, GiB or TiB")),
+    };
+    let bytes = number.parse::<f64>().map_err(|_| "a number with a unit, such as 8GiB".to_owned())? * factor;
+    if (1.0..=2f64.powi(53)).contains(&bytes) {
+        Ok(bytes as usize)
+    } else {
+        Err("from 1 byte to 8 PiB".into())
     }
 }
 

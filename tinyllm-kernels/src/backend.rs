@@ -101,6 +101,12 @@ pub trait Backend: Send + Sync {
         offsets: &[usize],
     ) -> Result<Self::Prepared, KernelError>;
 
+    /// Copies blocks of the cache, `(from, to)`, all layers, in order.
+    ///
+    /// # Errors
+    /// [`KernelError::Invalid`] for a block that is not in the cache.
+    fn copy_kv_blocks(&self, prepared: &mut Self::Prepared, copies: &[(u32, u32)]) -> Result<(), KernelError>;
+
     /// Runs one step.
     ///
     /// # Errors

@@ -62,6 +62,15 @@ impl ScaleType {
             ScaleType::F32 => 4,
         }
     }
+
+    /// The word in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ScaleType::F16 => "f16",
+            ScaleType::Bf16 => "bf16",
+            ScaleType::F32 => "f32",
+        }
+    }
 }
 
 /// A weight matrix's format in memory.
@@ -78,4 +87,15 @@ pub enum WeightFormat {
     F16,
     /// IEEE single, f32 inputs.
     F32,
+}
+
+impl WeightFormat {
+    /// The element type in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WeightFormat::W8A16 { .. } => "int8",
+            WeightFormat::F16 => "f16",
+            WeightFormat::F32 => "f32",
+        }
+    }
 }

@@ -28,6 +28,15 @@ impl KvFormat {
         }
     }
 
+    /// The element type in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            KvFormat::F16 => "f16",
+            KvFormat::F32 => "f32",
+            KvFormat::Int8 => "int8",
+        }
+    }
+
     /// Bytes of the scales of a tile: sixteen of K, sixteen of V.
     const fn tile_scale_bytes(self) -> usize {
         match self {

@@ -39,6 +39,39 @@ pub enum ModelError {
     /// The request itself does not fit the model (a token outside the vocabulary, a prompt longer than the context).
     #[error("{0}")]
     Request(String),
+    /// The KV cache has no room left; sequences must be freed, or the cache made larger.
+    #[error("the KV cache is full: {needed_blocks} blocks are needed, {free_blocks} are free")]
+    CacheFull {
+        /// Blocks that the step needs.
+        needed_blocks: usize,
+        /// Blocks that nobody holds.
+        free_blocks: usize,
+    },
+    /// What was asked for does not fit the memory budget; nothing was loaded.
+    #[error(
+        "{needed_bytes} bytes are needed and the budget is {budget_bytes}, {} too few: weights {weights_bytes}, KV \
+         cache {kv_bytes} ({max_seq_len} tokens of context, batch of {max_batch_size}), activations {arena_bytes}{}",
+        needed_bytes - budget_bytes,
+        remedy
+    )]
+    OverBudget {
+        /// The plan's total.
+        needed_bytes: usize,
+        /// The budget.
+        budget_bytes: usize,
+        /// Of it, the weights slab.
+        weights_bytes: usize,
+        /// Of it, the KV cache.
+        kv_bytes: usize,
+        /// Of it, the activation arena.
+        arena_bytes: usize,
+        /// The context asked for.
+        max_seq_len: usize,
+        /// The batch asked for.
+        max_batch_size: usize,
+        /// What would fit.
+        remedy: String,
+    },
     /// A weight could not be loaded.
     #[error("{}: {source}", path.display())]
     Load {

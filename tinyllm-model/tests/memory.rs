@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use common::{RandomModel, small_config};
 use tinyllm_mem::{Category, HostMemory, HostResource, Tracking};
-use tinyllm_model::{Engine, engine::EngineOptions};
+use tinyllm_model::{Engine, engine::{EngineOptions, KvCacheConfig}};
 
 #[test]
 fn weights_are_held_once_and_decoding_allocates_nothing() {
@@ -15,7 +15,7 @@ fn weights_are_held_once_and_decoding_allocates_nothing() {
     let memory: HostMemory = tracking.clone();
     let config = small_config();
     let model = RandomModel::new(config.clone(), 7);
-    let options = EngineOptions { context_size: Some(64), threads: Some(2), ..EngineOptions::default() };
+    let options = EngineOptions { kv: KvCacheConfig::of_tokens(64), threads: Some(2), ..EngineOptions::default() };
     let mut engine = Engine::load(&model, &options, &memory, &|_| {}).unwrap();
 
     let loaded = tracking.report();

@@ -11,7 +11,7 @@ use tinyllm_kernels::KvFormat;
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
     Engine, checkpoint,
-    engine::{EmbeddingsMode, EngineOptions, WeightsMode},
+    engine::{EmbeddingsMode, EngineOptions, KvCacheConfig, WeightsMode},
     generation::{self, GenerationParameters},
     sampling::Sampling,
 };
@@ -149,7 +149,7 @@ fn compressed_tensors_match_transformers() {
         let w8a16 = EngineOptions {
             weights: WeightsMode::W8A16,
             embeddings: Some(EmbeddingsMode::F16),
-            kv: Some(KvFormat::F32),
+            kv: KvCacheConfig { format: Some(KvFormat::F32), ..KvCacheConfig::default() },
             ..f32_options()
         };
         let repacked = logits(&model, &w8a16, &ids);

@@ -12,7 +12,7 @@ use tinyllm_model::{
     Engine, ModelConfig,
     checkpoint::{self, Checkpoint},
     config::{Architecture, RopeScaling},
-    engine::{EmbeddingsMode, EngineOptions, GroupSizeChoice, WeightsMode},
+    engine::{EmbeddingsMode, EngineOptions, GroupSizeChoice, KvCacheConfig, WeightsMode},
 };
 
 /// The bits of every position's logits.
@@ -94,9 +94,9 @@ proptest! {
         let ids: Vec<u32> = (0..tokens as u32).map(|i| (i * 7 + seed as u32 % 13) % vocab).collect();
         let model = RandomModel::new(config, seed);
         let options = |isa, threads, prefill_chunk, sampled_rows| EngineOptions {
-            weights, embeddings, kv, group_size, isa, prefill_chunk, sampled_rows,
+            weights, embeddings, group_size,
+            kv: KvCacheConfig { format: kv, ..KvCacheConfig::of_tokens(64) }, isa, prefill_chunk, sampled_rows,
             threads: Some(threads),
-            context_size: Some(64),
             ..EngineOptions::default()
         };
         let expected = logits(&model, &options(Isa::Portable, 1, 64, 64), &ids);

@@ -15,7 +15,7 @@ use tinyllm_kernels::Isa;
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
     Engine, checkpoint,
-    engine::{EngineOptions, WeightsMode},
+    engine::{EngineOptions, KvCacheConfig, WeightsMode},
     generation::{self, GenerationParameters},
     perplexity,
     sampling::Sampling,
@@ -53,7 +53,7 @@ fn load(path: &Path, options: &EngineOptions) -> Engine {
 }
 
 fn f32_options() -> EngineOptions {
-    EngineOptions { weights: WeightsMode::F32, context_size: Some(1024), ..EngineOptions::default() }
+    EngineOptions { weights: WeightsMode::F32, kv: KvCacheConfig::of_tokens(1024), ..EngineOptions::default() }
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn the_same_bits_however_computed() {
                 threads: Some(threads),
                 prefill_chunk,
                 sampled_rows: 16,
-                context_size: Some(512),
+                kv: KvCacheConfig::of_tokens(512),
                 ..EngineOptions::default()
             };
             let mut rows = Vec::new();

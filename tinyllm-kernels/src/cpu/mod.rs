@@ -154,6 +154,21 @@ impl Backend for Cpu {
         })
     }
 
+    fn copy_kv_blocks(&self, prepared: &mut Prepared, copies: &[(u32, u32)]) -> Result<(), KernelError> {
+        let bytes = prepared.program.kv().block_bytes();
+        for (from, to) in copies {
+            if *from.max(to) as usize >= prepared.cache_blocks {
+                return Err(KernelError::Invalid {
+                    what: "block copy",
+                    problem: format!("from {from} to {to} in a cache of {} blocks", prepared.cache_blocks),
+                });
+            }
+            let start = *from as usize * bytes;
+            prepared.kv.as_mut_slice().copy_within(start..start + bytes, *to as usize * bytes);
+        }
+        Ok(())
+    }
+
     fn run(&self, prepared: &mut Prepared, step: &Step<'_>) -> Result<(), KernelError> {
         step.validate(&prepared.program, prepared.vocab_size, prepared.cache_blocks)?;
         let operations = match step.sampled_rows {

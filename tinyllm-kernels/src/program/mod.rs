@@ -92,6 +92,14 @@ impl VectorFormat {
             VectorFormat::F32 => 4,
         }
     }
+
+    /// The element type in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            VectorFormat::F16 => "f16",
+            VectorFormat::F32 => "f32",
+        }
+    }
 }
 
 /// A norm's weight or a bias.

@@ -65,7 +65,7 @@ impl Formats {
             tied: config.tie_word_embeddings,
             mmap: options.mmap,
             vectors: if f32_mode { VectorFormat::F32 } else { VectorFormat::F16 },
-            kv: options.kv.unwrap_or(if f32_mode { KvFormat::F32 } else { KvFormat::F16 }),
+            kv: options.kv.format.unwrap_or(if f32_mode { KvFormat::F32 } else { KvFormat::F16 }),
         }
     }
 

@@ -40,15 +40,13 @@ pub struct EngineOptions {
     pub weights: WeightsMode,
     /// Storage of the embedding table; `None`: int8 where it is tied to lm_head, else f16 (f32 in f32 mode).
     pub embeddings: Option<EmbeddingsMode>,
-    /// Storage of the KV cache; `None`: f16 (f32 in f32 mode).
-    pub kv: Option<KvFormat>,
+    /// The KV cache: its format and how much of it.
+    pub kv: KvCacheConfig,
     /// Group size of weights quantised while loading.
     pub group_size: GroupSizeChoice,
-    /// Tokens of context; `None`: the model's own, at most [`EngineOptions::DEFAULT_CONTEXT_TOKENS`].
-    pub context_size: Option<usize>,
     /// Tokens a prefill step takes at most.
     pub prefill_chunk: usize,
-    /// Rows whose logits are computed at once: 1 for generation, more where every position's are wanted.
+    /// Rows whose logits are computed at once: 1 for each sequence in generation, more where every position's are wanted.
     pub sampled_rows: usize,
     /// Threads; `None`: one a core.
     pub threads: Option<usize>,
@@ -56,6 +54,42 @@ pub struct EngineOptions {
     pub mmap: bool,
     /// The instruction set.
     pub isa: Isa,
+    /// The most bytes that everything planned may take; more is refused before loading.
+    pub memory_budget_bytes: Option<usize>,
+}
+
+/// How much the KV cache holds: by counts, or by bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvCacheConfig {
+    /// Sequences at once.
+    pub max_batch_size: usize,
+    /// Tokens of a sequence; `None`: the model's own, at most [`EngineOptions::DEFAULT_CONTEXT_TOKENS`].
+    pub max_seq_len: Option<usize>,
+    /// Tokens of a block, a multiple of 16.
+    pub block_size: usize,
+    /// `None`: f16 (f32 in f32 mode).
+    pub format: Option<KvFormat>,
+    /// `None`: room for every sequence at its longest. `Some`: as many blocks as fit these bytes, shared by all.
+    pub budget_bytes: Option<usize>,
+}
+
+impl Default for KvCacheConfig {
+    fn default() -> Self {
+        KvCacheConfig {
+            max_batch_size: 1,
+            max_seq_len: None,
+            block_size: 16,
+            format: None,
+            budget_bytes: None,
+        }
+    }
+}
+
+impl KvCacheConfig {
+    /// One sequence of this many tokens.
+    pub fn of_tokens(max_seq_len: usize) -> Self {
+        KvCacheConfig { max_seq_len: Some(max_seq_len), ..Self::default() }
+    }
 }
 
 impl EngineOptions {
@@ -70,14 +104,14 @@ impl Default for EngineOptions {
         EngineOptions {
             weights: WeightsMode::default(),
             embeddings: None,
-            kv: None,
+            kv: KvCacheConfig::default(),
             group_size: GroupSizeChoice::default(),
-            context_size: None,
             prefill_chunk: Self::DEFAULT_PREFILL_CHUNK,
             sampled_rows: 1,
             threads: None,
             mmap: false,
             isa: Isa::best(),
+            memory_budget_bytes: None,
         }
     }
 }

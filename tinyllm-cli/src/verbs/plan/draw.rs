@@ -1,0 +1,198 @@
+//! A plan as a picture: the slabs to one scale, and below them the activation arena, address over operation. Hovering over
+//! a rectangle names it.
+
+use std::fmt::Write;
+
+use tinyllm_mem::Category;
+use tinyllm_model::engine::{
+    EnginePlan,
+    plan::{PlannedRegion, Slab},
+};
+
+const WIDTH: f64 = 1100.0;
+const MARGIN: f64 = 20.0;
+const BAR_HEIGHT: f64 = 44.0;
+const ARENA_HEIGHT: f64 = 380.0;
+
+/// The page: the drawing alone, scaled to the window.
+pub(super) fn html(name: &str, plan: &EnginePlan) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Memory plan of {0}</title>\
+         <style>body{{margin:0;font-family:sans-serif;background:#fff}}svg{{width:100%;height:auto}}\
+         rect:hover{{stroke:#000;stroke-width:1.5}}</style></head><body>\n{1}</body></html>\n",
+        escape(name),
+        svg(name, plan)
+    )
+}
+
+/// The drawing.
+pub(super) fn svg(name: &str, plan: &EnginePlan) -> String {
+    let slabs = plan.slabs();
+    let largest = slabs.iter().map(|slab| slab.bytes).max().unwrap_or(1).max(1);
+    let mut body = String::new();
+    let title = format!(
+        "{name}: {} in all, {} tokens of context, batch of {}",
+        size(plan.total_bytes()),
+        plan.max_seq_len(),
+        plan.max_batch_size()
+    );
+    text(&mut body, MARGIN, 30.0, 17, &title);
+    let mut y = legend(&mut body, plan, 56.0);
+    for slab in &slabs {
+        text(&mut body, MARGIN, y + 14.0, 13, &format!("{}: {}", slab.name, size(slab.bytes)));
+        bar(&mut body, slab, y + 20.0, (WIDTH - 2.0 * MARGIN) / largest as f64);
+        y += BAR_HEIGHT + 34.0;
+    }
+    if let Some(arena) = slabs.iter().find(|slab| slab.name == "activations") {
+        let lower = plan.arena().lower_bound_bytes();
+        let title = format!(
+            "the activation arena over time: {} high, {:.2} of the lower bound; operations from left to right",
+            size(arena.bytes),
+            arena.bytes as f64 / lower.max(1) as f64
+        );
+        text(&mut body, MARGIN, y + 14.0, 13, &title);
+        timeline(&mut body, arena, y + 24.0);
+        y += ARENA_HEIGHT + 34.0;
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {0:.0}\" font-family=\"sans-serif\">\n\
+         <rect width=\"{WIDTH}\" height=\"{0:.0}\" fill=\"#ffffff\"/>\n{body}</svg>\n",
+        y + 10.0
+    )
+}
+
+fn legend(body: &mut String, plan: &EnginePlan, y: f64) -> f64 {
+    let (mut x, mut y) = (MARGIN, y);
+    for (category, usage) in plan.categories() {
+        let label = format!("{} {}", category.name(), size(usage.bytes));
+        let width = 24.0 + 6.6 * label.len() as f64;
+        if x + width > WIDTH - MARGIN {
+            (x, y) = (MARGIN, y + 20.0);
+        }
+        let color = color(category);
+        let _ = writeln!(
+            body,
+            "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" fill=\"{color}\"/>",
+            y - 10.0
+        );
+        text(body, x + 17.0, y, 12, &label);
+        x += width + 10.0;
+    }
+    y + 18.0
+}
+
+/// A slab from left to right. Neighbours of one category are one rectangle where they are too thin to be seen.
+fn bar(body: &mut String, slab: &Slab, y: f64, scale: f64) {
+    let mut regions = slab.regions.iter().peekable();
+    if slab.name == "activations" {
+        // Regions of the arena share bytes: the bar shows its size, the timeline below its contents.
+        rectangle(
+            body,
+            (MARGIN, y),
+            (slab.bytes as f64 * scale, BAR_HEIGHT),
+            Category::Activations,
+            "activations",
+        );
+        return;
+    }
+    while let Some(first) = regions.next() {
+        let (mut end, mut count) = (first.offset + first.bytes, 1);
+        while (end - first.offset) as f64 * scale < 1.5
+            && let Some(next) = regions.next_if(|next| next.category == first.category)
+        {
+            end = next.offset + next.bytes;
+            count += 1;
+        }
+        let label = match count {
+            1 => label(first),
+            _ => format!("{} and {} more: {}", first.name, count - 1, size(end - first.offset)),
+        };
+        let place = (MARGIN + first.offset as f64 * scale, y);
+        rectangle(body, place, ((end - first.offset) as f64 * scale, BAR_HEIGHT), first.category, &label);
+    }
+}
+
+/// The arena: x is the operation, y the address, from the bottom.
+fn timeline(body: &mut String, arena: &Slab, top: f64) {
+    let last =
+        arena.regions.iter().filter_map(|region| region.lifetime).map(|life| life.1).max().unwrap_or(0);
+    let step = (WIDTH - 2.0 * MARGIN) / (last + 1) as f64;
+    let scale = ARENA_HEIGHT / arena.bytes.max(1) as f64;
+    let _ = writeln!(
+        body,
+        "<rect x=\"{MARGIN}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{ARENA_HEIGHT}\" fill=\"#f4f4f4\"/>",
+        WIDTH - 2.0 * MARGIN
+    );
+    for region in &arena.regions {
+        let Some((first, end)) = region.lifetime else { continue };
+        let height = region.bytes as f64 * scale;
+        let y = top + ARENA_HEIGHT - (region.offset as f64 * scale + height);
+        let text = format!("{}, operations {first} to {end}", label(region));
+        let place = (MARGIN + first as f64 * step, y);
+        rectangle(body, place, ((end - first + 1) as f64 * step, height), region.category, &text);
+    }
+}
+
+fn rectangle(
+    body: &mut String,
+    (x, y): (f64, f64),
+    (width, height): (f64, f64),
+    category: Category,
+    title: &str,
+) {
+    let _ = writeln!(
+        body,
+        "<rect x=\"{x:.2}\" y=\"{y:.2}\" width=\"{width:.2}\" height=\"{height:.2}\" fill=\"{}\" stroke=\"#ffffff\" \
+         stroke-width=\"0.4\"><title>{}</title></rect>",
+        color(category),
+        escape(title)
+    );
+}
+
+fn text(body: &mut String, x: f64, y: f64, size: u32, text: &str) {
+    let _ = writeln!(
+        body,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"#222\">{}</text>",
+        escape(text)
+    );
+}
+
+fn label(region: &PlannedRegion) -> String {
+    let shape: Vec<String> = region.shape.iter().map(usize::to_string).collect();
+    format!(
+        "{} ({}), [{}] {}, {}",
+        region.name,
+        region.category.name(),
+        shape.join(", "),
+        region.dtype,
+        size(region.bytes)
+    )
+}
+
+fn color(category: Category) -> &'static str {
+    match category {
+        Category::Weights => "#4477aa",
+        Category::Scales => "#88bbdd",
+        Category::Embeddings => "#228833",
+        Category::Norms => "#aa3377",
+        Category::Kv => "#ee8866",
+        Category::Activations => "#ccbb44",
+        Category::Workspace => "#999933",
+        Category::Logits => "#ee6677",
+        _ => "#bbbbbb",
+    }
+}
+
+fn size(bytes: usize) -> String {
+    let bytes = bytes as f64;
+    for (unit, factor) in [("GiB", 1_073_741_824.0), ("MiB", 1_048_576.0), ("KiB", 1024.0)] {
+        if bytes >= factor {
+            return format!("{:.2} {unit}", bytes / factor);
+        }
+    }
+    format!("{bytes} B")
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

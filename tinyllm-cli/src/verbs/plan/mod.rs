@@ -1,0 +1,129 @@
+//! `plan`: every byte that running a model will take, before anything is allocated.
+
+mod draw;
+mod presets;
+mod report;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tinyllm_model::{
+    Engine, ModelConfig,
+    engine::{
+        EngineOptions, EnginePlan,
+        plan::{largest_batch, largest_context, with_f16_weights},
+    },
+};
+
+use crate::{models::Model, options::LoadOptions, output};
+
+/// The largest batch that is tried.
+const MAX_BATCH: usize = 4096;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory, a .gguf file, a hub name or an alias
+    #[arg(required_unless_present_any = ["config", "preset"], conflicts_with_all = ["config", "preset"])]
+    model: Option<String>,
+    /// A config.json without weights
+    #[arg(long, conflicts_with = "preset")]
+    config: Option<PathBuf>,
+    /// A well-known model
+    #[arg(long, value_parser = presets::NAMES)]
+    preset: Option<String>,
+    /// Sequences at once
+    #[arg(short, long, visible_alias = "max-batch-size", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Draw the slabs to scale and the activation arena over time
+    #[arg(long)]
+    svg: Option<PathBuf>,
+    /// The same drawing as a page
+    #[arg(long)]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    load: LoadOptions,
+}
+
+/// A plan, and what it was asked beside.
+struct Answer {
+    name: String,
+    plan: EnginePlan,
+    /// The same model with f16 weights.
+    f16_total_bytes: usize,
+    budget_bytes: Option<usize>,
+    /// Of the budget: the largest context for this batch, and the largest batch for this context.
+    largest_context: Option<usize>,
+    largest_batch: Option<usize>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut options = arguments.load.engine_options(None, 1)?;
+    options.kv.max_batch_size = arguments.batch as usize;
+    let backend = Engine::backend(&options)?;
+    let answer = match (&arguments.model, &arguments.config, &arguments.preset) {
+        (Some(name), _, _) => {
+            let model = Model::open(name)?;
+            let checkpoint = model.checkpoint()?;
+            let plan = |options: &EngineOptions| EnginePlan::of_checkpoint(&backend, checkpoint, options);
+            answer(arguments, model.name(), checkpoint.config(), options, &plan)?
+        }
+        (None, path, preset) => {
+            let (name, config) = match (path, preset) {
+                (Some(path), _) => (path.display().to_string(), ModelConfig::from_hugging_face(path)?),
+                (None, Some(preset)) => (preset.clone(), presets::config(preset)?),
+                (None, None) => bail!("a MODEL, --config or --preset"),
+            };
+            let plan = |options: &EngineOptions| EnginePlan::of_config(&backend, &config, options);
+            answer(arguments, name, &config, options, &plan)?
+        }
+    };
+    if let Some(path) = &arguments.svg {
+        write(path, &draw::svg(&answer.name, &answer.plan))?;
+    }
+    if let Some(path) = &arguments.html {
+        write(path, &draw::html(&answer.name, &answer.plan))?;
+    }
+    if arguments.json {
+        return output::print_json(&report::json(&answer));
+    }
+    output::print(&report::text(&answer))
+}
+
+fn answer(
+    arguments: &Arguments,
+    name: String,
+    config: &ModelConfig,
+    mut options: EngineOptions,
+    plan: &dyn Fn(&EngineOptions) -> tinyllm_model::Result<EnginePlan>,
+) -> anyhow::Result<Answer> {
+    arguments.load.fit_context(&mut options, config, plan)?;
+    let budget_bytes = options.memory_budget_bytes;
+    Ok(Answer {
+        name,
+        plan: plan(&options)?,
+        f16_total_bytes: plan(&with_f16_weights(&options))?.total_bytes(),
+        budget_bytes,
+        largest_context: budget_bytes
+            .and_then(|budget| largest_context(&options, budget, config.max_position_embeddings, plan)),
+        largest_batch: budget_bytes.and_then(|budget| largest_batch(&options, budget, MAX_BATCH, plan)),
+    })
+}
+
+/// Writes beside, then gives it its name.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> anyhow::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| path.display().to_string())
+}

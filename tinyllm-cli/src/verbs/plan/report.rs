@@ -1,0 +1,129 @@
+//! A plan in words and as JSON.
+
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use serde_json::{Map, Value, json};
+use tinyllm_mem::Category;
+
+use super::Answer;
+
+/// The object that `--json` prints.
+pub(super) fn json(answer: &Answer) -> Value {
+    let plan = &answer.plan;
+    let categories: Map<String, Value> = plan
+        .categories()
+        .iter()
+        .map(|(category, usage)| {
+            (category.name().to_owned(), json!({"bytes": usage.bytes, "count": usage.count}))
+        })
+        .collect();
+    let regions: Vec<Value> = plan
+        .slabs()
+        .iter()
+        .flat_map(|slab| slab.regions.iter().map(move |region| (slab.name, region)))
+        .map(|(slab, region)| {
+            json!({
+                "slab": slab, "name": region.name, "category": region.category.name(), "shape": region.shape,
+                "dtype": region.dtype, "offset": region.offset, "bytes": region.bytes, "lifetime": region.lifetime,
+            })
+        })
+        .collect();
+    json!({
+        "model": answer.name,
+        "max_seq_len": plan.max_seq_len(),
+        "max_batch_size": plan.max_batch_size(),
+        "categories": categories,
+        "total_bytes": plan.total_bytes(),
+        "mapped_bytes": plan.mapped_bytes(),
+        "arena": {
+            "bytes": plan.arena().total_bytes(),
+            "lower_bound_bytes": plan.arena().lower_bound_bytes(),
+        },
+        "f16_weights_total_bytes": answer.f16_total_bytes,
+        "fits": {
+            "budget_bytes": answer.budget_bytes,
+            "fits": answer.budget_bytes.map(|budget| plan.total_bytes() <= budget),
+            "max_seq_len": answer.largest_context,
+            "max_batch_size": answer.largest_batch,
+        },
+        "regions": regions,
+    })
+}
+
+/// The table and the lines below it.
+pub(super) fn text(answer: &Answer) -> String {
+    let plan = &answer.plan;
+    let total = plan.total_bytes();
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(["category", "count", "shape", "dtype", "bytes", "share"]);
+    let slabs = plan.slabs();
+    for (category, usage) in plan.categories() {
+        let regions: Vec<_> = slabs
+            .iter()
+            .flat_map(|slab| &slab.regions)
+            .filter(|region| region.category == category)
+            .collect();
+        let shape = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
+        let (mut shapes, mut types) = (String::new(), String::new());
+        if let Some(first) = regions.first().filter(|_| category != Category::Padding) {
+            let same = |is_equal: bool, text: String| if is_equal { text } else { "various".into() };
+            shapes = same(regions.iter().all(|region| region.shape == first.shape), shape(&first.shape));
+            types = same(regions.iter().all(|region| region.dtype == first.dtype), first.dtype.into());
+        }
+        table.add_row([
+            category.name().to_owned(),
+            usage.count.to_string(),
+            shapes,
+            types,
+            grouped(usage.bytes),
+            format!("{:.2} %", 100.0 * usage.bytes as f64 / total as f64),
+        ]);
+    }
+    table.add_row(["total", "", "", "", &grouped(total), ""]);
+    for column in [1, 4, 5] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let arena = plan.arena();
+    let mut text = format!(
+        "{}: {} tokens of context, batch of {}\n\n{table}\n\narena: {} bytes, {:.4} of the lower bound\n\
+         with f16 weights: {} bytes\n",
+        answer.name,
+        plan.max_seq_len(),
+        plan.max_batch_size(),
+        grouped(arena.total_bytes()),
+        arena.total_bytes() as f64 / arena.lower_bound_bytes().max(1) as f64,
+        grouped(answer.f16_total_bytes),
+    );
+    if plan.mapped_bytes() > 0 {
+        text.push_str(&format!("mapped from the file, beside: {} bytes\n", grouped(plan.mapped_bytes())));
+    }
+    if let Some(budget) = answer.budget_bytes {
+        let verdict = if total <= budget {
+            format!("fits, {} bytes are left", grouped(budget - total))
+        } else {
+            format!("does not fit, {} bytes are missing", grouped(total - budget))
+        };
+        let most = |what: Option<usize>| what.map_or_else(|| "none".into(), |most| most.to_string());
+        text.push_str(&format!(
+            "budget of {} bytes: {verdict}; largest context {}, largest batch {}\n",
+            grouped(budget),
+            most(answer.largest_context),
+            most(answer.largest_batch),
+        ));
+    }
+    text
+}
+
+/// A number with its digits in threes.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

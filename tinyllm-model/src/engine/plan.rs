@@ -1,0 +1,404 @@
+//! Everything an engine will allocate, known before anything is: the engine allocates from the plan and from nothing else.
+
+use std::{collections::BTreeMap, path::Path};
+
+use tinyllm_kernels::{Backend, KvLayout, Limits, Placement, Program, WeightFormat};
+use tinyllm_mem::{Category, Part, Plan};
+
+use super::{
+    formats::Formats,
+    kv_cache::CacheShape,
+    llama,
+    options::{EngineOptions, WeightsMode},
+};
+use crate::{
+    ModelConfig, ModelError, Result,
+    checkpoint::{Checkpoint, Storage},
+    config::RopeScaling,
+};
+
+/// The memory of an engine, to the byte.
+#[derive(Clone, Debug)]
+pub struct EnginePlan {
+    pub(super) program: Program,
+    pub(super) weights: Vec<Part>,
+    pub(super) kv_bytes: usize,
+    pub(super) arena: Plan,
+    pub(super) align_bytes: usize,
+    pub(super) cache: CacheShape,
+    pub(super) limits: Limits,
+}
+
+/// Bytes and parts of one category.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlannedUsage {
+    /// Bytes.
+    pub bytes: usize,
+    /// Parts: tensors, regions.
+    pub count: usize,
+}
+
+/// One allocation of the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slab {
+    /// `weights`, `kv` or `activations`.
+    pub name: &'static str,
+    /// Size in bytes.
+    pub bytes: usize,
+    /// What lies in it.
+    pub regions: Vec<PlannedRegion>,
+}
+
+/// A named stretch of a slab.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedRegion {
+    /// The tensor's or region's name.
+    pub name: String,
+    /// What it counts as.
+    pub category: Category,
+    /// Rows and columns, or what the name says.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub dtype: &'static str,
+    /// Where it begins in its slab.
+    pub offset: usize,
+    /// Size in bytes.
+    pub bytes: usize,
+    /// First and last operation in which it holds something; `None`: always.
+    pub lifetime: Option<(usize, usize)>,
+}
+
+impl EnginePlan {
+    /// What `checkpoint` takes on `backend`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the checkpoint or the options.
+    pub fn of_checkpoint<B: Backend>(
+        backend: &B,
+        checkpoint: &dyn Checkpoint,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        let tensors = super::loader::TensorIndex::new(checkpoint);
+        let storage_of = |name: &str| tensors.storage(name);
+        Self::new(backend, checkpoint.path(), checkpoint.config(), options, &storage_of)
+    }
+
+    /// What a model of this configuration takes, whose weights are in floating point.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the options.
+    pub fn of_config<B: Backend>(backend: &B, config: &ModelConfig, options: &EngineOptions) -> Result<Self> {
+        Self::new(backend, Path::new("config.json"), config, options, &|_| Ok(Storage::Float))
+    }
+
+    fn new<B: Backend>(
+        backend: &B,
+        path: &Path,
+        config: &ModelConfig,
+        options: &EngineOptions,
+        storage_of: llama::StorageOf<'_>,
+    ) -> Result<Self> {
+        let formats = Formats::new(config, options);
+        let layout = KvLayout::new(
+            config.num_hidden_layers,
+            config.num_key_value_heads,
+            config.head_dim,
+            options.kv.block_size,
+            formats.kv,
+        )
+        .map_err(ModelError::Kernel)?;
+        let cache = cache_shape(path, config, options, &layout)?;
+        let limits = Limits {
+            max_tokens: options.prefill_chunk.clamp(1, cache.max_seq_len).max(cache.max_sequences),
+            max_sampled_rows: options.sampled_rows.max(cache.max_sequences),
+            max_sequences: cache.max_sequences,
+        };
+        let rotary = config.rope.inverse_frequencies(config.head_dim, cache.max_seq_len)?;
+        let program = llama::program(config, &formats, limits, layout, rotary, storage_of)?;
+        let requirements = backend.requirements(&program);
+        let kv_bytes = cache
+            .blocks
+            .checked_mul(layout.block_bytes())
+            .ok_or_else(|| ModelError::Request(format!("a cache of {} blocks has no size", cache.blocks)))?;
+        Ok(EnginePlan {
+            weights: requirements.weights,
+            arena: Plan::pack(requirements.regions)?,
+            align_bytes: requirements.align_bytes,
+            kv_bytes,
+            program,
+            cache,
+            limits,
+        })
+    }
+
+    /// Tokens of a sequence.
+    pub fn max_seq_len(&self) -> usize {
+        self.cache.max_seq_len
+    }
+
+    /// Sequences at once.
+    pub fn max_batch_size(&self) -> usize {
+        self.cache.max_sequences
+    }
+
+    /// Bytes of the KV cache's blocks.
+    pub fn kv_bytes(&self) -> usize {
+        self.kv_bytes
+    }
+
+    /// Bytes of the weights slab, scales, embeddings, norms and padding included.
+    pub fn weights_bytes(&self) -> usize {
+        self.weights.iter().map(|part| part.bytes).sum()
+    }
+
+    /// The activation arena: activations, workspace, logits.
+    pub fn arena(&self) -> &Plan {
+        &self.arena
+    }
+
+    /// Everything that is allocated.
+    pub fn total_bytes(&self) -> usize {
+        self.weights_bytes() + self.kv_bytes + self.arena.total_bytes()
+    }
+
+    /// Bytes of the model's file that are used where they are mapped, beside what is allocated.
+    pub fn mapped_bytes(&self) -> usize {
+        let mapped = self.program.weights().iter().filter(|spec| spec.placement == Placement::Mapped);
+        let bytes = |spec: &tinyllm_kernels::WeightSpec| match spec.format {
+            WeightFormat::W8A16 { group_size, scales } => {
+                spec.n * (spec.k + group_size.groups(spec.k) * scales.size_bytes())
+            }
+            WeightFormat::F16 => 2 * spec.n * spec.k,
+            WeightFormat::F32 => 4 * spec.n * spec.k,
+        };
+        mapped.map(bytes).sum()
+    }
+
+    /// The plan by category: equal, to the byte, to what tracking records.
+    pub fn categories(&self) -> BTreeMap<Category, PlannedUsage> {
+        let kv = Part::new(Category::Kv, "kv", self.kv_bytes);
+        let mut categories: BTreeMap<Category, PlannedUsage> = BTreeMap::new();
+        for part in self.weights.iter().chain(&self.arena.parts()).chain([&kv]) {
+            let usage = categories.entry(part.category).or_default();
+            usage.bytes += part.bytes;
+            usage.count += 1;
+        }
+        categories
+    }
+
+    /// The engine's allocations, and what lies where in them.
+    pub fn slabs(&self) -> Vec<Slab> {
+        let mut offset = 0;
+        let weights = self.weights.iter().map(|part| {
+            offset += part.bytes;
+            let (shape, dtype) = self.weight_shape(&part.name, part.category);
+            PlannedRegion {
+                name: part.name.clone(),
+                category: part.category,
+                shape,
+                dtype,
+                offset: offset - part.bytes,
+                bytes: part.bytes,
+                lifetime: None,
+            }
+        });
+        let weights = weights.collect();
+        let layout = self.program.kv();
+        let kv = PlannedRegion {
+            name: "kv".into(),
+            category: Category::Kv,
+            shape: vec![
+                self.cache.blocks,
+                layout.layers(),
+                layout.kv_heads(),
+                2,
+                layout.block_tokens(),
+                layout.head_dim(),
+            ],
+            dtype: layout.format().name(),
+            offset: 0,
+            bytes: self.kv_bytes,
+            lifetime: None,
+        };
+        let regions = self.arena.regions().iter().zip(self.arena.offsets()).enumerate().map(
+            |(index, (region, offset))| {
+                let spec = self.program.regions().get(index);
+                let rows = |spec: &tinyllm_kernels::RegionSpec| match spec.rows {
+                    tinyllm_kernels::Rows::Tokens => self.limits.max_tokens,
+                    tinyllm_kernels::Rows::Sampled => self.limits.max_sampled_rows,
+                };
+                PlannedRegion {
+                    name: region.name.clone(),
+                    category: region.category,
+                    shape: spec.map_or_else(|| vec![region.bytes / 4], |spec| vec![rows(spec), spec.columns]),
+                    dtype: match spec.and_then(|spec| spec.input_format) {
+                        Some(tinyllm_kernels::InputFormat::Int16 { .. }) => "int16",
+                        _ => "f32",
+                    },
+                    offset: *offset,
+                    bytes: region.bytes,
+                    lifetime: Some(region.lifetime),
+                }
+            },
+        );
+        let regions = regions.collect();
+        vec![
+            Slab { name: "weights", bytes: self.weights_bytes(), regions: weights },
+            Slab { name: "kv", bytes: self.kv_bytes, regions: vec![kv] },
+            Slab { name: "activations", bytes: self.arena.total_bytes(), regions },
+        ]
+    }
+
+    /// Shape and type of a part of the weights slab, by the tensor it is of.
+    fn weight_shape(&self, name: &str, category: Category) -> (Vec<usize>, &'static str) {
+        let tensor = name.trim_end_matches(".scales").trim_end_matches(".padding");
+        if category == Category::Padding {
+            return (Vec::new(), "");
+        }
+        if let Some(spec) = self.program.weights().iter().find(|spec| spec.name == tensor) {
+            return match spec.format {
+                WeightFormat::W8A16 { group_size, scales } if category == Category::Scales => {
+                    (vec![spec.n, group_size.groups(spec.k)], scales.name())
+                }
+                format => (vec![spec.n, spec.k], format.name()),
+            };
+        }
+        let vector = self.program.vectors().iter().find(|spec| spec.name == tensor);
+        vector.map_or((Vec::new(), ""), |spec| (vec![spec.len], spec.format.name()))
+    }
+
+    /// Refuses what is above the budget, and says what would fit.
+    pub(super) fn check_budget(
+        &self,
+        options: &EngineOptions,
+        replan: &dyn Fn(&EngineOptions) -> Result<EnginePlan>,
+    ) -> Result<()> {
+        let Some(budget_bytes) = options.memory_budget_bytes.filter(|budget| self.total_bytes() > *budget)
+        else {
+            return Ok(());
+        };
+        let largest = largest_context(options, budget_bytes, self.max_seq_len(), replan);
+        let mut int8 = options.clone();
+        int8.kv.format = Some(tinyllm_kernels::KvFormat::Int8);
+        let largest_int8 = largest_context(&int8, budget_bytes, self.max_seq_len(), replan);
+        let remedy = match (largest, largest_int8) {
+            (Some(f16), Some(int8)) => {
+                format!("; --ctx-size {f16} would fit, and --ctx-size {int8} with --kv int8")
+            }
+            (None, Some(int8)) => format!("; --ctx-size {int8} with --kv int8 would fit"),
+            _ => "; no context fits beside these weights".into(),
+        };
+        Err(ModelError::OverBudget {
+            needed_bytes: self.total_bytes(),
+            budget_bytes,
+            weights_bytes: self.weights_bytes(),
+            kv_bytes: self.kv_bytes,
+            arena_bytes: self.arena.total_bytes(),
+            max_seq_len: self.max_seq_len(),
+            max_batch_size: self.max_batch_size(),
+            remedy,
+        })
+    }
+}
+
+/// The largest context up to `limit` whose plan fits a budget; `None` where none does.
+pub fn largest_context(
+    options: &EngineOptions,
+    budget_bytes: usize,
+    limit: usize,
+    plan: &dyn Fn(&EngineOptions) -> Result<EnginePlan>,
+) -> Option<usize> {
+    largest(limit, &|tokens| {
+        let mut options = options.clone();
+        options.kv.max_seq_len = Some(tokens);
+        plan(&options).is_ok_and(|plan| plan.total_bytes() <= budget_bytes)
+    })
+}
+
+/// The largest batch up to `limit` whose plan fits a budget; `None` where none does.
+pub fn largest_batch(
+    options: &EngineOptions,
+    budget_bytes: usize,
+    limit: usize,
+    plan: &dyn Fn(&EngineOptions) -> Result<EnginePlan>,
+) -> Option<usize> {
+    largest(limit, &|sequences| {
+        let mut options = options.clone();
+        options.kv.max_batch_size = sequences;
+        plan(&options).is_ok_and(|plan| plan.total_bytes() <= budget_bytes)
+    })
+}
+
+/// The largest number from 1 to `limit` that fits, where every smaller one fits too.
+fn largest(limit: usize, fits: &dyn Fn(usize) -> bool) -> Option<usize> {
+    let (mut low, mut high) = (0, limit);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    (low > 0).then_some(low)
+}
+
+/// The same options with f16 weights, for comparison.
+pub fn with_f16_weights(options: &EngineOptions) -> EngineOptions {
+    EngineOptions { weights: WeightsMode::F16, mmap: false, ..options.clone() }
+}
+
+/// The cache asked for, or the model's own context up to the default.
+fn cache_shape(
+    path: &Path,
+    config: &ModelConfig,
+    options: &EngineOptions,
+    layout: &KvLayout,
+) -> Result<CacheShape> {
+    let asked = options.kv;
+    let longest = match config.rope.scaling {
+        RopeScaling::Dynamic { original_max_position_embeddings, .. } => {
+            Some(original_max_position_embeddings)
+        }
+        _ => None,
+    };
+    if let (Some(tokens), Some(longest)) = (asked.max_seq_len, longest)
+        && tokens > longest
+    {
+        return Err(ModelError::unsupported(
+            path,
+            "rope_scaling",
+            format!("dynamic-NTK RoPE over a context of {tokens} tokens"),
+            format!("it runs within the original context of {longest}: pass --ctx-size {longest} or less"),
+        ));
+    }
+    let own = longest.unwrap_or(config.max_position_embeddings);
+    let block_tokens = asked.block_size;
+    let max_sequences = asked.max_batch_size.max(1);
+    let (blocks, max_seq_len) = match asked.budget_bytes {
+        None => {
+            let tokens = asked.max_seq_len.unwrap_or(own.min(EngineOptions::DEFAULT_CONTEXT_TOKENS)).max(1);
+            let blocks = max_sequences.checked_mul(tokens.div_ceil(block_tokens));
+            let problem =
+                || ModelError::Request(format!("{max_sequences} sequences of {tokens} tokens have no size"));
+            (blocks.ok_or_else(problem)?, tokens)
+        }
+        Some(bytes) => {
+            let blocks = layout.blocks_in(bytes);
+            if blocks == 0 {
+                return Err(ModelError::Request(format!(
+                    "a KV cache of {bytes} bytes has no room for a block of {} bytes",
+                    layout.block_bytes()
+                )));
+            }
+            (blocks, asked.max_seq_len.unwrap_or(own).clamp(1, blocks.saturating_mul(block_tokens)))
+        }
+    };
+    if u32::try_from(blocks).is_err() || u32::try_from(max_seq_len).is_err() {
+        return Err(ModelError::Request(format!("{blocks} blocks of {block_tokens} tokens are too many")));
+    }
+    let windows = &config.sliding_windows;
+    let all = windows.len() == config.num_hidden_layers && windows.iter().all(Option::is_some);
+    let window = if all { windows.iter().copied().flatten().max() } else { None };
+    Ok(CacheShape { blocks, block_tokens, max_seq_len, max_sequences, window })
+}
