@@ -4,15 +4,14 @@
 
 mod common;
 
-use common::{RandomModel, expected, oracle_entries, small_config};
+use common::{RandomModel, configs, expected, group_sizes, kv_formats, oracle_entries};
 use proptest::prelude::*;
-use tinyllm_kernels::{GroupSize, Isa, KvFormat};
+use tinyllm_kernels::Isa;
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
-    Engine, ModelConfig,
+    Engine,
     checkpoint::{self, Checkpoint},
-    config::{Architecture, RopeScaling},
-    engine::{EmbeddingsMode, EngineOptions, GroupSizeChoice, KvCacheConfig, WeightsMode},
+    engine::{EmbeddingsMode, EngineOptions, KvCacheConfig, WeightsMode},
 };
 
 /// The bits of every position's logits.
@@ -34,49 +33,6 @@ fn decoded(model: &RandomModel, options: &EngineOptions, ids: &[u32]) -> Vec<Vec
     ids.iter().map(|id| engine.decode(*id).unwrap().iter().map(|value| value.to_bits()).collect()).collect()
 }
 
-fn configs() -> impl Strategy<Value = ModelConfig> {
-    let sizes = (1usize..=3, 1usize..=3, prop::sample::select(vec![6usize, 16, 20, 32]), 1usize..=2);
-    let widths = (1usize..=4, 3usize..=80, 17usize..=60);
-    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(1usize..=24));
-    (sizes, widths, switches).prop_map(
-        |((kv_heads, group, head_dim, layers), (hidden, inner, vocab), switches)| {
-            let (tied, bias, qk_norm, window) = switches;
-            ModelConfig {
-                architecture: if qk_norm { Architecture::Qwen3 } else { Architecture::Llama },
-                hidden_size: hidden * 24,
-                intermediate_size: inner,
-                num_hidden_layers: layers,
-                num_attention_heads: kv_heads * group,
-                num_key_value_heads: kv_heads,
-                head_dim,
-                vocab_size: vocab,
-                tie_word_embeddings: tied,
-                qkv_bias: bias,
-                attention_out_bias: bias,
-                mlp_bias: bias,
-                qk_norm,
-                sliding_windows: vec![window; layers],
-                rope: tinyllm_model::config::RopeConfig {
-                    theta: 10_000.0,
-                    scaling: RopeScaling::Linear { factor: 2.0 },
-                },
-                ..small_config()
-            }
-        },
-    )
-}
-
-fn group_sizes() -> impl Strategy<Value = GroupSizeChoice> {
-    prop::sample::select(vec![
-        GroupSizeChoice::Auto,
-        GroupSizeChoice::Fixed(GroupSize::Elements(32)),
-        GroupSizeChoice::Fixed(GroupSize::Elements(64)),
-        GroupSizeChoice::Fixed(GroupSize::Elements(128)),
-        GroupSizeChoice::Fixed(GroupSize::Elements(256)),
-        GroupSizeChoice::Fixed(GroupSize::Channel),
-    ])
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -86,7 +42,7 @@ proptest! {
         group_size in group_sizes(),
         weights in prop::sample::select(vec![WeightsMode::W8A16, WeightsMode::W8A16, WeightsMode::F16, WeightsMode::F32]),
         embeddings in prop::option::of(prop::sample::select(vec![EmbeddingsMode::Int8, EmbeddingsMode::F16])),
-        kv in prop::option::of(prop::sample::select(vec![KvFormat::F16, KvFormat::F32, KvFormat::Int8])),
+        kv in kv_formats(),
         seed in any::<u64>(),
         tokens in 1usize..40,
     ) {

@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
-use tinyllm_kernels::{FloatRows, KernelError};
+use proptest::prelude::*;
+use tinyllm_kernels::{FloatRows, GroupSize, KernelError, KvFormat};
 use tinyllm_model::{
     ModelConfig, Result,
     checkpoint::{Checkpoint, Storage, TensorData, TensorInfo},
     config::{Architecture, QuantizationType, RopeConfig, RopeScaling},
+    engine::GroupSizeChoice,
 };
 
 /// A small LLaMA; change what a test is about.
@@ -112,6 +114,53 @@ impl RandomModel {
 pub fn next(state: &mut u64) -> f32 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     ((*state >> 40) as f32) * (2.0 / (1u32 << 24) as f32) - 1.0
+}
+
+/// Small models of every kind, for property tests.
+pub fn configs() -> impl Strategy<Value = ModelConfig> {
+    let sizes = (1usize..=3, 1usize..=3, prop::sample::select(vec![6usize, 16, 20, 32]), 1usize..=2);
+    let widths = (1usize..=4, 3usize..=80, 17usize..=60);
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(1usize..=24));
+    (sizes, widths, switches).prop_map(
+        |((kv_heads, group, head_dim, layers), (hidden, inner, vocab), switches)| {
+            let (tied, bias, qk_norm, window) = switches;
+            ModelConfig {
+                architecture: if qk_norm { Architecture::Qwen3 } else { Architecture::Llama },
+                hidden_size: hidden * 24,
+                intermediate_size: inner,
+                num_hidden_layers: layers,
+                num_attention_heads: kv_heads * group,
+                num_key_value_heads: kv_heads,
+                head_dim,
+                vocab_size: vocab,
+                tie_word_embeddings: tied,
+                qkv_bias: bias,
+                attention_out_bias: bias,
+                mlp_bias: bias,
+                qk_norm,
+                sliding_windows: vec![window; layers],
+                rope: RopeConfig { theta: 10_000.0, scaling: RopeScaling::Linear { factor: 2.0 } },
+                ..small_config()
+            }
+        },
+    )
+}
+
+/// Every group size.
+pub fn group_sizes() -> impl Strategy<Value = GroupSizeChoice> {
+    prop::sample::select(vec![
+        GroupSizeChoice::Auto,
+        GroupSizeChoice::Fixed(GroupSize::Elements(32)),
+        GroupSizeChoice::Fixed(GroupSize::Elements(64)),
+        GroupSizeChoice::Fixed(GroupSize::Elements(128)),
+        GroupSizeChoice::Fixed(GroupSize::Elements(256)),
+        GroupSizeChoice::Fixed(GroupSize::Channel),
+    ])
+}
+
+/// Every cache format.
+pub fn kv_formats() -> impl Strategy<Value = Option<KvFormat>> {
+    prop::option::of(prop::sample::select(vec![KvFormat::F16, KvFormat::F32, KvFormat::Int8]))
 }
 
 struct Rows<'a>(&'a [f32], usize);

@@ -1,13 +1,14 @@
 //! The record of a run's memory: each weight once, three slabs, and nothing allocated after loading.
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test ends where it fails
-
-mod common;
 
 use std::{collections::HashSet, sync::Arc};
 
-use common::{RandomModel, small_config};
 use tinyllm_mem::{Category, HostMemory, HostResource, Tracking};
-use tinyllm_model::{Engine, engine::{EngineOptions, KvCacheConfig}};
+use tinyllm_model::{
+    Engine,
+    engine::{EngineOptions, KvCacheConfig},
+};
+
+use crate::common::{RandomModel, small_config};
 
 #[test]
 fn weights_are_held_once_and_decoding_allocates_nothing() {
@@ -15,7 +16,8 @@ fn weights_are_held_once_and_decoding_allocates_nothing() {
     let memory: HostMemory = tracking.clone();
     let config = small_config();
     let model = RandomModel::new(config.clone(), 7);
-    let options = EngineOptions { kv: KvCacheConfig::of_tokens(64), threads: Some(2), ..EngineOptions::default() };
+    let options =
+        EngineOptions { kv: KvCacheConfig::of_tokens(64), threads: Some(2), ..EngineOptions::default() };
     let mut engine = Engine::load(&model, &options, &memory, &|_| {}).unwrap();
 
     let loaded = tracking.report();

@@ -1,0 +1,158 @@
+//! The law of the same bits over batches: a sequence gets what it would get alone, whatever is beside it, however its
+//! blocks lie and whoever shares them.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test ends where it fails, and says what it skips
+
+mod common;
+
+use common::{RandomModel, configs, group_sizes, kv_formats};
+use proptest::prelude::*;
+use tinyllm_kernels::Isa;
+use tinyllm_mem::HostResource;
+use tinyllm_model::{
+    Engine,
+    engine::{EngineOptions, KvCacheConfig, SequenceId, SequenceInput},
+};
+
+fn load(model: &RandomModel, options: &EngineOptions) -> Engine {
+    Engine::load(model, options, &HostResource::shared(), &|_| {}).unwrap()
+}
+
+fn bits(logits: &[f32]) -> Vec<u32> {
+    logits.iter().map(|logit| logit.to_bits()).collect()
+}
+
+/// Each prompt alone, from an empty contiguous cache: the last position's logits, and those of four more tokens.
+fn alone(model: &RandomModel, options: &EngineOptions, prompts: &[Vec<u32>]) -> Vec<Vec<Vec<u32>>> {
+    let mut engine = load(model, options);
+    let mut each = |prompt: &Vec<u32>| {
+        engine.clear();
+        let mut rows = vec![bits(engine.prefill(prompt, &mut || true).unwrap().unwrap())];
+        rows.extend((0..4).map(|token| bits(engine.decode(token).unwrap())));
+        rows
+    };
+    prompts.iter().map(&mut each).collect()
+}
+
+/// All prompts together: their beginnings one after another with prefixes shared, their last tokens in one step, then four
+/// steps of all.
+fn together(engine: &mut Engine, prompts: &[Vec<u32>]) -> Vec<Vec<Vec<u32>>> {
+    let mut sequences: Vec<SequenceId> = Vec::new();
+    for prompt in prompts {
+        let (sequence, common) = engine.create_sequence_with_prefix(prompt).unwrap();
+        for tokens in prompt[common..prompt.len() - 1].chunks(engine.max_step_tokens()) {
+            engine.forward(&[SequenceInput { sequence, tokens, wants_logits: false }]).unwrap();
+        }
+        sequences.push(sequence);
+    }
+    let mut rows: Vec<Vec<Vec<u32>>> = vec![Vec::new(); prompts.len()];
+    for step in 0..5u32 {
+        let last: Vec<[u32; 1]> = prompts
+            .iter()
+            .map(|prompt| [if step == 0 { *prompt.last().unwrap() } else { step - 1 }])
+            .collect();
+        let batch: Vec<_> = sequences
+            .iter()
+            .zip(&last)
+            .map(|(sequence, tokens)| SequenceInput { sequence: *sequence, tokens, wants_logits: true })
+            .collect();
+        engine.forward(&batch).unwrap();
+        for (index, rows) in rows.iter_mut().enumerate() {
+            rows.push(bits(engine.step_logits(index)));
+        }
+    }
+    for sequence in sequences {
+        engine.free_sequence(sequence);
+    }
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_sequence_in_a_batch_gets_what_it_gets_alone(
+        config in configs(),
+        group_size in group_sizes(),
+        format in kv_formats(),
+        lengths in prop::collection::vec((1usize..50, any::<bool>()), 8),
+        seed in any::<u64>(),
+    ) {
+        let vocab = config.vocab_size as u32;
+        // Some begin alike.
+        let prompts: Vec<Vec<u32>> = lengths
+            .iter()
+            .enumerate()
+            .map(|(index, (length, is_alike))| {
+                let start = if *is_alike { 0 } else { index as u32 };
+                (0..*length as u32).map(|i| (start + i * 5) % vocab).collect()
+            })
+            .collect();
+        let model = RandomModel::new(config, seed);
+        let options = |isa, threads, block_size, prefill_chunk| EngineOptions {
+            isa, group_size, prefill_chunk,
+            threads: Some(threads),
+            kv: KvCacheConfig { max_batch_size: 8, max_seq_len: Some(64), block_size, format, budget_bytes: None },
+            ..EngineOptions::default()
+        };
+        let expected = alone(&model, &options(Isa::Portable, 1, 64, 64), &prompts);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for (threads, block_size, chunk) in [(1, 16, 64), (2, 32, 9)] {
+                let mut engine = load(&model, &options(isa, threads, block_size, chunk));
+                for round in 0..2 {
+                    // The second round finds blocks where the first left them.
+                    let found = together(&mut engine, &prompts);
+                    prop_assert!(found == expected, "{isa}, {threads} threads, blocks of {block_size}, round {round}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fork_goes_its_own_way() {
+    let model = RandomModel::new(common::small_config(), 21);
+    let kv = KvCacheConfig { max_batch_size: 3, ..KvCacheConfig::of_tokens(64) };
+    let options = EngineOptions { kv, threads: Some(1), ..EngineOptions::default() };
+    let mut engine = load(&model, &options);
+    let first = engine.create_sequence().unwrap();
+    engine
+        .forward(&[SequenceInput { sequence: first, tokens: &[1, 2, 3, 4, 5], wants_logits: false }])
+        .unwrap();
+    let second = engine.fork_sequence(first).unwrap();
+    let free = engine.free_blocks();
+    let step = |engine: &mut Engine, sequence, token| {
+        engine.forward(&[SequenceInput { sequence, tokens: &[token], wants_logits: true }]).unwrap();
+        bits(engine.step_logits(0))
+    };
+    let (a, b) = (step(&mut engine, first, 6), step(&mut engine, second, 7));
+    assert_eq!(engine.free_blocks(), free - 1, "one copy");
+    let expected = alone(&model, &options, &[vec![1, 2, 3, 4, 5, 6], vec![1, 2, 3, 4, 5, 7]]);
+    assert_eq!((&a, &b), (&expected[0][0], &expected[1][0]));
+    // Truncated, the first says again what it said.
+    assert_eq!(engine.truncate_sequence(first, 5).unwrap(), 5);
+    assert_eq!(step(&mut engine, first, 6), a);
+}
+
+#[test]
+fn a_full_cache_is_an_error_and_not_the_end() {
+    let model = RandomModel::new(common::small_config(), 22);
+    let block_bytes = 16 * 2 * 2 * 2 * 16 * 2;
+    let kv = KvCacheConfig {
+        max_batch_size: 2,
+        max_seq_len: Some(48),
+        budget_bytes: Some(3 * block_bytes + 100),
+        ..KvCacheConfig::default()
+    };
+    let mut engine = load(&model, &EngineOptions { kv, threads: Some(1), ..EngineOptions::default() });
+    assert_eq!(engine.free_blocks(), 3);
+    let tokens: Vec<u32> = (0..32).collect();
+    let [first, second] = [engine.create_sequence().unwrap(), engine.create_sequence().unwrap()];
+    engine.forward(&[SequenceInput { sequence: first, tokens: &tokens, wants_logits: false }]).unwrap();
+    let input = SequenceInput { sequence: second, tokens: &tokens, wants_logits: true };
+    let error = engine.forward(&[input]).unwrap_err();
+    assert_eq!(error.to_string(), "the KV cache is full: 2 blocks are needed, 1 are free");
+    assert!(engine.create_sequence().is_err(), "a third sequence");
+    engine.free_sequence(first);
+    engine.forward(&[input]).unwrap();
+    assert!(engine.forward(&[input, input]).is_err(), "twice in a batch");
+}
