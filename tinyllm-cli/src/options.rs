@@ -182,7 +182,7 @@ impl LoadOptions {
         self.fit_context(&mut options, checkpoint.config(), &|options| {
             EnginePlan::of_checkpoint(&backend, checkpoint, options)
         })?;
-        let tracking = Arc::new(Tracking::new(HostResource::shared()));
+        let tracking = Arc::new(Tracking::with_history(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
         let progress = crate::models::progress(model.name());
         let engine = Engine::load_on(backend, checkpoint, &options, &memory, &|done| {

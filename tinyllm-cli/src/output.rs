@@ -1,7 +1,12 @@
 //! What the program says, and where: answers on stdout, everything else on stderr.
 
-use std::io::{self, Write};
+use std::{
+    fs::Permissions,
+    io::{self, Write},
+    path::Path,
+};
 
+use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tinyllm_mem::{Category, Host, Tracking};
@@ -21,6 +26,24 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// Writes a file beside, then gives it its name: whoever reads it finds all of it or nothing.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> anyhow::Result<()> {
+        let mut file = tempfile::Builder::new().permissions(permissions(0o666)).tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| path.display().to_string())
+}
+
+/// What the user's mask leaves of `mode`; temporary files are private otherwise.
+pub(crate) fn permissions(mode: u32) -> Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
 /// Says something that is not the answer.

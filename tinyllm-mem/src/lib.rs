@@ -42,4 +42,4 @@ pub use plan::{Plan, Region};
 pub use resource::{
     Allocation, Device, Host, HostMemory, MAX_ALIGN_BYTES, MemoryInfo, MemoryResource, Request, Space, Stream,
 };
-pub use tracking::{Report, Tracking, Usage};
+pub use tracking::{Event, Report, Tracking, Usage};

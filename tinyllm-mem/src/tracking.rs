@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -34,6 +35,21 @@ pub struct Report {
     pub live: Vec<(String, usize)>,
 }
 
+/// A change of what lives, for a [`Tracking`] that keeps its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Since the tracking began.
+    pub at: Duration,
+    /// The allocation's name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: usize,
+    /// Whether it was made or freed.
+    pub is_allocation: bool,
+    /// Live bytes by category afterwards.
+    pub live: BTreeMap<Category, usize>,
+}
+
 /// Counts what passes through to another resource.
 ///
 /// ```
@@ -51,10 +67,13 @@ pub struct Report {
 pub struct Tracking<S: Space> {
     inner: Arc<dyn MemoryResource<Space = S>>,
     state: Mutex<State>,
+    start: Instant,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Kept only where asked for.
+    events: Option<Vec<Event>>,
     categories: BTreeMap<Category, Usage>,
     total: Usage,
     allocations_total: u64,
@@ -75,10 +94,34 @@ impl Usage {
     }
 }
 
+impl State {
+    fn record(&mut self, at: Duration, name: &str, bytes: usize, is_allocation: bool) {
+        let Some(events) = &mut self.events else { return };
+        let live = self.categories.iter().map(|(category, usage)| (*category, usage.live_bytes)).collect();
+        events.push(Event { at, name: name.to_owned(), bytes, is_allocation, live });
+    }
+}
+
 impl<S: Space> Tracking<S> {
     /// Counts what `inner` hands out from now on.
     pub fn new(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
-        Tracking { inner, state: Mutex::default() }
+        Tracking { inner, state: Mutex::default(), start: Instant::now() }
+    }
+
+    /// The same, keeping an [`Event`] for each allocation and each deallocation.
+    pub fn with_history(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
+        let state = State { events: Some(Vec::new()), ..State::default() };
+        Tracking { inner, state: Mutex::new(state), start: Instant::now() }
+    }
+
+    /// When counting began: [`Event::at`] is since then.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// The events so far; none without a history.
+    pub fn events(&self) -> Vec<Event> {
+        self.state().events.clone().unwrap_or_default()
     }
 
     /// What has been counted so far.
@@ -127,6 +170,7 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
             }
             let entry = (request.name.clone(), request.parts.clone());
             state.live.insert(allocation.address.as_ptr() as usize, entry);
+            state.record(self.start.elapsed(), &request.name, request.bytes, true);
         }
         Ok(allocation)
     }
@@ -134,13 +178,14 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
     unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
         {
             let state = &mut *self.state();
-            if let Some((_, parts)) = state.live.remove(&(allocation.address.as_ptr() as usize)) {
+            if let Some((name, parts)) = state.live.remove(&(allocation.address.as_ptr() as usize)) {
                 state.total.remove(allocation.bytes);
                 for part in parts {
                     if let Some(usage) = state.categories.get_mut(&part.category) {
                         usage.remove(part.bytes);
                     }
                 }
+                state.record(self.start.elapsed(), &name, allocation.bytes, false);
             }
         }
         // SAFETY: the caller's promise, passed on.

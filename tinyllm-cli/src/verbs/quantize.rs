@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = tempfile::Builder::new()
         .prefix(".tinyllm-quantize-")
+        .permissions(output::permissions(0o777))
         .tempdir_in(parent)
         .with_context(|| parent.display().to_string())?;
     let bar = crate::models::progress(model.name());

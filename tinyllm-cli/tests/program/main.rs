@@ -5,6 +5,7 @@ mod chat;
 mod errors;
 mod json;
 mod output;
+mod plan;
 mod readme;
 
 use std::{

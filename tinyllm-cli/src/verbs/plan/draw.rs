@@ -6,7 +6,7 @@ use std::fmt::Write;
 use tinyllm_mem::Category;
 use tinyllm_model::engine::{
     EnginePlan,
-    plan::{PlannedRegion, Slab},
+    plan::{PlannedRegion, PlannedUsage, Slab},
 };
 
 const WIDTH: f64 = 1100.0;
@@ -52,7 +52,9 @@ pub(super) fn svg(name: &str, plan: &EnginePlan) -> String {
         );
         text(&mut body, MARGIN, y + 14.0, 13, &title);
         timeline(&mut body, arena, y + 24.0);
-        y += ARENA_HEIGHT + 34.0;
+        y += ARENA_HEIGHT + 44.0;
+        let kinds = kinds(arena).into_iter().map(|kind| (kind.to_owned(), kind_color(kind)));
+        y = key(&mut body, kinds, y);
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {0:.0}\" font-family=\"sans-serif\">\n\
@@ -62,14 +64,20 @@ pub(super) fn svg(name: &str, plan: &EnginePlan) -> String {
 }
 
 fn legend(body: &mut String, plan: &EnginePlan, y: f64) -> f64 {
+    let label = |(category, usage): (Category, PlannedUsage)| {
+        (format!("{} {}", category.name(), size(usage.bytes)), color(category))
+    };
+    key(body, plan.categories().into_iter().map(label), y)
+}
+
+/// Labels with their colours, side by side; where the next line begins.
+fn key(body: &mut String, labels: impl Iterator<Item = (String, &'static str)>, y: f64) -> f64 {
     let (mut x, mut y) = (MARGIN, y);
-    for (category, usage) in plan.categories() {
-        let label = format!("{} {}", category.name(), size(usage.bytes));
+    for (label, color) in labels {
         let width = 24.0 + 6.6 * label.len() as f64;
         if x + width > WIDTH - MARGIN {
             (x, y) = (MARGIN, y + 20.0);
         }
-        let color = color(category);
         let _ = writeln!(
             body,
             "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" fill=\"{color}\"/>",
@@ -90,7 +98,7 @@ fn bar(body: &mut String, slab: &Slab, y: f64, scale: f64) {
             body,
             (MARGIN, y),
             (slab.bytes as f64 * scale, BAR_HEIGHT),
-            Category::Activations,
+            color(Category::Activations),
             "activations",
         );
         return;
@@ -108,7 +116,13 @@ fn bar(body: &mut String, slab: &Slab, y: f64, scale: f64) {
             _ => format!("{} and {} more: {}", first.name, count - 1, size(end - first.offset)),
         };
         let place = (MARGIN + first.offset as f64 * scale, y);
-        rectangle(body, place, ((end - first.offset) as f64 * scale, BAR_HEIGHT), first.category, &label);
+        rectangle(
+            body,
+            place,
+            ((end - first.offset) as f64 * scale, BAR_HEIGHT),
+            color(first.category),
+            &label,
+        );
     }
 }
 
@@ -129,22 +143,21 @@ fn timeline(body: &mut String, arena: &Slab, top: f64) {
         let y = top + ARENA_HEIGHT - (region.offset as f64 * scale + height);
         let text = format!("{}, operations {first} to {end}", label(region));
         let place = (MARGIN + first as f64 * step, y);
-        rectangle(body, place, ((end - first + 1) as f64 * step, height), region.category, &text);
+        rectangle(
+            body,
+            place,
+            ((end - first + 1) as f64 * step, height),
+            kind_color(kind(&region.name)),
+            &text,
+        );
     }
 }
 
-fn rectangle(
-    body: &mut String,
-    (x, y): (f64, f64),
-    (width, height): (f64, f64),
-    category: Category,
-    title: &str,
-) {
+fn rectangle(body: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str, title: &str) {
     let _ = writeln!(
         body,
-        "<rect x=\"{x:.2}\" y=\"{y:.2}\" width=\"{width:.2}\" height=\"{height:.2}\" fill=\"{}\" stroke=\"#ffffff\" \
+        "<rect x=\"{x:.2}\" y=\"{y:.2}\" width=\"{width:.2}\" height=\"{height:.2}\" fill=\"{fill}\" stroke=\"#ffffff\" \
          stroke-width=\"0.4\"><title>{}</title></rect>",
-        color(category),
         escape(title)
     );
 }
@@ -167,6 +180,38 @@ fn label(region: &PlannedRegion) -> String {
         region.dtype,
         size(region.bytes)
     )
+}
+
+/// What a region of the arena is, whichever layer it is of.
+fn kind(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// The kinds of an arena's regions, in order of their first use.
+fn kinds(arena: &Slab) -> Vec<&str> {
+    let mut kinds: Vec<&str> = Vec::new();
+    for region in &arena.regions {
+        if !kinds.contains(&kind(&region.name)) {
+            kinds.push(kind(&region.name));
+        }
+    }
+    kinds
+}
+
+fn kind_color(kind: &str) -> &'static str {
+    match kind {
+        "residual" => "#ccbb44",
+        "normed" | "normed_converted" => "#44aa99",
+        "q" => "#332288",
+        "k" => "#6655bb",
+        "v" => "#9988dd",
+        "attended" => "#88ccee",
+        "gated" => "#cc6677",
+        "rotary_table" => "#117733",
+        "workspace" => color(Category::Workspace),
+        "logits" => color(Category::Logits),
+        _ => "#bbbbbb",
+    }
 }
 
 fn color(category: Category) -> &'static str {

@@ -4,12 +4,9 @@ mod draw;
 mod presets;
 mod report;
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use tinyllm_model::{
     Engine, ModelConfig,
@@ -85,10 +82,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
     };
     if let Some(path) = &arguments.svg {
-        write(path, &draw::svg(&answer.name, &answer.plan))?;
+        output::write_file(path, draw::svg(&answer.name, &answer.plan).as_bytes())?;
     }
     if let Some(path) = &arguments.html {
-        write(path, &draw::html(&answer.name, &answer.plan))?;
+        output::write_file(path, draw::html(&answer.name, &answer.plan).as_bytes())?;
     }
     if arguments.json {
         return output::print_json(&report::json(&answer));
@@ -114,16 +111,4 @@ fn answer(
             .and_then(|budget| largest_context(&options, budget, config.max_position_embeddings, plan)),
         largest_batch: budget_bytes.and_then(|budget| largest_batch(&options, budget, MAX_BATCH, plan)),
     })
-}
-
-/// Writes beside, then gives it its name.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> anyhow::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| path.display().to_string())
 }

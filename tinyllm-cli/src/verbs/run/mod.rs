@@ -2,6 +2,7 @@
 
 mod chat;
 mod interrupt;
+mod memory;
 mod prompt;
 mod report;
 mod sampling;
@@ -55,6 +56,12 @@ pub(crate) struct Arguments {
     /// Print timings and memory on stderr
     #[arg(short, long)]
     verbose: bool,
+    /// Print on stderr at the end what memory was used: by category, the largest allocations, what was not freed
+    #[arg(long)]
+    memory_report: bool,
+    /// Write memory over time for Perfetto or chrome://tracing
+    #[arg(long, conflicts_with = "interactive")]
+    memory_trace: Option<std::path::PathBuf>,
     #[command(flatten)]
     sampling: SamplingOptions,
     #[command(flatten)]
@@ -112,9 +119,10 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
         return Err(error);
     }
     if arguments.json {
-        return output::print_json(&report::json(&prompt_ids, &answer, &engine, &tracking));
+        output::print_json(&report::json(&prompt_ids, &answer, &engine, &tracking))?;
+    } else {
+        output::print("\n")?;
     }
-    output::print("\n")?;
     if arguments.verbose {
         output::note(&format!(
             "load {:.0} ms; {}",
@@ -122,6 +130,15 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
             report::speed(&answer)
         ));
         output::note(&report::memory(&tracking));
+    }
+    let spans = memory::Spans::new(&engine, &answer);
+    let before = tracking.report();
+    drop(engine);
+    if arguments.memory_report {
+        output::note(&memory::report(&before, &tracking.report()));
+    }
+    if let Some(path) = &arguments.memory_trace {
+        output::write_file(path, memory::trace(&tracking, &spans)?.as_bytes())?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What was said so far, as messages and as tokens, and as a file.
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
@@ -64,15 +64,9 @@ impl Conversation {
             settings: settings.to_json(),
             messages: self.messages.clone(),
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let write = || -> anyhow::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            serde_json::to_writer_pretty(&mut file, &saved)?;
-            file.write_all(b"\n")?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().with_context(|| path.display().to_string())
+        let mut text = serde_json::to_vec_pretty(&saved)?;
+        text.push(b'\n');
+        crate::output::write_file(path, &text)
     }
 
     /// Reads one, and its settings.
