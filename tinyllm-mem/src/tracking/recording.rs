@@ -1,4 +1,4 @@
-//! An adaptor that counts: live, peak and number of allocations, by category and in all, with the names of what lives.
+//! The adaptor that counts, where the feature is on.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,49 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{Event, Report, Usage};
 use crate::{
     Category, MemError, Part,
     resource::{Allocation, MemoryInfo, MemoryResource, Request, Space, Stream},
 };
-
-/// Bytes and allocations of one category, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes allocated now.
-    pub live_bytes: usize,
-    /// The most bytes allocated at once.
-    pub peak_bytes: usize,
-    /// Parts (of the total: allocations) that live now.
-    pub count: usize,
-}
-
-/// What a [`Tracking`] has counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// By category; categories that were never used are absent.
-    pub categories: BTreeMap<Category, Usage>,
-    /// All together. Its peak is a moment of its own, not the sum of the categories' peaks.
-    pub total: Usage,
-    /// Allocations made since the start, the freed ones included.
-    pub allocations_total: u64,
-    /// What lives now: name and bytes of each allocation, largest first.
-    pub live: Vec<(String, usize)>,
-}
-
-/// A change of what lives, for a [`Tracking`] that keeps its history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Since the tracking began.
-    pub at: Duration,
-    /// The allocation's name.
-    pub name: String,
-    /// Its bytes.
-    pub bytes: usize,
-    /// Whether it was made or freed.
-    pub is_allocation: bool,
-    /// Live bytes by category afterwards.
-    pub live: BTreeMap<Category, usize>,
-}
 
 /// Counts what passes through to another resource.
 ///
