@@ -11,11 +11,11 @@ use std::{
 
 use common::oracle_dir;
 use serde_json::Value;
-use tinyllm_kernels::Isa;
+use tinyllm_kernels::{Isa, KvFormat};
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
     Engine, checkpoint,
-    engine::{EngineOptions, KvCacheConfig, WeightsMode},
+    engine::{EngineOptions, KvCacheConfig, SequenceInput, WeightsMode},
     generation::{self, GenerationParameters},
     perplexity,
     sampling::Sampling,
@@ -53,7 +53,11 @@ fn load(path: &Path, options: &EngineOptions) -> Engine {
 }
 
 fn f32_options() -> EngineOptions {
-    EngineOptions { weights: WeightsMode::F32, kv: KvCacheConfig::of_tokens(1024), ..EngineOptions::default() }
+    EngineOptions {
+        weights: WeightsMode::F32,
+        kv: KvCacheConfig::of_tokens(1024),
+        ..EngineOptions::default()
+    }
 }
 
 #[test]
@@ -125,6 +129,66 @@ fn the_same_bits_however_computed() {
                 .unwrap();
             let first = first.get_or_insert_with(|| rows.clone());
             assert!(*first == rows, "{isa}, {threads} threads, chunks of {prefill_chunk}");
+        }
+    }
+}
+
+#[test]
+fn an_int8_cache_costs_little() {
+    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let ids = ids(text.get("ids").unwrap_or(&text));
+    let ppl = |format| {
+        let kv = KvCacheConfig { format: Some(format), ..KvCacheConfig::of_tokens(1024) };
+        let mut engine = load(&model, &EngineOptions { kv, sampled_rows: 16, ..EngineOptions::default() });
+        perplexity::measure(&mut engine, None, &ids, 1024, &mut |_| {}).unwrap().ppl
+    };
+    let (f16, int8) = (ppl(KvFormat::F16), ppl(KvFormat::Int8));
+    assert!(int8 <= 1.003 * f16, "{f16} became {int8}");
+}
+
+#[test]
+fn eight_ragged_prompts_get_what_each_gets_alone() {
+    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let ids = ids(text.get("ids").unwrap_or(&text));
+    let lengths = [1, 7, 16, 17, 33, 40, 52, 64];
+    let prompts: Vec<&[u32]> =
+        lengths.iter().enumerate().map(|(i, length)| &ids[30 * i..30 * i + length]).collect();
+    for format in [KvFormat::F16, KvFormat::Int8] {
+        let options = |isa, threads, block_size| EngineOptions {
+            isa,
+            threads: Some(threads),
+            kv: KvCacheConfig {
+                max_batch_size: 8,
+                format: Some(format),
+                block_size,
+                ..KvCacheConfig::of_tokens(80)
+            },
+            ..EngineOptions::default()
+        };
+        let bits = |logits: &[f32]| -> Vec<u32> { logits.iter().map(|logit| logit.to_bits()).collect() };
+        let mut single = load(&model, &options(Isa::best(), 2, 80));
+        let expected: Vec<Vec<u32>> = prompts
+            .iter()
+            .map(|prompt| bits(single.prefill(prompt, &mut || true).unwrap().unwrap()))
+            .collect();
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let mut engine = load(&model, &options(isa, 1, 16));
+            let sequences: Vec<_> = prompts.iter().map(|_| engine.create_sequence().unwrap()).collect();
+            let input = |index: usize, tokens| SequenceInput {
+                sequence: sequences[index],
+                tokens,
+                wants_logits: true,
+            };
+            // All but the last tokens in one ragged step (the first prompt has no other), then the last ones together.
+            let first: Vec<_> =
+                (1..8).map(|index| input(index, &prompts[index][..prompts[index].len() - 1])).collect();
+            engine.forward(&first).unwrap();
+            let last: Vec<_> =
+                (0..8).map(|index| input(index, &prompts[index][prompts[index].len() - 1..])).collect();
+            engine.forward(&last).unwrap();
+            for (index, expected) in expected.iter().enumerate() {
+                assert!(bits(engine.step_logits(index)) == *expected, "{isa} {format:?}: prompt {index}");
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test ends where it fails
 
 mod chat;
+mod documentation;
 mod errors;
 mod json;
 mod output;

@@ -109,7 +109,11 @@ impl EnginePlan {
         .map_err(ModelError::Kernel)?;
         let cache = cache_shape(path, config, options, &layout)?;
         let limits = Limits {
-            max_tokens: options.prefill_chunk.clamp(1, cache.max_seq_len).max(cache.max_sequences),
+            // More than every sequence at its longest never comes; one token of each must fit.
+            max_tokens: options
+                .prefill_chunk
+                .clamp(1, cache.max_seq_len.saturating_mul(cache.max_sequences))
+                .max(cache.max_sequences),
             max_sampled_rows: options.sampled_rows.max(cache.max_sequences),
             max_sequences: cache.max_sequences,
         };

@@ -9,6 +9,26 @@ use tinyllm_model::{Engine, generation::Generation};
 /// Allocations that the report names.
 const LARGEST: usize = 10;
 
+/// A line of what is held now: tracked, and resident in this process.
+pub(super) fn line(phase: &str, tracking: &Tracking<Host>, engine: &Engine) -> String {
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let resident =
+        resident_bytes().map_or_else(String::new, |bytes| format!(", resident {:.1} MiB", mib(bytes)));
+    format!(
+        "[{phase}] memory {:.1} MiB{resident}, context {} of {} tokens",
+        mib(tracking.report().total.live_bytes),
+        engine.cached_tokens().len(),
+        engine.context_size()
+    )
+}
+
+/// Anonymous memory of this process, where the system says.
+fn resident_bytes() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().split(' ').next()?.parse::<usize>().ok().map(|kib| kib * 1024)
+}
+
 /// How long the phases of a run took; they follow one another.
 pub(super) struct Spans([(&'static str, Duration); 3]);
 

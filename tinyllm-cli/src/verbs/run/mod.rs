@@ -99,6 +99,9 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
     let (tokenizer, prompt_ids) = prompt::tokens(arguments, model)?;
     let (mut engine, tracking) = arguments.load.load(model, None, 1)?;
     let interrupt = Interrupt::install()?;
+    if arguments.verbose {
+        output::note(&memory::line("loaded", &tracking, &engine));
+    }
     let mut failure = None;
     let answer = generation::generate(
         &mut engine,
@@ -124,6 +127,7 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
         output::print("\n")?;
     }
     if arguments.verbose {
+        output::note(&memory::line("answered", &tracking, &engine));
         output::note(&format!(
             "load {:.0} ms; {}",
             engine.load_time().as_secs_f64() * 1e3,
