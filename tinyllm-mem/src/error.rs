@@ -41,6 +41,14 @@ pub enum MemError {
         /// Which call, from 0.
         call: u64,
     },
+    /// The driver refused.
+    #[error("{name}: {error}")]
+    Driver {
+        /// The allocation's name.
+        name: String,
+        /// What the driver said.
+        error: tinyllm_sys::DriverError,
+    },
     /// A [`crate::BlockPool`] has no free block.
     #[error("all {blocks} blocks are in use")]
     PoolExhausted {

@@ -19,6 +19,7 @@
 mod block_pool;
 mod buffer;
 mod category;
+mod device;
 mod error;
 mod failure_injection;
 mod host;
@@ -32,6 +33,7 @@ mod tracking;
 pub use block_pool::{BlockId, BlockPool};
 pub use buffer::{Buffer, Element};
 pub use category::{Category, Part};
+pub use device::{DeviceResource, PinnedHostResource, StreamOrderedResource};
 pub use error::MemError;
 pub use failure_injection::{FailureInjection, Failures};
 pub use host::{HostResource, HugePages};

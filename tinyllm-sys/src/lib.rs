@@ -1,9 +1,15 @@
-//! The CUDA driver as raw calls. So far: whether there is one.
+//! The CUDA driver as raw calls: the table of those that the crates above make, and whether there is a driver.
 //!
 //! ```
 //! // True or false, never a panic: a machine without CUDA is an ordinary machine.
 //! let _found: bool = tinyllm_sys::driver_library_is_present();
 //! ```
+
+mod driver;
+mod error;
+
+pub use driver::{DevicePointer, DriverApi, PoolHandle, StreamHandle};
+pub use error::DriverError;
 
 /// Whether the driver's library can be loaded. Its calls may be used only where this is true: cudarc panics otherwise.
 pub fn driver_library_is_present() -> bool {

@@ -1,114 +1,219 @@
-//! A device made of host memory: a capacity, memory that is not zeroed, and freeing that is ordered on a stream. What is
-//! freed on a stream can be had again on that stream at once, on others only when the stream has been waited for.
+//! The resources over the driver table, on a driver made of host memory: a capacity, memory that is not zeroed, and freeing
+//! that is ordered on a stream. What is freed on a stream can be had again on it at once, on others only when the stream has
+//! been waited for.
 
-use std::sync::{Arc, Mutex};
-
-use tinyllm_mem::{
-    Allocation, Category, Device, HostResource, MAX_ALIGN_BYTES, MemError, MemoryInfo, MemoryResource,
-    Request, Stream,
+use std::{
+    alloc::{Layout, alloc, dealloc},
+    collections::HashMap,
+    sync::{Arc, Mutex},
 };
 
+use tinyllm_mem::{
+    Buffer, Category, Device, DeviceResource, MemError, MemoryResource, PinnedHostResource, Request, Stream,
+    StreamOrderedResource,
+};
+use tinyllm_sys::{DevicePointer, DriverApi, DriverError, PoolHandle, StreamHandle};
+
+use crate::suite;
+
+/// A driver without a device.
 #[derive(Debug)]
-pub(crate) struct SimulatedDevice {
-    host: HostResource,
-    capacity_bytes: usize,
+pub(crate) struct HostDriver {
+    capacity_bytes: u64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    used_bytes: usize,
+    used_bytes: u64,
+    /// Sizes by address.
+    live: HashMap<u64, usize>,
     /// Freed on a stream, and perhaps still in use by work on it.
-    pending: Vec<(Allocation, Stream)>,
+    pending: Vec<(u64, usize, StreamHandle)>,
+    pools: u64,
+    /// The next call to free fails with this.
+    fail_free: Option<DriverError>,
 }
 
-impl SimulatedDevice {
-    pub(crate) fn new(capacity_bytes: usize) -> Self {
-        SimulatedDevice { host: HostResource::default(), capacity_bytes, state: Mutex::default() }
-    }
-
-    /// Waits for all work on a stream: what was freed on it is free everywhere.
-    pub(crate) fn synchronize(&self, stream: Stream) {
-        let state = &mut *self.state.lock().unwrap();
-        state.pending.retain(|(allocation, freed_on)| {
-            if *freed_on == stream {
-                state.used_bytes -= allocation.bytes;
-                // SAFETY: it came from the host and was removed from the list just now.
-                unsafe { self.host.deallocate(*allocation, stream) }
-            }
-            *freed_on != stream
-        });
-    }
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, 256).unwrap()
 }
 
-// SAFETY: memory comes from the host resource and stays until it is reused or given back to it; reuse takes it off the
-// list of what is pending, so no two live allocations share it.
-unsafe impl MemoryResource for SimulatedDevice {
-    type Space = Device;
+impl HostDriver {
+    pub(crate) fn new(capacity_bytes: u64) -> Arc<Self> {
+        Arc::new(HostDriver { capacity_bytes, state: Mutex::default() })
+    }
 
-    fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
+    fn take(&self, call: &'static str, bytes: usize) -> Result<u64, DriverError> {
         let state = &mut *self.state.lock().unwrap();
-        let reusable = state.pending.iter().position(|(allocation, stream)| {
-            *stream == request.stream
-                && allocation.bytes == request.bytes
-                && allocation.align_bytes >= request.align_bytes
-                && request.align_bytes.is_power_of_two()
-        });
-        if let Some(index) = reusable {
-            let (allocation, _) = state.pending.swap_remove(index);
-            return Ok(Allocation { align_bytes: request.align_bytes, ..allocation });
+        if bytes as u64 > self.capacity_bytes - state.used_bytes {
+            return Err(error(call, DriverError::OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", bytes));
         }
-        if request.bytes > self.capacity_bytes - state.used_bytes {
-            return Err(MemError::OutOfMemory { name: request.name.clone(), requested_bytes: request.bytes });
-        }
-        let mut aligned = request.clone();
-        if request.align_bytes.is_power_of_two() && request.align_bytes <= MAX_ALIGN_BYTES {
-            // So that memory is given back to the host with the alignment it was had with, whoever had it last.
-            aligned.align_bytes = MAX_ALIGN_BYTES;
-        }
-        let allocation = self.host.allocate(&aligned)?;
+        // SAFETY: resources ask for no zero bytes.
+        let address = unsafe { alloc(layout(bytes)) };
         // Device memory holds anything.
-        // SAFETY: as many bytes as were asked for, and nobody else's.
-        unsafe { allocation.address.write_bytes(0xcd, allocation.bytes) };
-        state.used_bytes += allocation.bytes;
-        Ok(Allocation { align_bytes: request.align_bytes, ..allocation })
+        // SAFETY: as many bytes as were asked for.
+        unsafe { address.write_bytes(0xcd, bytes) };
+        let address = address.expose_provenance() as u64;
+        state.used_bytes += bytes as u64;
+        state.live.insert(address, bytes);
+        Ok(address)
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
-        let allocation = Allocation { align_bytes: MAX_ALIGN_BYTES, ..allocation };
-        self.state.lock().unwrap().pending.push((allocation, stream));
+    fn give(state: &mut State, address: u64, bytes: usize) {
+        state.used_bytes -= bytes as u64;
+        // SAFETY: it came from `take` with this layout, and leaves the lists now.
+        unsafe { dealloc(std::ptr::with_exposed_provenance_mut(address as usize), layout(bytes)) }
     }
 
-    fn memory_info(&self) -> Option<MemoryInfo> {
-        let used_bytes = self.state.lock().unwrap().used_bytes;
-        let total_bytes = self.capacity_bytes as u64;
-        Some(MemoryInfo { free_bytes: total_bytes - used_bytes as u64, total_bytes })
+    fn free(&self, call: &'static str, address: u64) -> Result<(), DriverError> {
+        let state = &mut *self.state.lock().unwrap();
+        if let Some(error) = state.fail_free.take() {
+            return Err(error);
+        }
+        let bytes = state.live.remove(&address);
+        let bytes = bytes.ok_or_else(|| error(call, 1, "CUDA_ERROR_INVALID_VALUE", address as usize))?;
+        Self::give(state, address, bytes);
+        Ok(())
     }
 }
 
-impl Drop for SimulatedDevice {
+fn error(call: &'static str, code: u32, name: &'static str, argument: usize) -> DriverError {
+    DriverError { call, code, name, arguments: argument.to_string() }
+}
+
+// SAFETY: memory comes from the allocator, aligned to 256 bytes, and leaves the list of what lives before it is freed.
+unsafe impl DriverApi for HostDriver {
+    fn mem_alloc(&self, bytes: usize) -> Result<DevicePointer, DriverError> {
+        self.take("cuMemAlloc", bytes).map(DevicePointer)
+    }
+
+    unsafe fn mem_free(&self, pointer: DevicePointer) -> Result<(), DriverError> {
+        self.free("cuMemFree", pointer.0)
+    }
+
+    fn mem_alloc_host(&self, bytes: usize) -> Result<*mut u8, DriverError> {
+        let address = self.take("cuMemAllocHost", bytes)?;
+        Ok(std::ptr::with_exposed_provenance_mut(address as usize))
+    }
+
+    unsafe fn mem_free_host(&self, address: *mut u8) -> Result<(), DriverError> {
+        self.free("cuMemFreeHost", address.addr() as u64)
+    }
+
+    fn mem_pool_create(&self, _release_threshold_bytes: u64) -> Result<PoolHandle, DriverError> {
+        let state = &mut *self.state.lock().unwrap();
+        state.pools += 1;
+        Ok(PoolHandle(state.pools))
+    }
+
+    unsafe fn mem_pool_destroy(&self, _pool: PoolHandle) -> Result<(), DriverError> {
+        let state = &mut *self.state.lock().unwrap();
+        for (address, bytes, _) in std::mem::take(&mut state.pending) {
+            Self::give(state, address, bytes);
+        }
+        Ok(())
+    }
+
+    fn mem_alloc_from_pool_async(
+        &self,
+        bytes: usize,
+        _pool: PoolHandle,
+        stream: StreamHandle,
+    ) -> Result<DevicePointer, DriverError> {
+        {
+            let state = &mut *self.state.lock().unwrap();
+            if let Some(index) =
+                state.pending.iter().position(|(_, size, on)| *size == bytes && *on == stream)
+            {
+                let (address, bytes, _) = state.pending.swap_remove(index);
+                state.live.insert(address, bytes);
+                return Ok(DevicePointer(address));
+            }
+        }
+        self.take("cuMemAllocFromPoolAsync", bytes).map(DevicePointer)
+    }
+
+    unsafe fn mem_free_async(&self, pointer: DevicePointer, stream: StreamHandle) -> Result<(), DriverError> {
+        let state = &mut *self.state.lock().unwrap();
+        let bytes = state.live.remove(&pointer.0);
+        let bytes = bytes
+            .ok_or_else(|| error("cuMemFreeAsync", 1, "CUDA_ERROR_INVALID_VALUE", pointer.0 as usize))?;
+        state.pending.push((pointer.0, bytes, stream));
+        Ok(())
+    }
+
+    fn mem_get_info(&self) -> Result<(u64, u64), DriverError> {
+        Ok((self.capacity_bytes - self.state.lock().unwrap().used_bytes, self.capacity_bytes))
+    }
+
+    fn stream_synchronize(&self, stream: StreamHandle) -> Result<(), DriverError> {
+        let state = &mut *self.state.lock().unwrap();
+        let (done, pending) =
+            std::mem::take(&mut state.pending).into_iter().partition(|(_, _, on)| *on == stream);
+        state.pending = pending;
+        let done: Vec<(u64, usize, StreamHandle)> = done;
+        done.into_iter().for_each(|(address, bytes, _)| Self::give(state, address, bytes));
+        Ok(())
+    }
+}
+
+impl Drop for HostDriver {
     fn drop(&mut self) {
-        let streams: Vec<Stream> =
-            self.state.lock().unwrap().pending.iter().map(|(_, stream)| *stream).collect();
-        streams.into_iter().for_each(|stream| self.synchronize(stream));
-        assert_eq!(self.state.lock().unwrap().used_bytes, 0, "leaked");
+        let state = self.state.get_mut().unwrap();
+        assert!(state.live.is_empty(), "leaked {} allocations", state.live.len());
     }
 }
 
 #[test]
+fn every_resource_passes_the_suite() {
+    suite::run(&|| Arc::new(DeviceResource::new(HostDriver::new(1 << 30))));
+    suite::run(&|| Arc::new(PinnedHostResource::new(HostDriver::new(1 << 30))));
+    suite::run(&|| Arc::new(StreamOrderedResource::new(HostDriver::new(1 << 30), 1 << 20).unwrap()));
+}
+
+#[test]
 fn freed_memory_comes_back_on_its_own_stream_first() {
-    let device = Arc::new(SimulatedDevice::new(1000));
-    let request = |stream| Request::new(Category::Workspace, "w", 1000, 1).on(Stream(stream));
-    let first = device.allocate(&request(1)).unwrap();
-    // SAFETY: given back once.
-    unsafe { device.deallocate(first, Stream(1)) };
-    assert!(device.allocate(&request(2)).is_err(), "stream 1 may still use it");
-    let again = device.allocate(&request(1)).unwrap();
-    assert_eq!(again.address, first.address);
-    // SAFETY: given back once.
-    unsafe { device.deallocate(again, Stream(1)) };
-    device.synchronize(Stream(1));
-    let other = device.allocate(&request(2)).unwrap();
-    // SAFETY: given back once.
-    unsafe { device.deallocate(other, Stream(2)) };
+    let resource = Arc::new(StreamOrderedResource::new(HostDriver::new(1000), 0).unwrap());
+    let shared: Arc<dyn MemoryResource<Space = Device>> = resource.clone();
+    let allocate = |stream| {
+        let request = Request::new(Category::Workspace, "w", 1000, 1).on(Stream(stream));
+        Buffer::<u8, Device>::allocate(&shared, request)
+    };
+    let first = allocate(1).unwrap();
+    let address = first.address();
+    drop(first);
+    assert!(
+        matches!(allocate(2), Err(MemError::OutOfMemory { requested_bytes: 1000, .. })),
+        "stream 1 may use it"
+    );
+    assert_eq!(allocate(1).unwrap().address(), address);
+    resource.synchronize(Stream(1)).unwrap();
+    assert!(allocate(2).is_ok());
+}
+
+#[test]
+fn page_locked_memory_is_zeroed_host_memory() {
+    let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(HostDriver::new(1 << 20)));
+    let buffer = Buffer::<u32>::zeroed(&resource, Category::Staging, "staging", 1000).unwrap();
+    assert!(buffer.as_slice().iter().all(|value| *value == 0));
+}
+
+#[test]
+fn what_a_free_fails_with_is_said_by_the_next_call() {
+    let driver = HostDriver::new(1 << 20);
+    let resource: Arc<dyn MemoryResource<Space = Device>> = Arc::new(DeviceResource::new(driver.clone()));
+    let request = || Request::new(Category::Kv, "kv", 512, 4096);
+    let buffer = Buffer::<u8, Device>::allocate(&resource, request()).unwrap();
+    let pointer = *driver.state.lock().unwrap().live.keys().next().unwrap();
+    let failure = error("cuMemFree", 719, "CUDA_ERROR_LAUNCH_FAILED", 0);
+    driver.state.lock().unwrap().fail_free = Some(failure);
+    drop(buffer);
+    let said = Buffer::<u8, Device>::allocate(&resource, request()).unwrap_err().to_string();
+    assert_eq!(said, "kv: cuMemFree(0): CUDA_ERROR_LAUNCH_FAILED (719)");
+    assert!(Buffer::<u8, Device>::allocate(&resource, request()).is_ok(), "once");
+    // SAFETY: the failed call left it with the driver.
+    unsafe { driver.mem_free(DevicePointer(pointer)).unwrap() };
+    let info = resource.memory_info().unwrap();
+    assert_eq!(info.free_bytes, info.total_bytes);
 }

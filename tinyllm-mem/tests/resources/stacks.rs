@@ -7,11 +7,11 @@ use std::{
 };
 
 use tinyllm_mem::{
-    Budget, Buffer, Category, FailureInjection, Failures, HostMemory, HostResource, HugePages, Limiting,
-    Logging, MemError, MemoryResource, Request, Stream, Tracking, replay,
+    Budget, Buffer, Category, DeviceResource, FailureInjection, Failures, HostMemory, HostResource,
+    HugePages, Limiting, Logging, MemError, MemoryResource, Request, Stream, Tracking, replay,
 };
 
-use crate::{device::SimulatedDevice, suite};
+use crate::{device::HostDriver, suite};
 
 /// A log that can be read while it is written.
 #[derive(Clone, Debug, Default)]
@@ -39,11 +39,6 @@ fn host_memory() {
 }
 
 #[test]
-fn device_memory() {
-    suite::run(&|| Arc::new(SimulatedDevice::new(1 << 30)));
-}
-
-#[test]
 fn single_adaptors() {
     suite::run(&|| Arc::new(Tracking::new(HostResource::shared())));
     suite::run(&|| Arc::new(Limiting::new(HostResource::shared(), plenty())));
@@ -59,7 +54,7 @@ fn stacks_in_either_order() {
         Arc::new(Tracking::new(Arc::new(FailureInjection::new(logged, Failures::Never))))
     });
     suite::run(&|| {
-        let tracked = Arc::new(Tracking::new(Arc::new(SimulatedDevice::new(1 << 30))));
+        let tracked = Arc::new(Tracking::new(Arc::new(DeviceResource::new(HostDriver::new(1 << 30)))));
         let failing = Arc::new(FailureInjection::new(tracked, Failures::Never));
         Arc::new(Logging::new(Arc::new(Limiting::new(failing, plenty())), Log::default()))
     });
