@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use tinyllm_kernels::{GroupSize, Isa, KvFormat};
-use tinyllm_mem::{Host, HostMemory, HostResource, Tracking};
+use tinyllm_mem::{Category, Host, HostMemory, HostResource, Tracking};
 use tinyllm_model::{
     Engine, ModelConfig,
     engine::{
@@ -39,6 +39,9 @@ pub(crate) struct LoadOptions {
     /// before loading
     #[arg(long, env = "TINYLLM_MEMORY_BUDGET", value_parser = byte_size)]
     memory_budget: Option<usize>,
+    /// The same for one category, such as kv=2GiB (may be given again)
+    #[arg(long, value_name = "CATEGORY=SIZE", value_parser = category_budget)]
+    memory_limit: Vec<(Category, usize)>,
     /// Tokens of a block of the KV cache, a multiple of 16
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=4096))]
     block_size: u32,
@@ -139,6 +142,7 @@ impl LoadOptions {
             mmap: self.mmap,
             isa: Isa::from_environment()?,
             memory_budget_bytes: self.memory_budget,
+            category_budget_bytes: self.memory_limit.iter().copied().collect(),
         })
     }
 
@@ -233,6 +237,15 @@ pub(crate) fn byte_size(text: &str) -> Result<usize, String> {
     } else {
         Err("from 1 byte to 8 PiB".into())
     }
+}
+
+/// Reads `kv=2GiB`.
+fn category_budget(text: &str) -> Result<(Category, usize), String> {
+    let (name, size) = text.split_once('=').ok_or("a category and a size, such as kv=2GiB")?;
+    let category = Category::ALL.into_iter().find(|category| category.name() == name);
+    let names = || Category::ALL.map(Category::name).join(", ");
+    let category = category.ok_or_else(|| format!("{name:?} is no category: {}", names()))?;
+    Ok((category, byte_size(size)?))
 }
 
 /// Token ids on the command line: `1,2,3`.

@@ -91,6 +91,18 @@ pub enum MemError {
         /// The element's alignment.
         align_bytes: usize,
     },
+    /// A view of elements that the buffer does not have.
+    #[error("{name}: elements {start}..{end} of {len}")]
+    BadRange {
+        /// The buffer's name.
+        name: String,
+        /// The first element asked for.
+        start: usize,
+        /// The one after the last.
+        end: usize,
+        /// Elements of the buffer.
+        len: usize,
+    },
     /// A file cannot be opened or mapped.
     #[error("{}: {source}", path.display())]
     File {

@@ -29,6 +29,7 @@ mod mapping;
 mod plan;
 mod resource;
 mod tracking;
+mod view;
 
 pub use block_pool::{BlockId, BlockPool};
 pub use buffer::{Buffer, Element};
@@ -45,3 +46,4 @@ pub use resource::{
     Allocation, Device, Host, HostMemory, MAX_ALIGN_BYTES, MemoryInfo, MemoryResource, Request, Space, Stream,
 };
 pub use tracking::{Event, Report, Tracking, Usage};
+pub use view::View;

@@ -72,6 +72,16 @@ pub enum ModelError {
         /// What would fit.
         remedy: String,
     },
+    /// One category of what was asked for does not fit its own budget; nothing was loaded.
+    #[error("{} needs {needed_bytes} bytes and its budget is {budget_bytes}", category.name())]
+    OverCategoryBudget {
+        /// The category.
+        category: tinyllm_mem::Category,
+        /// What is planned for it.
+        needed_bytes: usize,
+        /// Its budget.
+        budget_bytes: usize,
+    },
     /// A weight could not be loaded.
     #[error("{}: {source}", path.display())]
     Load {

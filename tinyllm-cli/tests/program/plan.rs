@@ -66,6 +66,9 @@ fn budgets_are_kept_or_refused_with_numbers() {
     let auto = json(&["plan", model, "--ctx-size", "auto", "--memory-budget", &less, "--json"]);
     assert!(auto["total_bytes"].as_u64().unwrap() < total);
     assert!(refusal(&["run", model, "hi", "--ctx-size", "auto"], b"").contains("--memory-budget"));
+    let stderr = refusal(&["run", model, "hi", "--memory-limit", "kv=1KB"], b"");
+    assert!(stderr.contains("kv needs") && stderr.contains("budget is 1000"), "{stderr}");
+    assert!(refusal(&["run", model, "hi", "--memory-limit", "kvv=1KB"], b"").contains("workspace"));
     assert!(refusal(&["plan", model, "--memory-budget", "8 parsecs"], b"").contains("GiB"));
 }
 

@@ -1,6 +1,7 @@
 //! The adaptor that counts, where the feature is on.
 
 use std::{
+    backtrace::Backtrace,
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -40,7 +41,9 @@ struct State {
     total: Usage,
     allocations_total: u64,
     /// By address; zero-byte allocations share addresses and are not listed.
-    live: HashMap<usize, (String, Vec<Part>)>,
+    live: HashMap<usize, Live>,
+    /// Whether allocations remember where they were made.
+    with_backtraces: bool,
 }
 
 impl Usage {
@@ -54,6 +57,14 @@ impl Usage {
         self.live_bytes -= bytes;
         self.count -= 1;
     }
+}
+
+/// What lives at an address.
+#[derive(Debug)]
+struct Live {
+    name: String,
+    parts: Vec<Part>,
+    backtrace: Option<Backtrace>,
 }
 
 impl State {
@@ -76,6 +87,22 @@ impl<S: Space> Tracking<S> {
         Tracking { inner, state: Mutex::new(state), start: Instant::now() }
     }
 
+    /// The same, remembering where each allocation was made: slow, and the way to find who leaks.
+    pub fn with_backtraces(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
+        let state = State { with_backtraces: true, ..State::default() };
+        Tracking { inner, state: Mutex::new(state), start: Instant::now() }
+    }
+
+    /// Name and place of what lives, where backtraces are kept.
+    pub fn live_backtraces(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let with_places = state.live.values().filter_map(|live| Some((live, live.backtrace.as_ref()?)));
+        let mut places: Vec<(String, String)> =
+            with_places.map(|(live, backtrace)| (live.name.clone(), backtrace.to_string())).collect();
+        places.sort();
+        places
+    }
+
     /// When counting began: [`Event::at`] is since then.
     pub fn start(&self) -> Instant {
         self.start
@@ -92,7 +119,7 @@ impl<S: Space> Tracking<S> {
         let mut live: Vec<(String, usize)> = state
             .live
             .values()
-            .map(|(name, parts)| (name.clone(), parts.iter().map(|part| part.bytes).sum()))
+            .map(|live| (live.name.clone(), live.parts.iter().map(|part| part.bytes).sum()))
             .collect();
         live.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         Report {
@@ -130,8 +157,12 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
             for part in &request.parts {
                 state.categories.entry(part.category).or_default().add(part.bytes);
             }
-            let entry = (request.name.clone(), request.parts.clone());
-            state.live.insert(allocation.address.as_ptr() as usize, entry);
+            let live = Live {
+                name: request.name.clone(),
+                parts: request.parts.clone(),
+                backtrace: state.with_backtraces.then(Backtrace::force_capture),
+            };
+            state.live.insert(allocation.address.as_ptr().addr(), live);
             state.record(self.start.elapsed(), &request.name, request.bytes, true);
         }
         Ok(allocation)
@@ -140,7 +171,7 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
     unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
         {
             let state = &mut *self.state();
-            if let Some((name, parts)) = state.live.remove(&(allocation.address.as_ptr() as usize)) {
+            if let Some(Live { name, parts, .. }) = state.live.remove(&allocation.address.as_ptr().addr()) {
                 state.total.remove(allocation.bytes);
                 for part in parts {
                     if let Some(usage) = state.categories.get_mut(&part.category) {

@@ -147,6 +147,21 @@ fn a_fraction_fails_the_same_calls_in_every_run() {
 }
 
 #[test]
+fn a_leak_can_be_traced_to_its_place() {
+    let tracking = Arc::new(Tracking::with_backtraces(HostResource::shared()));
+    let memory: HostMemory = tracking.clone();
+    let leaked = Buffer::<u8>::zeroed(&memory, Category::Kv, "leaked", 10).unwrap();
+    let places = tracking.live_backtraces();
+    assert_eq!(places.len(), 1);
+    assert!(
+        places[0].0 == "leaked" && places[0].1.contains("a_leak_can_be_traced_to_its_place"),
+        "{places:?}"
+    );
+    drop(leaked);
+    assert!(tracking.live_backtraces().is_empty());
+}
+
+#[test]
 fn what_lives_is_named_largest_first() {
     let tracking = Arc::new(Tracking::new(HostResource::shared()));
     let memory: HostMemory = tracking.clone();

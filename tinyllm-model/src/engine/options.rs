@@ -1,6 +1,9 @@
 //! What a user may choose when a model is loaded.
 
+use std::collections::BTreeMap;
+
 use tinyllm_kernels::{GroupSize, Isa, KvFormat};
+use tinyllm_mem::Category;
 
 /// How weight matrices are stored in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub struct EngineOptions {
     pub isa: Isa,
     /// The most bytes that everything planned may take; more is refused before loading.
     pub memory_budget_bytes: Option<usize>,
+    /// The same for single categories.
+    pub category_budget_bytes: BTreeMap<Category, usize>,
 }
 
 /// How much the KV cache holds: by counts, or by bytes.
@@ -112,6 +117,7 @@ impl Default for EngineOptions {
             mmap: false,
             isa: Isa::best(),
             memory_budget_bytes: None,
+            category_budget_bytes: BTreeMap::new(),
         }
     }
 }

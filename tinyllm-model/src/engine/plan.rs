@@ -277,6 +277,14 @@ impl EnginePlan {
         options: &EngineOptions,
         replan: &dyn Fn(&EngineOptions) -> Result<EnginePlan>,
     ) -> Result<()> {
+        let categories = self.categories();
+        for (category, budget_bytes) in &options.category_budget_bytes {
+            let needed_bytes = categories.get(category).map_or(0, |usage| usage.bytes);
+            if needed_bytes > *budget_bytes {
+                let (category, budget_bytes) = (*category, *budget_bytes);
+                return Err(ModelError::OverCategoryBudget { category, needed_bytes, budget_bytes });
+            }
+        }
         let Some(budget_bytes) = options.memory_budget_bytes.filter(|budget| self.total_bytes() > *budget)
         else {
             return Ok(());
