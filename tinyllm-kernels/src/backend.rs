@@ -105,7 +105,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`KernelError::Invalid`] for a block that is not in the cache.
-    fn copy_kv_blocks(&self, prepared: &mut Self::Prepared, copies: &[(u32, u32)]) -> Result<(), KernelError>;
+    fn copy_kv_blocks(&self, prepared: &mut Self::Prepared, copies: &[(u32, u32)])
+    -> Result<(), KernelError>;
 
     /// Runs one step.
     ///
