@@ -189,6 +189,14 @@ fn eight_ragged_prompts_get_what_each_gets_alone() {
             for (index, expected) in expected.iter().enumerate() {
                 assert!(bits(engine.step_logits(index)) == *expected, "{isa} {format:?}: prompt {index}");
             }
+            // And once more over the blocks that are there.
+            engine.free_sequence(sequences[0]);
+            let (sequence, common) = engine.create_sequence_with_prefix(prompts[7]).unwrap();
+            assert_eq!(common, 63);
+            engine
+                .forward(&[SequenceInput { sequence, tokens: &prompts[7][common..], wants_logits: true }])
+                .unwrap();
+            assert!(bits(engine.step_logits(0)) == expected[7], "{isa} {format:?}: a shared prefix");
         }
     }
 }

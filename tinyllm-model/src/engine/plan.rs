@@ -300,6 +300,13 @@ impl EnginePlan {
             (None, Some(int8)) => format!("; --ctx-size {int8} with --kv int8 would fit"),
             _ => "; no context fits beside these weights".into(),
         };
+        let fewer = (self.max_batch_size() > 1)
+            .then(|| largest_batch(options, budget_bytes, self.max_batch_size(), replan))
+            .flatten();
+        let remedy = match fewer {
+            Some(sequences) => format!("{remedy}; or a batch of {sequences}"),
+            None => remedy,
+        };
         Err(ModelError::OverBudget {
             needed_bytes: self.total_bytes(),
             budget_bytes,

@@ -106,4 +106,13 @@ fn a_budget_is_exact() {
     assert!((80..100).contains(&fits), "{message}");
     drop(Engine::load(&model, &options(Some(needed - 1), fits), &memory, &|_| {}).unwrap());
     assert!(Engine::load(&model, &options(Some(1000), 100), &memory, &|_| {}).is_err());
+    // So does the batch.
+    let batch = |max_batch_size, budget| {
+        let mut options = options(budget, 100);
+        options.kv.max_batch_size = max_batch_size;
+        options
+    };
+    let three = EnginePlan::of_checkpoint(&backend, &model, &batch(3, None)).unwrap().total_bytes();
+    let refused = Engine::load(&model, &batch(8, Some(three)), &memory, &|_| {}).err().unwrap().to_string();
+    assert!(refused.contains("or a batch of 3"), "{refused}");
 }

@@ -10,15 +10,13 @@ use tinyllm_model::{Engine, generation::Generation};
 const LARGEST: usize = 10;
 
 /// A line of what is held now: tracked, and resident in this process.
-pub(super) fn line(phase: &str, tracking: &Tracking<Host>, engine: &Engine) -> String {
+pub(super) fn line(phase: &str, tracking: &Tracking<Host>, tokens: usize, context: usize) -> String {
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     let resident =
         resident_bytes().map_or_else(String::new, |bytes| format!(", resident {:.1} MiB", mib(bytes)));
     format!(
-        "[{phase}] memory {:.1} MiB{resident}, context {} of {} tokens",
+        "[{phase}] memory {:.1} MiB{resident}, context {tokens} of {context} tokens",
         mib(tracking.report().total.live_bytes),
-        engine.cached_tokens().len(),
-        engine.context_size()
     )
 }
 

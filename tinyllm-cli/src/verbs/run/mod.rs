@@ -19,6 +19,9 @@ use crate::{
     output,
 };
 
+/// Tokens from one line of `--verbose` on memory to the next.
+const LIVE_LINE_TOKENS: usize = 128;
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A directory, a .gguf file, a hub name (org/name[:file]) or an alias (smollm2); without it, a tiny model that is
@@ -99,9 +102,13 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
     let (tokenizer, prompt_ids) = prompt::tokens(arguments, model)?;
     let (mut engine, tracking) = arguments.load.load(model, None, 1)?;
     let interrupt = Interrupt::install()?;
-    if arguments.verbose {
-        output::note(&memory::line("loaded", &tracking, &engine));
-    }
+    let (context, mut tokens) = (engine.context_size(), 0);
+    let live = |phase, tokens| {
+        if arguments.verbose {
+            output::note(&memory::line(phase, &tracking, tokens, context));
+        }
+    };
+    live("loaded", 0);
     let mut failure = None;
     let answer = generation::generate(
         &mut engine,
@@ -109,6 +116,12 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
         &prompt_ids,
         &arguments.generation(),
         &mut |event| {
+            if let Event::Token(_) = event {
+                if tokens % LIVE_LINE_TOKENS == 0 {
+                    live(if tokens == 0 { "prefilled" } else { "decoding" }, prompt_ids.len() + tokens);
+                }
+                tokens += 1;
+            }
             if let (Event::Text(text), false) = (event, arguments.json)
                 && let Err(error) = output::print(text)
             {
@@ -127,7 +140,7 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
         output::print("\n")?;
     }
     if arguments.verbose {
-        output::note(&memory::line("answered", &tracking, &engine));
+        live("answered", engine.cached_tokens().len());
         output::note(&format!(
             "load {:.0} ms; {}",
             engine.load_time().as_secs_f64() * 1e3,
