@@ -27,6 +27,8 @@ enum Verb {
     Show(verbs::show::Arguments),
     /// Print every byte that running a model will take, before anything is allocated.
     Plan(verbs::plan::Arguments),
+    /// Measure tokens a second, beside what this machine's memory allows.
+    Bench(verbs::bench::Arguments),
     /// Turn text into tokens.
     Tokenize(verbs::tokenize::Arguments),
     /// Turn tokens into text.
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => verbs::run::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
         Verb::Plan(arguments) => verbs::plan::run(&arguments),
+        Verb::Bench(arguments) => verbs::bench::run(&arguments),
         Verb::Tokenize(arguments) => verbs::tokenize::run(&arguments),
         Verb::Detokenize(arguments) => verbs::detokenize::run(&arguments),
         Verb::Template(arguments) => verbs::template::run(&arguments),

@@ -48,9 +48,9 @@ pub(crate) struct LoadOptions {
     /// Tokens of a prefill step
     #[arg(long, visible_alias = "ubatch-size", default_value_t = EngineOptions::DEFAULT_PREFILL_CHUNK as u32, value_parser = clap::value_parser!(u32).range(1..=65536))]
     prefill_chunk: u32,
-    /// Threads [default: one a core]
-    #[arg(short = 't', long, env = "TINYLLM_THREADS", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    threads: Option<u32>,
+    /// Threads; `bench` takes a list [default: one a core]
+    #[arg(short = 't', long, env = "TINYLLM_THREADS", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Vec<u32>,
     /// Use a W8A16 file's weights where they are mapped, instead of repacking them
     #[arg(long)]
     mmap: bool,
@@ -98,6 +98,16 @@ pub(crate) fn group_size(text: &str) -> Result<GroupSizeChoice, String> {
 }
 
 impl LoadOptions {
+    /// The numbers of threads that were named; without any, the default.
+    pub(crate) fn thread_counts(&self) -> Vec<Option<u32>> {
+        if self.threads.is_empty() { vec![None] } else { self.threads.iter().copied().map(Some).collect() }
+    }
+
+    /// The same with one number of threads.
+    pub(crate) fn with_threads(&self, threads: Option<u32>) -> Self {
+        LoadOptions { threads: threads.into_iter().collect(), ..self.clone() }
+    }
+
     /// The same with other weights, for a second model.
     pub(crate) fn with_weights(&self, weights: Option<&str>) -> Self {
         let named = weights.and_then(|name| Weights::from_str(name, true).ok());
@@ -110,6 +120,9 @@ impl LoadOptions {
         tokens: Option<usize>,
         sampled_rows: usize,
     ) -> anyhow::Result<EngineOptions> {
+        if self.threads.len() > 1 {
+            bail!("--threads: one number; only bench takes a list");
+        }
         // The processor is the only device so far, and so what `auto` finds.
         let (Device::Auto | Device::Cpu) = self.device;
         Ok(EngineOptions {
@@ -138,7 +151,7 @@ impl LoadOptions {
             group_size: self.group_size,
             prefill_chunk: self.prefill_chunk as usize,
             sampled_rows,
-            threads: self.threads.map(|threads| threads as usize),
+            threads: self.threads.first().map(|threads| *threads as usize),
             mmap: self.mmap,
             isa: Isa::from_environment()?,
             memory_budget_bytes: self.memory_budget,

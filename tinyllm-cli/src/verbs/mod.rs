@@ -1,5 +1,6 @@
 //! The verbs, one file each: its arguments and what it does.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod detokenize;
 pub(crate) mod doctor;

@@ -1,6 +1,7 @@
 //! The built program, as its users and other programs meet it.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test ends where it fails
 
+mod bench;
 mod chat;
 mod documentation;
 mod errors;
