@@ -1,6 +1,7 @@
 //! The processor as a backend: kernels for three instruction sets that give the same bits, on a team of threads.
 
 mod attention;
+mod bandwidth;
 mod elementwise;
 mod kv;
 mod lanes;

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use anyhow::Context;
+use tinyllm_kernels::Cpu;
 use tinyllm_mem::{Buffer, Category, HostResource, Request};
 
 /// More than any cache holds.
@@ -10,40 +10,22 @@ const BYTES: usize = 256 << 20;
 
 /// Memory to read, in pages as the engine's own.
 pub(super) struct Bandwidth {
-    buffer: Buffer<u64>,
+    buffer: Buffer<f32>,
 }
 
 impl Bandwidth {
     pub(super) fn new() -> anyhow::Result<Self> {
         let request = Request::new(Category::Workspace, "bandwidth", BYTES, 4096);
-        let mut buffer = Buffer::<u64>::allocate(&HostResource::shared(), request)?;
+        let mut buffer = Buffer::<f32>::allocate(&HostResource::shared(), request)?;
         // Touched, so that the pages are there.
-        buffer.as_mut_slice().fill(1);
+        buffer.as_mut_slice().fill(1.0);
         Ok(Bandwidth { buffer })
     }
 
-    /// Bytes a second with so many threads, one pass.
-    pub(super) fn measure(&self, threads: usize) -> anyhow::Result<f64> {
-        let words = self.buffer.as_slice();
+    /// Bytes a second on the engine's own kind of threads: one pass.
+    pub(super) fn measure(&self, cpu: &Cpu) -> f64 {
         let start = Instant::now();
-        let sum = std::thread::scope(|scope| {
-            let share = words.len().div_ceil(threads);
-            let readers: Vec<_> = words.chunks(share).map(|part| scope.spawn(move || sum(part))).collect();
-            readers.into_iter().map(|reader| reader.join().ok()).sum::<Option<u64>>()
-        });
-        let seconds = start.elapsed().as_secs_f64();
-        black_box(sum.context("a reader failed")?);
-        Ok(BYTES as f64 / seconds)
+        black_box(cpu.read(self.buffer.as_slice()));
+        BYTES as f64 / start.elapsed().as_secs_f64()
     }
-}
-
-/// Eight sums side by side, so that adding does not slow reading.
-fn sum(words: &[u64]) -> u64 {
-    let mut sums = [0u64; 32];
-    for chunk in words.chunks_exact(32) {
-        for (sum, word) in sums.iter_mut().zip(chunk) {
-            *sum = sum.wrapping_add(*word);
-        }
-    }
-    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
 }

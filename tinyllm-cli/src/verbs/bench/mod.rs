@@ -119,6 +119,7 @@ fn measure(
     repetitions: u32,
     bandwidth: &Bandwidth,
 ) -> anyhow::Result<Vec<Row>> {
+    let reader = Engine::backend(options)?;
     let backend = Engine::backend(options)?;
     let threads = backend.threads();
     let checkpoint = model.checkpoint()?;
@@ -135,7 +136,7 @@ fn measure(
     }
     for _ in 0..repetitions {
         for (test, times) in tests.iter().zip(&mut times) {
-            reads.push(bandwidth.measure(threads)?);
+            reads.push(bandwidth.measure(&reader));
             times.push(time(&mut engine, test)?);
             bar.inc(1);
         }

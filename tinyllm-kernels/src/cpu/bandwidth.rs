@@ -1,0 +1,75 @@
+//! Reading memory as fast as it comes: what decoding is measured against.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{
+    Cpu,
+    lanes::{Kernel, LANES, Lanes, dispatch, tree_sum},
+};
+
+/// Sums side by side, so that adding does not slow reading.
+const CHAINS: usize = 8;
+
+impl Cpu {
+    /// Reads every value once, each thread a stretch of its own, with the widest loads there are, and returns the sum.
+    /// Over more memory than caches hold, the time it takes is that of reading.
+    pub fn read(&self, values: &[f32]) -> f32 {
+        let share = values.len().div_ceil(self.team.members()).next_multiple_of(LANES * CHAINS).max(1);
+        let total = AtomicU32::new(0f32.to_bits());
+        self.team.run(|member| {
+            let start = (member.index * share).min(values.len());
+            let part = &values[start..(start + share).min(values.len())];
+            // SAFETY: `Cpu::new` checked that the processor has the instruction set.
+            let sum = unsafe { dispatch(self.isa, Sum(part)) };
+            let add = |bits| Some((f32::from_bits(bits) + sum).to_bits());
+            // The closure always gives a value, so the update succeeds.
+            let _ = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        });
+        f32::from_bits(total.into_inner())
+    }
+}
+
+struct Sum<'a>(&'a [f32]);
+
+impl Kernel for Sum<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) -> f32 {
+        let chunks = self.0.chunks_exact(LANES * CHAINS);
+        let rest: f32 = chunks.remainder().iter().sum();
+        // SAFETY: each chunk has CHAINS times LANES values; prefetching reads nothing.
+        unsafe {
+            let mut sums = [L::zero_floats(); CHAINS];
+            for chunk in chunks {
+                let address = chunk.as_ptr();
+                for (chain, sum) in sums.iter_mut().enumerate() {
+                    L::prefetch(address.wrapping_add(1024 + chain * LANES).cast());
+                    *sum = L::add(*sum, L::load_f32(address.add(chain * LANES)));
+                }
+            }
+            let all = sums.into_iter().fold(L::zero_floats(), |a, b| L::add(a, b));
+            tree_sum::<L>(all) + rest
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Cpu, Isa};
+
+    #[test]
+    fn every_value_is_read_once() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for threads in [1, 3] {
+                let cpu = Cpu::new(isa, threads).unwrap();
+                for count in [0usize, 1, 127, 128, 1000, 5003] {
+                    // Small integers: their sum is exact in any order.
+                    let values: Vec<f32> = (0..count).map(|index| (index % 7) as f32).collect();
+                    let expected: usize = (0..count).map(|index| index % 7).sum();
+                    assert_eq!(cpu.read(&values), expected as f32, "{isa} {threads} {count}");
+                }
+            }
+        }
+    }
+}
