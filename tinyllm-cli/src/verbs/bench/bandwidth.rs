@@ -5,27 +5,30 @@ use std::{hint::black_box, time::Instant};
 use tinyllm_kernels::Cpu;
 use tinyllm_mem::{Buffer, Category, HostResource, Request};
 
-/// More than any cache holds.
-const BYTES: usize = 256 << 20;
+/// The least that is read: less is over too soon to be timed.
+const MIN_BYTES: usize = 16 << 20;
 
-/// Memory to read, in pages as the engine's own.
+/// Memory to read again and again, as much as decoding reads for a token and in pages as the engine's own: what a cache
+/// keeps of the weights it keeps of this too.
 pub(super) struct Bandwidth {
     buffer: Buffer<f32>,
 }
 
 impl Bandwidth {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        let request = Request::new(Category::Workspace, "bandwidth", BYTES, 4096);
+    pub(super) fn new(weight_bytes: usize) -> anyhow::Result<Self> {
+        let bytes = weight_bytes.max(MIN_BYTES).next_multiple_of(4096);
+        let request = Request::new(Category::Workspace, "bandwidth", bytes, 4096);
         let mut buffer = Buffer::<f32>::allocate(&HostResource::shared(), request)?;
         // Touched, so that the pages are there.
         buffer.as_mut_slice().fill(1.0);
         Ok(Bandwidth { buffer })
     }
 
-    /// Bytes a second on the engine's own kind of threads: one pass.
+    /// Bytes a second on the engine's own kind of threads: the second of two passes.
     pub(super) fn measure(&self, cpu: &Cpu) -> f64 {
+        black_box(cpu.read(self.buffer.as_slice()));
         let start = Instant::now();
         black_box(cpu.read(self.buffer.as_slice()));
-        BYTES as f64 / start.elapsed().as_secs_f64()
+        self.buffer.size_bytes() as f64 / start.elapsed().as_secs_f64()
     }
 }

@@ -82,13 +82,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let tests = tests(arguments);
     ensure!(!tests.is_empty(), "nothing to measure: -p and -n are 0");
     ensure!(arguments.batch.iter().all(|batch| (1..=4096).contains(batch)), "-b: from 1 to 4096 sequences");
-    let bandwidth = Bandwidth::new()?;
     let mut rows = Vec::new();
     for threads in arguments.load.thread_counts() {
         let mut options = arguments.load.with_threads(threads).engine_options(None, 1)?;
         options.kv.max_batch_size = tests.iter().map(|test| test.batch).max().unwrap_or(1);
         options.kv.max_seq_len = tests.iter().map(Test::longest).max();
-        rows.extend(measure(&model, &options, &tests, arguments.repetitions, &bandwidth)?);
+        rows.extend(measure(&model, &options, &tests, arguments.repetitions)?);
     }
     match arguments.output {
         Format::Json => output::print_json(&rows.iter().map(Row::json).collect::<Vec<_>>()),
@@ -117,13 +116,14 @@ fn measure(
     options: &EngineOptions,
     tests: &[Test],
     repetitions: u32,
-    bandwidth: &Bandwidth,
 ) -> anyhow::Result<Vec<Row>> {
     let reader = Engine::backend(options)?;
     let backend = Engine::backend(options)?;
     let threads = backend.threads();
     let checkpoint = model.checkpoint()?;
     let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
+    let weight_bytes = weight_bytes(&plan, checkpoint.config().tie_word_embeddings);
+    let bandwidth = Bandwidth::new(weight_bytes)?;
     let memory: HostMemory = HostResource::shared();
     let mut engine = Engine::load_on(backend, checkpoint, options, &memory, &|_| {})?;
     let bar = crate::models::progress(format!("{} with {threads} threads", model.name()));
@@ -145,14 +145,7 @@ fn measure(
     reads.sort_by(f64::total_cmp);
     let read_bandwidth = reads[reads.len() / 2];
     let row = |(test, times): (&Test, &Vec<Duration>)| {
-        Row::new(
-            test,
-            threads,
-            times,
-            weight_bytes(&plan, engine.config().tie_word_embeddings),
-            kv_token_bytes(&plan),
-            read_bandwidth,
-        )
+        Row::new(test, threads, times, weight_bytes, kv_token_bytes(&plan), read_bandwidth)
     };
     Ok(tests.iter().zip(&times).map(row).collect())
 }
