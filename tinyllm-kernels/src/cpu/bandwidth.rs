@@ -9,12 +9,18 @@ use super::{
 
 /// Sums side by side, so that adding does not slow reading.
 const CHAINS: usize = 8;
+/// Values of one turn of the chains.
+const CHUNK: usize = LANES * CHAINS;
+/// Stretches that a thread reads side by side.
+const STREAMS: usize = 4;
+/// How far ahead of the loads lines are asked for, in values.
+const PREFETCH: usize = 4 * CHUNK;
 
 impl Cpu {
     /// Reads every value once, each thread a stretch of its own, with the widest loads there are, and returns the sum.
     /// Over more memory than caches hold, the time it takes is that of reading.
     pub fn read(&self, values: &[f32]) -> f32 {
-        let share = values.len().div_ceil(self.team.members()).next_multiple_of(LANES * CHAINS).max(1);
+        let share = values.len().div_ceil(self.team.members()).next_multiple_of(CHUNK).max(1);
         let total = AtomicU32::new(0f32.to_bits());
         self.team.run(|member| {
             let start = (member.index * share).min(values.len());
@@ -36,16 +42,19 @@ impl Kernel for Sum<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> f32 {
-        let chunks = self.0.chunks_exact(LANES * CHAINS);
-        let rest: f32 = chunks.remainder().iter().sum();
-        // SAFETY: each chunk has CHAINS times LANES values; prefetching reads nothing.
+        // Several stretches at once: one stream does not keep a core's line buffers full.
+        let stretch = self.0.len() / STREAMS / CHUNK * CHUNK;
+        let rest: f32 = self.0[STREAMS * stretch..].iter().sum();
+        // SAFETY: chunk by chunk, each of the streams stays inside its stretch of the values; prefetching reads nothing.
         unsafe {
             let mut sums = [L::zero_floats(); CHAINS];
-            for chunk in chunks {
-                let address = chunk.as_ptr();
-                for (chain, sum) in sums.iter_mut().enumerate() {
-                    L::prefetch(address.wrapping_add(1024 + chain * LANES).cast());
-                    *sum = L::add(*sum, L::load_f32(address.add(chain * LANES)));
+            for chunk in (0..stretch).step_by(CHUNK) {
+                for stream in 0..STREAMS {
+                    let address = self.0.as_ptr().add(stream * stretch + chunk);
+                    for (chain, sum) in sums.iter_mut().enumerate() {
+                        L::prefetch(address.wrapping_add(PREFETCH + chain * LANES).cast());
+                        *sum = L::add(*sum, L::load_f32(address.add(chain * LANES)));
+                    }
                 }
             }
             let all = sums.into_iter().fold(L::zero_floats(), |a, b| L::add(a, b));
