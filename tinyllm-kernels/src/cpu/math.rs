@@ -2,15 +2,16 @@
 
 use super::lanes::Lanes;
 
-/// e^x, within 2 ulp from -87 to 88; 0 below, the largest power above.
+/// e^x, within 2 ulp from -87 to 88; 0 below, the largest power above. NaN stays NaN.
 #[inline(always)]
 pub(crate) unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
     // SAFETY: the instruction set is the caller's promise.
     unsafe {
         let least = L::splat(-87.0);
         // Cody and Waite: x = n ln 2 + r with ln 2 in two parts, then a polynomial of degree 6 in r (Cephes, expf).
-        let bounded = L::max(x, least);
-        let bounded = L::select_less(bounded, L::splat(88.0), bounded, L::splat(88.0));
+        // The operands' order lets NaN through.
+        let bounded = L::max(least, x);
+        let bounded = L::select_less(L::splat(88.0), bounded, L::splat(88.0), bounded);
         let n = L::round(L::mul(bounded, L::splat(std::f32::consts::LOG2_E)));
         let r = L::fma_lanes(n, L::splat(-0.693_359_4), bounded);
         let r = L::fma_lanes(n, L::splat(2.121_944_4e-4), r);
@@ -71,5 +72,10 @@ mod tests {
         // SAFETY: the portable lanes run anywhere.
         let edges = unsafe { dispatch(Isa::Portable, Exp([f32::NEG_INFINITY; 16])) };
         assert_eq!(edges, [0.0; 16]);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            // SAFETY: checked above.
+            let nan = unsafe { dispatch(isa, Exp([f32::NAN; 16])) };
+            assert!(nan.iter().all(|x| x.is_nan()), "{isa} {nan:?}");
+        }
     }
 }

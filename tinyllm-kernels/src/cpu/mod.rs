@@ -2,7 +2,6 @@
 
 mod attention;
 mod bandwidth;
-mod elementwise;
 mod kv;
 mod lanes;
 mod layout;

@@ -34,21 +34,7 @@ impl Kernel for RmsNorm<'_> {
             let mean = tree_sum::<L>(squares) / self.x.len() as f32;
             let factor = L::splat(1.0 / (mean + self.eps).sqrt());
             for (index, (x, out)) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)).enumerate() {
-                let start = index * LANES;
-                let weight = match self.weight {
-                    VectorView::F32(weight) => load_or::<L>(&weight[start..start + x.len()], 0.0),
-                    VectorView::F16(weight) if x.len() == LANES => {
-                        L::load_f16(weight[start..start + LANES].as_ptr())
-                    }
-                    VectorView::F16(weight) => {
-                        let mut lanes = [0.0; LANES];
-                        lanes
-                            .iter_mut()
-                            .zip(&weight[start..])
-                            .for_each(|(lane, value)| *lane = value.to_f32());
-                        L::load_f32(lanes.as_ptr())
-                    }
-                };
+                let weight = self.weight.lanes::<L>(index * LANES);
                 store_to::<L>(L::mul(L::mul(load_or::<L>(x, 0.0), factor), weight), out);
             }
         }
@@ -74,7 +60,7 @@ mod tests {
                     let mut out = vec![0.0; x.len()];
                     rms_norm(isa, &x, view, 1e-5, &mut out);
                     for (i, y) in out.iter().enumerate() {
-                        let exact = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(view.get(i));
+                        let exact = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(weight[i]);
                         // A sum of n squares and four roundings.
                         prop_assert!((f64::from(*y) - exact).abs() <= exact.abs() * 2e-7 * (4.0 + x.len() as f64 / 16.0) + 1e-30);
                     }

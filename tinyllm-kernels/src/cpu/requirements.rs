@@ -26,6 +26,28 @@ pub(super) fn scratch_elems(program: &Program) -> usize {
     widest.max(attention::scratch_elems(program.kv(), heads)).next_multiple_of(ALIGN_BYTES / 4)
 }
 
+/// Where fewer heads than this decode, the segments of their keys are shared out among `threads` threads.
+pub(super) fn split_heads(threads: usize) -> usize {
+    4 * threads
+}
+
+/// Segments that are computed before they are folded.
+pub(super) fn splits(threads: usize) -> usize {
+    32 * threads
+}
+
+/// f32 of the state of one query and the heads that share a kv head.
+pub(super) fn split_elems(program: &Program) -> usize {
+    let group = program.query_heads() / program.kv().kv_heads().max(1);
+    attention::state_elems(program.kv().head_dim(), group)
+}
+
+/// f32 of workspace: each thread's scratch, and the states of segments and heads where those are shared out.
+fn workspace_elems(program: &Program, threads: usize) -> usize {
+    let slots = if threads > 1 { splits(threads) + split_heads(threads) } else { 0 };
+    scratch_elems(program) * threads + split_elems(program) * slots
+}
+
 pub(super) fn requirements(program: &Program, threads: usize) -> Requirements {
     let last = program.ops().len().saturating_sub(1);
     let mut regions: Vec<Region> = program
@@ -44,7 +66,7 @@ pub(super) fn requirements(program: &Program, threads: usize) -> Requirements {
     regions.push(Region {
         name: "workspace".into(),
         category: Category::Workspace,
-        bytes: 4 * scratch_elems(program) * threads,
+        bytes: 4 * workspace_elems(program, threads),
         align_bytes: ALIGN_BYTES,
         lifetime: (0, last),
     });

@@ -2,6 +2,8 @@
 
 use half::f16;
 
+use super::lanes::{LANES, Lanes, load_or};
+
 /// Borrowed elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum VectorView<'a> {
@@ -10,10 +12,25 @@ pub(crate) enum VectorView<'a> {
 }
 
 impl VectorView<'_> {
-    pub(crate) fn get(&self, index: usize) -> f32 {
-        match self {
-            VectorView::F16(values) => values[index].to_f32(),
-            VectorView::F32(values) => values[index],
+    /// Sixteen elements from `start` on, 0 beyond the end.
+    ///
+    /// # Safety
+    /// The processor has `L`.
+    #[inline(always)]
+    pub(crate) unsafe fn lanes<L: Lanes>(&self, start: usize) -> L::Floats {
+        // SAFETY: addresses are those of sixteen elements of a slice or of the stack.
+        unsafe {
+            match self {
+                VectorView::F32(values) => load_or::<L>(&values[start..], 0.0),
+                VectorView::F16(values) if values.len() - start >= LANES => {
+                    L::load_f16(values[start..].as_ptr())
+                }
+                VectorView::F16(values) => {
+                    let mut lanes = [f16::ZERO; LANES];
+                    lanes[..values.len() - start].copy_from_slice(&values[start..]);
+                    L::load_f16(lanes.as_ptr())
+                }
+            }
         }
     }
 }

@@ -1,32 +1,48 @@
 //! Attention over the paged cache, without a [tokens, tokens] matrix.
 //!
-//! Keys are cut into segments of 1,024, aligned to position 0. In a segment the scores are computed, their exact maximum
+//! Keys are cut into segments of 256, aligned to position 0. In a segment the scores are computed, their exact maximum
 //! m, p = exp(s - m), the sum l of p (key j in lane j mod 16, then a tree) and acc = Σ p·v in key order. Segments are
 //! folded in order: with M the larger maximum, `L = fma(l, exp(m - M), L · exp(M₀ - M))`, and acc likewise. A row (one
-//! query of one head) is computed in this order whatever rows are computed beside it. An int8 cache's scales multiply
-//! whole scores (K) and whole p (V), so the sums over elements stay sums of exactly widened integers.
+//! query of one head) is computed in this order whatever rows are computed beside it, and whoever computes a segment.
+//! An int8 cache's scales multiply whole scores (K) and whole p (V), so the sums over elements stay sums of exactly
+//! widened integers.
 
 mod segment;
+mod state;
 #[cfg(test)]
 mod tests;
+mod tile;
+
+use std::ops::Range;
 
 use half::f16;
 
-use super::lanes::{Kernel, LANES, Lanes, dispatch};
+use self::{
+    segment::Segments,
+    state::{Fold, Outputs},
+    tile::Cached,
+};
+use super::lanes::{LANES, dispatch};
 use crate::{Isa, KvFormat, KvLayout};
 
 /// Keys of a segment.
-pub(crate) const SEGMENT: usize = 1024;
+pub(crate) const SEGMENT: usize = 256;
 
-/// Queries that share a pass over the keys.
-pub(crate) const QUERY_TILE: usize = 4;
+/// Rows that share a pass over the keys, about: a tile of keys is widened once for all of them, and their scores stay in
+/// the nearest caches.
+const ROWS: usize = 24;
+
+/// Queries that share a pass over the keys, for `group` query heads of a kv head.
+pub(crate) fn query_tile(group: usize) -> usize {
+    (ROWS / group.max(1)).max(1)
+}
 
 /// Queries of one sequence and the heads that share one kv head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queries {
     /// Position of the first query.
     pub(crate) first_position: usize,
-    /// Queries, at most [`QUERY_TILE`].
+    /// Queries, at most [`query_tile`].
     pub(crate) count: usize,
     /// `[count][q_stride]`, heads side by side.
     pub(crate) q: *const f32,
@@ -41,142 +57,116 @@ pub(crate) struct Queries {
     pub(crate) window: Option<usize>,
 }
 
+impl Queries {
+    /// Rows: heads of queries.
+    fn rows(&self) -> usize {
+        self.count * self.group
+    }
+
+    /// The keys a row sees; rows of one query see the same.
+    fn seen(&self, row: usize) -> Range<usize> {
+        let position = self.first_position + row / self.group;
+        position.saturating_sub(self.window.map_or(position, |window| window - 1))..position + 1
+    }
+
+    /// The segments that hold a key some row sees.
+    pub(crate) fn segments(&self) -> Range<usize> {
+        let last = self.first_position + self.count;
+        self.seen(0).start / SEGMENT..last.div_ceil(SEGMENT)
+    }
+
+    /// Where a row's query, and its output, are.
+    fn offset(&self, row: usize, stride_elems: usize, head_dim: usize) -> usize {
+        row / self.group * stride_elems + (self.kv_head * self.group + row % self.group) * head_dim
+    }
+}
+
+/// Where the keys and values of one layer and sequence are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cache<'a> {
+    pub(crate) layout: &'a KvLayout,
+    pub(crate) base: *const u8,
+    pub(crate) layer: usize,
+    pub(crate) block_table: &'a [u32],
+}
+
 /// f32 of scratch that [`attend`] takes.
 pub(crate) fn scratch_elems(layout: &KvLayout, group: usize) -> usize {
-    QUERY_TILE * group * (SEGMENT + 2 * padded(layout.head_dim()) + 4)
+    let rows = query_tile(group) * group;
+    segment::scratch_elems(layout.head_dim(), rows) + state_elems(layout.head_dim(), rows)
+}
+
+/// f32 of the state of `rows` rows.
+pub(crate) fn state_elems(head_dim: usize, rows: usize) -> usize {
+    rows * (padded(head_dim) + 2)
 }
 
 fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(LANES)
 }
 
-/// `out[query, head] = softmax(scale · q · K) V` over the keys each query sees.
+/// `out[query, head] = softmax(scale · q[query, head] · K) V` over the keys each query sees.
 ///
 /// # Safety
-/// The processor has `isa`. `cache` holds every block of `block_table` up to the last query's position, written up to
+/// The processor has `isa`. The cache holds every block of its table up to the last query's position, written up to
 /// there; q and out are as [`Queries`] says, and nobody else writes these rows and heads of out; `scratch` has
 /// [`scratch_elems`].
-pub(crate) unsafe fn attend(
-    isa: Isa,
-    layout: &KvLayout,
-    cache: *const u8,
-    layer: usize,
-    block_table: &[u32],
-    queries: &Queries,
-    scratch: &mut [f32],
-) {
-    let keys = Keys { layout, cache, layer, block_table, kv_head: queries.kv_head };
+pub(crate) unsafe fn attend(isa: Isa, cache: Cache<'_>, queries: &Queries, scratch: &mut [f32]) {
+    let (state, scratch) = scratch.split_at_mut(state_elems(cache.layout.head_dim(), queries.rows()));
     // SAFETY: the caller's promise.
     unsafe {
-        match layout.format() {
-            KvFormat::F16 => {
-                dispatch(isa, Attend::<f16> { keys, queries, scratch, element: std::marker::PhantomData })
-            }
-            KvFormat::F32 => {
-                dispatch(isa, Attend::<f32> { keys, queries, scratch, element: std::marker::PhantomData })
-            }
-            KvFormat::Int8 => {
-                dispatch(isa, Attend::<i8> { keys, queries, scratch, element: std::marker::PhantomData })
-            }
+        attend_segments(isa, cache, queries, queries.segments(), state, scratch);
+        write(isa, cache.layout, queries, state);
+    }
+}
+
+/// What [`attend`] does for some segments: the rows' state after them, as if nothing came before, is left in `state`,
+/// [`state_elems`].
+///
+/// # Safety
+/// As [`attend`]; out is not touched.
+pub(crate) unsafe fn attend_segments(
+    isa: Isa,
+    cache: Cache<'_>,
+    queries: &Queries,
+    segments: Range<usize>,
+    state: &mut [f32],
+    scratch: &mut [f32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match cache.layout.format() {
+            KvFormat::F16 => run::<f16>(isa, cache, queries, segments, state, scratch),
+            KvFormat::F32 => run::<f32>(isa, cache, queries, segments, state, scratch),
+            KvFormat::Int8 => run::<i8>(isa, cache, queries, segments, state, scratch),
         }
     }
 }
 
-/// One head's keys and values.
-#[derive(Clone, Copy)]
-struct Keys<'a> {
-    layout: &'a KvLayout,
-    cache: *const u8,
-    layer: usize,
-    block_table: &'a [u32],
-    kv_head: usize,
+unsafe fn run<T: Cached>(
+    isa: Isa,
+    cache: Cache<'_>,
+    queries: &Queries,
+    segments: Range<usize>,
+    state: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let element = std::marker::PhantomData::<T>;
+    // SAFETY: the caller's promise.
+    unsafe { dispatch(isa, Segments { cache, queries, segments, state, scratch, element }) }
 }
 
-impl Keys<'_> {
-    /// The tile that holds `position`.
-    #[inline(always)]
-    fn tile<T>(&self, position: usize) -> *const T {
-        let block = self.block_table[position / self.layout.block_tokens()] as usize;
-        let offset = self.layout.tile_offset(self.layer, block, self.kv_head, position);
-        self.cache.wrapping_add(offset).cast()
-    }
-
-    /// The sixteen scales of K in the tile that holds `position`, and after them those of V.
-    #[inline(always)]
-    fn scales(&self, position: usize) -> *const f16 {
-        self.tile::<u8>(position).wrapping_add(self.layout.scales_offset_bytes()).cast()
-    }
+/// Folds the state of the segment that follows into `state`.
+pub(crate) fn fold(isa: Isa, layout: &KvLayout, state: &mut [f32], next: &[f32]) {
+    // SAFETY: the instruction set was checked when the backend was made.
+    unsafe { dispatch(isa, Fold { head_dim: layout.head_dim(), state, next }) }
 }
 
-/// A cached element that lanes can load.
-trait Cached: Copy {
-    /// Whether a tile has a scale for each token of K and of V.
-    const IS_SCALED: bool;
-
-    /// # Safety
-    /// Sixteen readable elements; the processor has `L`.
-    unsafe fn load<L: Lanes>(address: *const Self) -> L::Floats;
-    fn widen(self) -> f32;
-}
-
-impl Cached for f16 {
-    const IS_SCALED: bool = false;
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(address: *const f16) -> L::Floats {
-        // SAFETY: the caller's promise.
-        unsafe { L::load_f16(address) }
-    }
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self.to_f32()
-    }
-}
-
-impl Cached for f32 {
-    const IS_SCALED: bool = false;
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(address: *const f32) -> L::Floats {
-        // SAFETY: the caller's promise.
-        unsafe { L::load_f32(address) }
-    }
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self
-    }
-}
-
-impl Cached for i8 {
-    const IS_SCALED: bool = true;
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(address: *const i8) -> L::Floats {
-        // SAFETY: the caller's promise.
-        unsafe { L::load_i8(address) }
-    }
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        f32::from(self)
-    }
-}
-
-struct Attend<'a, T> {
-    keys: Keys<'a>,
-    queries: &'a Queries,
-    scratch: &'a mut [f32],
-    element: std::marker::PhantomData<T>,
-}
-
-impl<T: Cached> Kernel for Attend<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        // SAFETY: the terms of `attend`.
-        unsafe { segment::attend::<L, T>(&self.keys, self.queries, self.scratch) }
-    }
+/// Writes the outputs of rows whose state has seen every segment.
+///
+/// # Safety
+/// As [`attend`].
+pub(crate) unsafe fn write(isa: Isa, layout: &KvLayout, queries: &Queries, state: &[f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { dispatch(isa, Outputs { head_dim: layout.head_dim(), queries, state }) }
 }

@@ -1,173 +1,206 @@
 //! One segment after another: scores, softmax, weighted values, fold.
+//!
+//! Whole tiles of sixteen keys are computed for all rows. Where a row does not see a key its p is 0, and adding 0 · v
+//! changes nothing but the sign of a zero, which is then made positive: a row's bits do not depend on its neighbours.
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
-use super::{Cached, Keys, Queries, SEGMENT, padded};
+use super::{
+    Cache, Queries, SEGMENT, padded,
+    state::{State, fold_row},
+    tile::{Cached, Head},
+};
 use crate::{
     cpu::{
-        lanes::{LANES, Lanes, tree_sum},
+        lanes::{Kernel, LANES, Lanes, load_or, store_to, tree_sum},
         math::exp,
     },
     kv_layout::TILE_TOKENS,
 };
 
-/// The state of the rows, in scratch.
-struct Rows<'s> {
-    /// `[rows][SEGMENT]`.
+/// f32 of scratch for `rows` rows.
+pub(super) fn scratch_elems(head_dim: usize, rows: usize) -> usize {
+    rows * (head_dim + SEGMENT + padded(head_dim) + 2) + TILE_TOKENS * padded(head_dim)
+}
+
+/// Runs over segments and leaves the rows' state.
+pub(super) struct Segments<'a, T> {
+    pub(super) cache: Cache<'a>,
+    pub(super) queries: &'a Queries,
+    pub(super) segments: Range<usize>,
+    pub(super) state: &'a mut [f32],
+    pub(super) scratch: &'a mut [f32],
+    pub(super) element: PhantomData<T>,
+}
+
+/// What lies in scratch.
+struct Scratch<'s> {
+    /// `[head_dim][rows]`: the queries, so that those of one tile of rows lie side by side.
+    queries: &'s mut [f32],
+    /// `[rows][SEGMENT]`: scores, then p.
     scores: &'s mut [f32],
-    /// `[rows][padded head_dim]`, of this segment and of all before.
-    partial: &'s mut [f32],
-    total: &'s mut [f32],
-    /// `[rows][4]`: m and l of this segment, M and L of all before.
+    /// `[rows][padded head_dim]`: Σ p·v of this segment.
+    weighted: &'s mut [f32],
+    /// `[rows][2]`: m and l of this segment.
     sums: &'s mut [f32],
+    /// Sixteen keys or values as f32.
+    tile: &'s mut [f32],
 }
 
-#[inline(always)]
-pub(super) unsafe fn attend<L: Lanes, T: Cached>(keys: &Keys<'_>, queries: &Queries, scratch: &mut [f32]) {
-    let head_dim = keys.layout.head_dim();
-    let width = padded(head_dim);
-    let count = queries.count * queries.group;
-    let (scores, rest) = scratch.split_at_mut(count * SEGMENT);
-    let (partial, rest) = rest.split_at_mut(count * width);
-    let (total, sums) = rest.split_at_mut(count * width);
-    let rows = Rows { scores, partial, total, sums: &mut sums[..4 * count] };
-    rows.total.fill(0.0);
-    rows.sums.chunks_mut(4).for_each(|sums| sums.copy_from_slice(&[0.0, 0.0, f32::NEG_INFINITY, 0.0]));
-
-    // The keys a row sees; rows of one query see the same.
-    let seen = |row: usize| {
-        let position = queries.first_position + row / queries.group;
-        position.saturating_sub(queries.window.map_or(position, |window| window - 1))..position + 1
+/// Calls `$call` for tiles of `$R` rows from `$row` on, as many rows as registers allow.
+macro_rules! row_tiles {
+    ($L:ident, $rows:expr, $row:ident, $R:ident => $call:expr) => {
+        row_tiles!(@ $L, $rows, $row, $R => $call, 12 6 4 3 2 1)
     };
-    let query = |row: usize| {
-        queries.q.wrapping_add(
-            row / queries.group * queries.q_stride_elems
-                + (queries.kv_head * queries.group + row % queries.group) * head_dim,
-        )
+    (@ $L:ident, $rows:expr, $row:ident, $R:ident => $call:expr, $($count:literal)*) => {
+        let mut $row = 0;
+        $(while $count <= $L::FLOAT_ROWS && $row + $count <= $rows {
+            const $R: usize = $count;
+            $call;
+            $row += $count;
+        })*
     };
-    let all = seen(0).start..seen(count - 1).end;
-    // SAFETY: the terms of `super::attend`; rows, keys and columns stay inside the scratch cut above.
-    unsafe {
-        for segment in all.start / SEGMENT..all.end.div_ceil(SEGMENT) {
-            let base = segment * SEGMENT;
-            let clip = |range: Range<usize>| {
-                let start = range.start.clamp(base, base + SEGMENT) - base;
-                start..(range.end.clamp(base, base + SEGMENT) - base).max(start)
-            };
-            score::<L, T>(keys, base, clip(all.clone()), count, &query, queries.scale, rows.scores);
-            for row in 0..count {
-                let seen = clip(seen(row));
-                let sums = &mut rows.sums[4 * row..][..2];
-                let scores = &mut rows.scores[row * SEGMENT..][..SEGMENT];
-                soften::<L>(scores, seen.clone(), sums);
-                if T::IS_SCALED {
-                    scale_by_values::<L>(keys, base, seen, scores);
-                }
-            }
-            rows.partial.fill(0.0);
-            weigh::<L, T>(keys, base, count, |row| clip(seen(row)), rows.scores, rows.partial);
-            for row in 0..count {
-                if !clip(seen(row)).is_empty() {
-                    let partial = &rows.partial[row * width..][..width];
-                    fold::<L>(
-                        &mut rows.sums[4 * row..][..4],
-                        partial,
-                        &mut rows.total[row * width..][..width],
-                    );
-                }
-            }
-        }
-        for row in 0..count {
-            let out = queries.out.add(
-                row / queries.group * queries.out_stride_elems
-                    + (queries.kv_head * queries.group + row % queries.group) * head_dim,
-            );
-            let sum = rows.sums[4 * row + 3];
-            for d in 0..head_dim {
-                out.add(d).write(rows.total[row * width + d] / sum);
-            }
-        }
-    }
 }
 
-/// `scores[row][j] = scale · Σ_d q[row][d] k[d][j]` for the tiles that hold `range`, d in order, lanes along keys.
-#[inline(always)]
-unsafe fn score<L: Lanes, T: Cached>(
-    keys: &Keys<'_>,
-    base: usize,
-    range: Range<usize>,
-    count: usize,
-    query: &impl Fn(usize) -> *const f32,
-    scale: f32,
-    scores: &mut [f32],
-) {
-    for tile in range.start / TILE_TOKENS..range.end.div_ceil(TILE_TOKENS) {
-        let position = base + tile * TILE_TOKENS;
-        let mut row = 0;
-        // SAFETY: the tile lies in the cache; rows below `count` have queries and scores.
+impl<T: Cached> Kernel for Segments<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let queries = self.queries;
+        let head_dim = self.cache.layout.head_dim();
+        let (rows, width) = (queries.rows(), padded(head_dim));
+        let head = Head { cache: self.cache, kv_head: queries.kv_head };
+        let state = State::start(self.state, rows, width);
+        let (transposed, rest) = self.scratch.split_at_mut(rows * head_dim);
+        let (scores, rest) = rest.split_at_mut(rows * SEGMENT);
+        let (weighted, rest) = rest.split_at_mut(rows * width);
+        let (sums, rest) = rest.split_at_mut(2 * rows);
+        let tile = &mut rest[..TILE_TOKENS * width];
+        let scratch = Scratch { queries: transposed, scores, weighted, sums, tile };
+        // SAFETY: the terms of `super::attend`; rows, keys and columns stay inside the scratch cut above.
         unsafe {
-            while L::TILE_ROWS >= 12 && row + 12 <= count {
-                score_tile::<L, T, 12>(keys, position, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
-                row += 12;
+            for row in 0..rows {
+                let query = queries.q.add(queries.offset(row, queries.q_stride_elems, head_dim));
+                for d in 0..head_dim {
+                    scratch.queries[d * rows + row] = query.add(d).read();
+                }
             }
-            while row + 3 <= count {
-                score_tile::<L, T, 3>(keys, position, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
-                row += 3;
-            }
-            while row < count {
-                score_tile::<L, T, 1>(keys, position, row, query, scale, &mut scores[tile * TILE_TOKENS..]);
-                row += 1;
+            let written = queries.first_position + queries.count;
+            for segment in self.segments {
+                let base = segment * SEGMENT;
+                let keys = base.max(queries.seen(0).start) - base..(base + SEGMENT).min(written) - base;
+                let tiles = keys.start / TILE_TOKENS..keys.end.div_ceil(TILE_TOKENS);
+                for tile in tiles.clone() {
+                    let position = base + tile * TILE_TOKENS;
+                    head.widen_keys::<L, T>(
+                        position,
+                        tile + 1 < tiles.end,
+                        &mut scratch.tile[..TILE_TOKENS * head_dim],
+                    );
+                    let mut scale = L::splat(queries.scale);
+                    if T::IS_SCALED {
+                        scale = L::mul(scale, head.key_scales::<L>(position));
+                    }
+                    let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
+                    let (keys, queries) = (scratch.tile.as_ptr(), scratch.queries.as_ptr());
+                    row_tiles!(L, rows, row, R => score::<L, R>(row, keys, queries, rows, head_dim, scale, scores));
+                }
+                let span = tiles.start * TILE_TOKENS..tiles.end * TILE_TOKENS;
+                for row in 0..rows {
+                    let seen = clip(queries.seen(row), base, &span);
+                    let scores = &mut scratch.scores[row * SEGMENT..][span.clone()];
+                    let found = soften::<L>(scores, seen.start - span.start..seen.end - span.start);
+                    scratch.sums[2 * row..][..2].copy_from_slice(&found);
+                }
+                scratch.weighted.fill(0.0);
+                for tile in tiles.clone() {
+                    let position = base + tile * TILE_TOKENS;
+                    let has_next = tile + 1 < tiles.end;
+                    head.widen_values::<L, T>(position, written, has_next, width, scratch.tile);
+                    if T::IS_SCALED {
+                        let scales = head.value_scales::<L>(position);
+                        for row in 0..rows {
+                            let place = row * SEGMENT + tile * TILE_TOKENS;
+                            scale_seen::<L>(scales, &mut scratch.scores[place..][..TILE_TOKENS]);
+                        }
+                    }
+                    let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
+                    let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
+                    row_tiles!(L, rows, row, R => weigh::<L, R>(row, values, p, width, weighted));
+                }
+                for row in 0..rows {
+                    if !clip(queries.seen(row), base, &span).is_empty() {
+                        let columns = row * width..(row + 1) * width;
+                        let weighted = &mut scratch.weighted[columns.clone()];
+                        positive_zeros::<L>(weighted);
+                        let found = (scratch.sums[2 * row], scratch.sums[2 * row + 1]);
+                        fold_row::<L>(
+                            &mut state.total[columns],
+                            &mut state.sums[2 * row..][..2],
+                            found,
+                            weighted,
+                        );
+                    }
+                }
             }
         }
     }
 }
 
+/// The part of a row's keys that `span` of the segment at `base` holds, counted from `base`.
 #[inline(always)]
-unsafe fn score_tile<L: Lanes, T: Cached, const R: usize>(
-    keys: &Keys<'_>,
-    position: usize,
+fn clip(seen: Range<usize>, base: usize, span: &Range<usize>) -> Range<usize> {
+    let start = seen.start.clamp(base + span.start, base + span.end) - base;
+    start..(seen.end.clamp(base + span.start, base + span.end) - base).max(start)
+}
+
+/// `scores[row][j] = scale · Σ_d q[row][d] k[d][j]` for `R` rows and a tile's keys, d in order, lanes along keys.
+#[inline(always)]
+unsafe fn score<L: Lanes, const R: usize>(
     row: usize,
-    query: &impl Fn(usize) -> *const f32,
-    scale: f32,
-    scores: &mut [f32],
+    keys: *const f32,
+    queries: *const f32,
+    rows: usize,
+    head_dim: usize,
+    scale: L::Floats,
+    scores: *mut f32,
 ) {
-    // SAFETY: as `score`; a query has head_dim elements, the tile head_dim rows of sixteen keys.
+    // SAFETY: keys are `[head_dim][16]`, queries `[head_dim][rows]`, scores `[rows][SEGMENT]` from the tile's column on.
     unsafe {
-        let key = keys.tile::<T>(position);
-        let queries: [*const f32; R] = std::array::from_fn(|r| query(row + r));
         let mut sums = [L::zero_floats(); R];
-        for d in 0..keys.layout.head_dim() {
-            let key = T::load::<L>(key.add(d * TILE_TOKENS));
-            for r in 0..R {
-                sums[r] = L::fma(key, queries[r].add(d).read(), sums[r]);
+        for d in 0..head_dim {
+            let key = L::load_f32(keys.add(d * LANES));
+            let query = queries.add(d * rows + row);
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = L::fma(key, query.add(r).read(), *sum);
             }
-        }
-        let mut scale = L::splat(scale);
-        if T::IS_SCALED {
-            scale = L::mul(scale, L::load_f16(keys.scales(position)));
         }
         for (r, sum) in sums.into_iter().enumerate() {
-            let out = &mut scores[(row + r) * SEGMENT..][..LANES];
-            if let Some(out) = out.first_chunk_mut::<LANES>() {
-                L::store(L::mul(sum, scale), out);
-            }
+            let out = scores.add((row + r) * SEGMENT).cast::<[f32; LANES]>();
+            L::store(L::mul(sum, scale), &mut *out);
         }
     }
 }
 
-/// Turns a row's scores into `exp(s - m)`; `sums` become m and l.
+/// Turns a row's scores into `exp(s - m)`, 0 where it does not see the key; gives m and l.
 #[inline(always)]
-unsafe fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>, sums: &mut [f32]) {
+unsafe fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> [f32; 2] {
     if seen.is_empty() {
-        return;
+        scores.fill(0.0);
+        return [f32::NEG_INFINITY, 0.0];
     }
-    let tiles = seen.start / LANES * LANES..seen.end.next_multiple_of(LANES);
-    scores[tiles.start..seen.start].fill(f32::NEG_INFINITY);
-    scores[seen.end..tiles.end].fill(f32::NEG_INFINITY);
-    let scores = &mut scores[tiles];
-    let largest = scores.iter().fold(f32::NEG_INFINITY, |a, &b| if a > b { a } else { b });
+    scores[..seen.start].fill(f32::NEG_INFINITY);
+    scores[seen.end..].fill(f32::NEG_INFINITY);
     // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
     unsafe {
+        let mut largest = L::splat(f32::NEG_INFINITY);
+        for chunk in scores.chunks_exact(LANES) {
+            largest = L::max(L::load_f32(chunk.as_ptr()), largest);
+        }
+        let mut lanes = [0.0; LANES];
+        L::store(largest, &mut lanes);
+        let largest = lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
         let m = L::splat(largest);
         let mut total = L::zero_floats();
         for chunk in scores.chunks_exact_mut(LANES) {
@@ -177,166 +210,59 @@ unsafe fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>, sums: &mut [f
                 L::store(p, chunk);
             }
         }
-        sums[0] = largest;
-        sums[1] = tree_sum::<L>(total);
+        [largest, tree_sum::<L>(total)]
     }
 }
 
-/// Multiplies each p with its value's scale.
+/// Multiplies each p with its value's scale; an unseen key's p stays 0 whatever its scale.
 #[inline(always)]
-unsafe fn scale_by_values<L: Lanes>(keys: &Keys<'_>, base: usize, seen: Range<usize>, scores: &mut [f32]) {
-    for tile in seen.start / TILE_TOKENS..seen.end.div_ceil(TILE_TOKENS) {
-        // SAFETY: the tile lies in the cache and ends with sixteen scales of K and sixteen of V.
-        unsafe {
-            let scales = L::load_f16(keys.scales(base + tile * TILE_TOKENS).add(TILE_TOKENS));
-            if let Some(scores) = scores[tile * TILE_TOKENS..].first_chunk_mut::<LANES>() {
-                L::store(L::mul(L::load_f32(scores.as_ptr()), scales), scores);
-            }
-        }
-    }
-}
-
-/// `partial[row] += Σ_j p[row][j] v[j]`, keys in order. Rows whose keys overlap share the loads of V; what only one of
-/// them sees comes before or after.
-#[inline(always)]
-unsafe fn weigh<L: Lanes, T: Cached>(
-    keys: &Keys<'_>,
-    base: usize,
-    count: usize,
-    seen: impl Fn(usize) -> Range<usize>,
-    scores: &[f32],
-    partial: &mut [f32],
-) {
-    let mut row = 0;
-    // SAFETY: as `score`.
+unsafe fn scale_seen<L: Lanes>(scales: L::Floats, p: &mut [f32]) {
+    // SAFETY: sixteen p; the instruction set is the caller's promise.
     unsafe {
-        while row + 3 <= count {
-            let ranges = [seen(row), seen(row + 1), seen(row + 2)];
-            let start = ranges.iter().map(|range| range.start).fold(0, usize::max);
-            let end = ranges.iter().map(|range| range.end).fold(usize::MAX, usize::min).max(start);
-            for (r, range) in ranges.iter().enumerate() {
-                let before = range.start..range.end.min(start);
-                weigh_rows::<L, T, 1>(keys, base, row + r, before, scores, partial);
-            }
-            weigh_rows::<L, T, 3>(keys, base, row, start..end, scores, partial);
-            for (r, range) in ranges.iter().enumerate() {
-                let after = range.start.max(end).max(start)..range.end;
-                weigh_rows::<L, T, 1>(keys, base, row + r, after, scores, partial);
-            }
-            row += 3;
-        }
-        while row < count {
-            weigh_rows::<L, T, 1>(keys, base, row, seen(row), scores, partial);
-            row += 1;
-        }
+        let unscaled = load_or::<L>(p, 0.0);
+        let scaled = L::mul(unscaled, scales);
+        store_to::<L>(L::select_less(L::zero_floats(), unscaled, scaled, unscaled), p);
     }
 }
 
+/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and a tile's values, keys in order, lanes along columns.
 #[inline(always)]
-unsafe fn weigh_rows<L: Lanes, T: Cached, const R: usize>(
-    keys: &Keys<'_>,
-    base: usize,
+unsafe fn weigh<L: Lanes, const R: usize>(
     row: usize,
-    range: Range<usize>,
-    scores: &[f32],
-    partial: &mut [f32],
+    values: *const f32,
+    p: *const f32,
+    width: usize,
+    weighted: *mut f32,
 ) {
-    if range.start >= range.end {
-        return;
-    }
-    let head_dim = keys.layout.head_dim();
-    let mut column = 0;
-    // SAFETY: as `score`; whole chunks of sixteen or sixty-four columns lie inside head_dim.
+    // SAFETY: values are `[16][width]`, p `[rows][SEGMENT]` from the tile's column on, weighted `[rows][width]`.
     unsafe {
-        while column + 4 * LANES <= head_dim {
-            weigh_columns::<L, T, R, 4>(keys, base, row, range.clone(), column, scores, partial);
-            column += 4 * LANES;
-        }
-        while column + LANES <= head_dim {
-            weigh_columns::<L, T, R, 1>(keys, base, row, range.clone(), column, scores, partial);
-            column += LANES;
-        }
-    }
-    let width = padded(head_dim);
-    for d in column..head_dim {
-        for r in row..row + R {
-            let mut sum = partial[r * width + d];
-            for j in range.clone() {
-                let tile = keys.tile::<T>(base + j);
-                // SAFETY: column d of a value inside the tile.
-                let value = unsafe {
-                    tile.add(keys.layout.value_offset_elems() + j % TILE_TOKENS * head_dim + d).read()
-                };
-                sum = scores[r * SEGMENT + j].mul_add(value.widen(), sum);
+        let p = p.add(row * SEGMENT);
+        for column in (0..width).step_by(LANES) {
+            let mut sums = [L::zero_floats(); R];
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = L::load_f32(weighted.add((row + r) * width + column));
             }
-            partial[r * width + d] = sum;
-        }
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::needless_range_loop)] // c and r address registers
-unsafe fn weigh_columns<L: Lanes, T: Cached, const R: usize, const C: usize>(
-    keys: &Keys<'_>,
-    base: usize,
-    row: usize,
-    range: Range<usize>,
-    column: usize,
-    scores: &[f32],
-    partial: &mut [f32],
-) {
-    let head_dim = keys.layout.head_dim();
-    let width = padded(head_dim);
-    // SAFETY: as `weigh_rows`; sums are `C` chunks of each of `R` rows of `partial`.
-    unsafe {
-        let place = |r: usize, c: usize| (row + r) * width + column + c * LANES;
-        let mut sums: [[L::Floats; C]; R] = std::array::from_fn(|r| {
-            std::array::from_fn(|c| L::load_f32(partial[place(r, c)..][..LANES].as_ptr()))
-        });
-        let mut j = range.start;
-        while j < range.end {
-            let values = keys.tile::<T>(base + j).add(keys.layout.value_offset_elems() + column);
-            let end = (j / TILE_TOKENS + 1) * TILE_TOKENS;
-            while j < end.min(range.end) {
-                let value = values.add(j % TILE_TOKENS * head_dim);
-                let p: [f32; R] = std::array::from_fn(|r| *scores.get_unchecked((row + r) * SEGMENT + j));
-                for c in 0..C {
-                    let value = T::load::<L>(value.add(c * LANES));
-                    for r in 0..R {
-                        sums[r][c] = L::fma(value, p[r], sums[r][c]);
-                    }
-                }
-                j += 1;
-            }
-        }
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (c, sum) in sums.into_iter().enumerate() {
-                if let Some(out) = partial[place(r, c)..].first_chunk_mut::<LANES>() {
-                    L::store(sum, out);
+            for j in 0..TILE_TOKENS {
+                let value = L::load_f32(values.add(j * width + column));
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::fma(value, p.add(r * SEGMENT + j).read(), *sum);
                 }
             }
+            for (r, sum) in sums.into_iter().enumerate() {
+                let out = weighted.add((row + r) * width + column).cast::<[f32; LANES]>();
+                L::store(sum, &mut *out);
+            }
         }
     }
 }
 
-/// Adds a segment to what came before it.
+/// −0 becomes 0; everything else stays.
 #[inline(always)]
-unsafe fn fold<L: Lanes>(sums: &mut [f32], partial: &[f32], total: &mut [f32]) {
-    let (m, l, before, sum) = (sums[0], sums[1], sums[2], sums[3]);
-    let larger = if m > before { m } else { before };
-    // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
-    unsafe {
-        let new = exp::<L>(L::splat(m - larger));
-        let old = exp::<L>(L::splat(before - larger));
-        let mut lanes = [0.0; LANES];
-        L::store(L::fma_lanes(L::splat(l), new, L::mul(L::splat(sum), old)), &mut lanes);
-        sums[2] = larger;
-        sums[3] = lanes[0];
-        for (total, partial) in total.chunks_exact_mut(LANES).zip(partial.chunks_exact(LANES)) {
-            let kept = L::mul(L::load_f32(total.as_ptr()), old);
-            if let Some(total) = total.first_chunk_mut::<LANES>() {
-                L::store(L::fma_lanes(L::load_f32(partial.as_ptr()), new, kept), total);
-            }
+unsafe fn positive_zeros<L: Lanes>(values: &mut [f32]) {
+    for chunk in values.chunks_exact_mut(LANES) {
+        if let Some(chunk) = chunk.first_chunk_mut::<LANES>() {
+            // SAFETY: sixteen values; the instruction set is the caller's promise.
+            unsafe { L::store(L::add(L::load_f32(chunk.as_ptr()), L::zero_floats()), chunk) };
         }
     }
 }

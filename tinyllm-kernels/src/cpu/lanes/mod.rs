@@ -27,8 +27,10 @@ pub(crate) trait Lanes {
     type Sums: Copy;
     /// Sixteen f32.
     type Floats: Copy;
-    /// Rows of a tile that keep their sums in registers.
+    /// Rows of a product's tile that keep their sums in registers.
     const TILE_ROWS: usize;
+    /// Rows of a tile of attention that keep theirs.
+    const FLOAT_ROWS: usize;
 
     unsafe fn zero_sums() -> Self::Sums;
     unsafe fn zero_floats() -> Self::Floats;

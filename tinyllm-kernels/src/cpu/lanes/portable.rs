@@ -13,6 +13,7 @@ impl Lanes for Portable {
     type Sums = [i32; 16];
     type Floats = [f32; 16];
     const TILE_ROWS: usize = 4;
+    const FLOAT_ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn zero_sums() -> Self::Sums {

@@ -17,6 +17,7 @@ impl Lanes for Avx512 {
     type Sums = __m512i;
     type Floats = __m512;
     const TILE_ROWS: usize = 12;
+    const FLOAT_ROWS: usize = 12;
 
     #[inline(always)]
     unsafe fn zero_sums() -> __m512i {
@@ -171,11 +172,13 @@ pub(crate) struct Avx2;
 
 // SAFETY of the blocks below: callers run on a processor with AVX2, FMA and F16C (`Isa::is_available`), and give
 // addresses with as many readable elements as the method's text says; loads take any alignment.
+// Nothing here is a closure: one does not inherit the instructions of the function around it, and would be called.
 impl Lanes for Avx2 {
     type Pairs = [__m256i; 2];
     type Sums = [__m256i; 2];
     type Floats = [__m256; 2];
     const TILE_ROWS: usize = 4;
+    const FLOAT_ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn zero_sums() -> [__m256i; 2] {
@@ -222,10 +225,11 @@ impl Lanes for Avx2 {
         // SAFETY: see the head of this impl.
         unsafe {
             let input_scale = _mm256_set1_ps(input_scale);
-            let scaled = sums.map(|sums| _mm256_mul_ps(_mm256_cvtepi32_ps(sums), input_scale));
+            let low = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), input_scale);
+            let high = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[1]), input_scale);
             [
-                _mm256_fmadd_ps(scaled[0], weight_scales[0], accumulated[0]),
-                _mm256_fmadd_ps(scaled[1], weight_scales[1], accumulated[1]),
+                _mm256_fmadd_ps(low, weight_scales[0], accumulated[0]),
+                _mm256_fmadd_ps(high, weight_scales[1], accumulated[1]),
             ]
         }
     }
@@ -237,11 +241,12 @@ impl Lanes for Avx2 {
             match scale_type {
                 ScaleType::F16 => Self::load_f16(scales.cast()),
                 ScaleType::Bf16 => {
-                    let widen = |half| {
-                        let words = _mm256_cvtepu16_epi32(_mm_loadu_si128(half));
-                        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(words))
-                    };
-                    [widen(scales.cast()), widen(scales.add(16).cast())]
+                    let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(scales.cast()));
+                    let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(scales.add(16).cast()));
+                    [
+                        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+                    ]
                 }
                 ScaleType::F32 => Self::load_f32(scales.cast()),
             }
@@ -342,17 +347,23 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn round(a: [__m256; 2]) -> [__m256; 2] {
         // SAFETY: see the head of this impl.
-        unsafe { a.map(|a| _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)) }
+        unsafe {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            [_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])]
+        }
     }
 
     #[inline(always)]
     unsafe fn power_of_two(exponents: [__m256; 2]) -> [__m256; 2] {
         // SAFETY: see the head of this impl.
         unsafe {
-            exponents.map(|exponents| {
-                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(exponents), _mm256_set1_epi32(127));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
-            })
+            let bias = _mm256_set1_epi32(127);
+            let low = _mm256_add_epi32(_mm256_cvtps_epi32(exponents[0]), bias);
+            let high = _mm256_add_epi32(_mm256_cvtps_epi32(exponents[1]), bias);
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(high)),
+            ]
         }
     }
 

@@ -3,7 +3,9 @@
 //! A W8A16 product is exact integers: int8 weights times int16 inputs, summed in i32 for each piece, then one fused
 //! multiply-add for each piece in order. So every version here gives the same bits; they differ in speed only.
 
+mod block;
 mod input;
+mod output;
 mod pack;
 mod panels;
 #[cfg(test)]
@@ -17,6 +19,7 @@ use std::ops::Range;
 use half::f16;
 
 pub(crate) use input::{ProductInputLayout, quantize_input_row, quantize_row_in_place};
+pub(crate) use output::{Output, Store};
 pub(crate) use pack::{pack_scales, pack_values, unpack_row};
 
 use super::{
@@ -94,33 +97,38 @@ pub(crate) struct InputView {
     pub(crate) k: usize,
 }
 
-/// Takes sixteen outputs: row, panel, values.
-pub(crate) type Sink<'a> = &'a mut (dyn FnMut(usize, usize, &[f32; PANEL]) + 'a);
+impl InputView {
+    /// The first byte of a row.
+    #[inline(always)]
+    fn row(&self, row: usize) -> *const u8 {
+        self.data.wrapping_add(row * self.row_stride_bytes)
+    }
+}
 
-/// Computes the outputs in `panels` for every row of `input`, and hands each (row, panel) to `sink` once.
+/// Computes the outputs in `panels` for every row of `input`, and hands each (row, panel) to `output` once.
 ///
 /// # Safety
 /// The processor has `isa`. `input` is `rows` readable rows in the weight's input format ([`ProductInputLayout`] for
 /// W8A16, `[k]` f32 otherwise), 4-byte aligned. The view's slices are as long as its n, k and group size say, and
-/// `panels` lies within `ceil(n/16)`.
+/// `panels` lies within `ceil(n/16)`. `output` has as many rows of n columns, and nobody else uses those of `panels`.
 pub(crate) unsafe fn product(
     isa: Isa,
     weight: &WeightView<'_>,
     panels: Range<usize>,
     input: InputView,
-    sink: Sink<'_>,
+    output: &Output<'_>,
 ) {
     debug_assert_eq!(weight.shape().1, input.k);
-    debug_assert!(panels.end <= weight.shape().0.div_ceil(PANEL));
+    debug_assert!(panels.end <= weight.shape().0.div_ceil(PANEL) && output.n == weight.shape().0);
     // SAFETY: the caller's promise.
-    unsafe { dispatch(isa, ProductKernel { weight, panels, input, sink }) }
+    unsafe { dispatch(isa, ProductKernel { weight, panels, input, output }) }
 }
 
 struct ProductKernel<'a> {
     weight: &'a WeightView<'a>,
     panels: Range<usize>,
     input: InputView,
-    sink: Sink<'a>,
+    output: &'a Output<'a>,
 }
 
 impl Kernel for ProductKernel<'_> {
@@ -128,19 +136,19 @@ impl Kernel for ProductKernel<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let ProductKernel { weight, panels, input, sink } = self;
+        let ProductKernel { weight, panels, input, output } = self;
         // SAFETY: the terms of `product`.
         unsafe {
             match weight {
-                WeightView::Panels(weight) => panels::w8a16::<L>(weight, panels, input, sink),
-                WeightView::RowMajor(weight) => row_major::w8a16::<L>(weight, panels, input, sink),
+                WeightView::Panels(weight) => panels::w8a16::<L>(weight, panels, input, output),
+                WeightView::RowMajor(weight) => block::product::<L, _>(weight, panels, input, output),
                 WeightView::F16(weight) => {
                     let values = weight.values.as_ptr();
-                    panels::float::<L, f16>(values, weight.k, panels, input, sink, L::load_f16);
+                    panels::float::<L, f16>(values, weight.k, panels, input, output, L::load_f16);
                 }
                 WeightView::F32(weight) => {
                     let values = weight.values.as_ptr();
-                    panels::float::<L, f32>(values, weight.k, panels, input, sink, L::load_f32);
+                    panels::float::<L, f32>(values, weight.k, panels, input, output, L::load_f32);
                 }
             }
         }

@@ -1,12 +1,19 @@
-//! Tiles of rows × panels: integer sums stay in registers for a piece, float accumulators for the whole row.
-//!
-//! Panels are the outer loop and rows the inner one, so a panel's weights are read from memory once and then from the
-//! nearest cache, whatever the number of rows.
+//! Weights in panels. A few rows are multiplied while the weights stream by: integer sums stay in registers for a
+//! piece, float accumulators for the whole row, and several panels are in flight. Many rows go through [`block`].
 
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
-use super::{InputView, Panels, ProductInputLayout, Sink};
-use crate::cpu::{lanes::Lanes, layout::PANEL};
+use super::{
+    InputView, Output, Panels, ProductInputLayout,
+    block::{self, Block},
+};
+use crate::{
+    GroupSize,
+    cpu::{lanes::Lanes, layout::PANEL},
+};
+
+/// From this many rows on widening a block of weights costs less than it saves.
+const BLOCK_ROWS: usize = 16;
 
 /// How far ahead of the reader weights are fetched, in bytes: about a memory latency at one core's bandwidth.
 const PREFETCH_BYTES: usize = 1536;
@@ -17,18 +24,21 @@ pub(super) unsafe fn w8a16<L: Lanes>(
     weight: &Panels<'_>,
     panels: Range<usize>,
     input: InputView,
-    sink: Sink<'_>,
+    output: &Output<'_>,
 ) {
     // SAFETY: the caller's promise (`super::product`); tiles stay within `panels` and `rows`.
     unsafe {
+        if input.rows >= BLOCK_ROWS {
+            return block::product::<L, _>(weight, panels, input, output);
+        }
         let mut panel = panels.start;
         // A few rows leave the multipliers waiting for each other unless several panels are in flight.
         while input.rows < L::TILE_ROWS && panel + 4 <= panels.end {
-            w8a16_rows::<L, 4>(weight, panel, input, sink);
+            w8a16_rows::<L, 4>(weight, panel, input, output);
             panel += 4;
         }
         while panel < panels.end {
-            w8a16_rows::<L, 1>(weight, panel, input, sink);
+            w8a16_rows::<L, 1>(weight, panel, input, output);
             panel += 1;
         }
     }
@@ -40,21 +50,21 @@ unsafe fn w8a16_rows<L: Lanes, const P: usize>(
     weight: &Panels<'_>,
     panel: usize,
     input: InputView,
-    sink: Sink<'_>,
+    output: &Output<'_>,
 ) {
     // SAFETY: the caller's promise; each tile's rows are below `input.rows`.
     unsafe {
         let mut row = 0;
         while L::TILE_ROWS >= 12 && row + 12 <= input.rows {
-            w8a16_tile::<L, 12, P>(weight, panel, input, row, sink);
+            w8a16_tile::<L, 12, P>(weight, panel, input, row, output);
             row += 12;
         }
         while row + 4 <= input.rows {
-            w8a16_tile::<L, 4, P>(weight, panel, input, row, sink);
+            w8a16_tile::<L, 4, P>(weight, panel, input, row, output);
             row += 4;
         }
         while row < input.rows {
-            w8a16_tile::<L, 1, P>(weight, panel, input, row, sink);
+            w8a16_tile::<L, 1, P>(weight, panel, input, row, output);
             row += 1;
         }
     }
@@ -67,7 +77,7 @@ unsafe fn w8a16_tile<L: Lanes, const R: usize, const P: usize>(
     panel: usize,
     input: InputView,
     row: usize,
-    sink: Sink<'_>,
+    output: &Output<'_>,
 ) {
     let k = weight.k;
     let piece = weight.group_size.piece(k);
@@ -83,8 +93,7 @@ unsafe fn w8a16_tile<L: Lanes, const R: usize, const P: usize>(
             std::array::from_fn(|p| weight.values.as_ptr().add((panel + p) * pairs * 2 * PANEL));
         let scales: [*const u8; P] =
             std::array::from_fn(|p| weight.scales.as_ptr().add((panel + p) * groups * scale_bytes));
-        let inputs: [*const u8; R] =
-            std::array::from_fn(|r| input.data.add((row + r) * input.row_stride_bytes));
+        let inputs: [*const u8; R] = std::array::from_fn(|r| input.row(row + r));
         let mut accumulated = [[L::zero_floats(); R]; P];
         for index in 0..k.div_ceil(piece) {
             let first = index * piece / 2;
@@ -112,7 +121,7 @@ unsafe fn w8a16_tile<L: Lanes, const R: usize, const P: usize>(
                 }
             }
         }
-        emit::<L, R, P>(&accumulated, row, panel, sink);
+        emit::<L, R, P>(&accumulated, row, panel, output);
     }
 }
 
@@ -123,7 +132,7 @@ pub(super) unsafe fn float<L: Lanes, T>(
     k: usize,
     panels: Range<usize>,
     input: InputView,
-    sink: Sink<'_>,
+    output: &Output<'_>,
     load: unsafe fn(*const T) -> L::Floats,
 ) {
     // SAFETY: the caller's promise (`super::product`); tiles stay within `panels` and `rows`.
@@ -131,11 +140,11 @@ pub(super) unsafe fn float<L: Lanes, T>(
         for panel in panels {
             let mut row = 0;
             while row + 4 <= input.rows {
-                float_tile::<L, T, 4>(values, k, panel, input, row, sink, load);
+                float_tile::<L, T, 4>(values, k, panel, input, row, output, load);
                 row += 4;
             }
             while row < input.rows {
-                float_tile::<L, T, 1>(values, k, panel, input, row, sink, load);
+                float_tile::<L, T, 1>(values, k, panel, input, row, output, load);
                 row += 1;
             }
         }
@@ -149,14 +158,13 @@ unsafe fn float_tile<L: Lanes, T, const R: usize>(
     panel: usize,
     input: InputView,
     row: usize,
-    sink: Sink<'_>,
+    output: &Output<'_>,
     load: unsafe fn(*const T) -> L::Floats,
 ) {
     // SAFETY: `values` holds ceil(n/16) panels of `k` × 16 values, the input rows of `k` f32.
     unsafe {
         let values = values.add(panel * k * PANEL);
-        let inputs: [*const f32; R] =
-            std::array::from_fn(|r| input.data.add((row + r) * input.row_stride_bytes).cast());
+        let inputs: [*const f32; R] = std::array::from_fn(|r| input.row(row + r).cast());
         let mut accumulated = [[L::zero_floats(); R]; 1];
         for column in 0..k {
             let weights = load(values.add(column * PANEL));
@@ -164,7 +172,7 @@ unsafe fn float_tile<L: Lanes, T, const R: usize>(
                 accumulated[0][r] = L::fma(weights, inputs[r].add(column).read(), accumulated[0][r]);
             }
         }
-        emit::<L, R, 1>(&accumulated, row, panel, sink);
+        emit::<L, R, 1>(&accumulated, row, panel, output);
     }
 }
 
@@ -173,14 +181,37 @@ unsafe fn emit<L: Lanes, const R: usize, const P: usize>(
     accumulated: &[[L::Floats; R]; P],
     row: usize,
     panel: usize,
-    sink: Sink<'_>,
+    output: &Output<'_>,
 ) {
-    let mut y = [0.0f32; PANEL];
     for (p, rows) in accumulated.iter().enumerate() {
         for (r, floats) in rows.iter().enumerate() {
-            // SAFETY: the processor has the instruction set (the caller's promise).
-            unsafe { L::store(*floats, &mut y) };
-            sink(row + r, panel + p, &y);
+            // SAFETY: the caller's promise: the tile's rows and panels are the output's.
+            unsafe { output.put::<L>(row + r, panel + p, *floats) };
+        }
+    }
+}
+
+impl Block for Panels<'_> {
+    fn shape(&self) -> (usize, GroupSize) {
+        (self.k, self.group_size)
+    }
+
+    #[inline(always)]
+    unsafe fn widen<L: Lanes>(&self, panel: usize, pairs: Range<usize>, out: &mut [MaybeUninit<L::Pairs>]) {
+        let first = panel * self.k.div_ceil(2) + pairs.start;
+        for (out, pair) in out.iter_mut().zip(first..first + pairs.len()) {
+            // SAFETY: the caller's promise: the pair lies in the panel, 32 int8 each.
+            out.write(unsafe { L::load_pairs(self.values.as_ptr().add(pair * 2 * PANEL)) });
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<L: Lanes>(&self, panel: usize, group: usize) -> L::Floats {
+        let index = (panel * self.group_size.groups(self.k) + group) * PANEL;
+        // SAFETY: the caller's promise: sixteen scales for each group of each panel.
+        unsafe {
+            let address = self.scales.as_ptr().add(index * self.scale_type.size_bytes());
+            L::load_scales(address, self.scale_type)
         }
     }
 }

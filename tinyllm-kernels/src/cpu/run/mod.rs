@@ -3,16 +3,19 @@
 //! Shares are claimed from a counter, so a thread that the system holds up delays nobody. Which thread computes an
 //! element never changes its bits: one thread computes all of it.
 
+mod attention;
+
 use std::{
     ops::Range,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use self::attention::Operands;
 use super::{
-    Cpu, Prepared, attention, elementwise, kv,
+    Cpu, Prepared, kv,
     layout::PANEL,
     norm,
-    products::{self, InputView, WeightView},
+    products::{self, InputView, Output, Store, WeightView},
     rope,
     team::Member,
 };
@@ -137,9 +140,8 @@ impl Worker<'_> {
                         let range = claimed.start.max(first)..claimed.end.min(first + count);
                         if range.start < range.end {
                             let local = range.start - first..range.end - first;
-                            self.product(operation, &part.product, local, |row, column, y| {
-                                self.store(part.out, row, column, y, part.accumulate);
-                            });
+                            let store = if part.accumulate { Store::Add } else { Store::Replace };
+                            self.product(operation, &part.product, local, part.out, store);
                         }
                         first += count;
                     }
@@ -148,10 +150,8 @@ impl Worker<'_> {
             Op::GatedLinear { gate, up, out } => {
                 self.shares(operation, self.panels(gate), 1, |claimed| {
                     // The gate's outputs wait in `out` for a moment, in this core's cache.
-                    self.product(operation, gate, claimed.clone(), |row, column, y| {
-                        self.store(*out, row, column, y, false);
-                    });
-                    self.product(operation, up, claimed, |row, column, y| self.gate(*out, row, column, y));
+                    self.product(operation, gate, claimed.clone(), *out, Store::Replace);
+                    self.product(operation, up, claimed, *out, Store::Gate);
                 });
             }
             Op::RotateAndStore { q, k, v, table, qk_norm, eps, layer } => {
@@ -165,7 +165,8 @@ impl Worker<'_> {
                 });
             }
             Op::Attention { q, layer, scale, window, out } => {
-                self.attention(operation, *q, *layer, *scale, *window, *out);
+                let operands = Operands { q: *q, layer: *layer, scale: *scale, window: *window, out: *out };
+                self.attention(operation, &operands);
             }
         }
     }
@@ -313,13 +314,14 @@ impl Worker<'_> {
         self.prepared.program.weights()[product.weight.index()].n.div_ceil(PANEL)
     }
 
-    /// The product's outputs in `panels`, bias added, handed to `sink` sixteen at a time.
+    /// The product's outputs in `panels`, which this member has claimed, bias added, into `out` as `store` says.
     fn product(
         &self,
         operation: usize,
         product: &Product,
         panels: Range<usize>,
-        mut sink: impl FnMut(usize, usize, &[f32]),
+        out: RegionId,
+        store: Store,
     ) {
         let weight = self.prepared.weights.view(product.weight);
         let spec = &self.prepared.program.weights()[product.weight.index()];
@@ -329,47 +331,23 @@ impl Worker<'_> {
                 self.note(self.row(product.input, row).iter().all(|x| x.is_finite()), operation, row);
             }
         }
-        let bias = product.bias.map(|bias| self.prepared.weights.vector(bias));
         let input = InputView {
             data: self.row_address(product.input, 0),
             row_stride_bytes: self.prepared.regions[product.input.index()].1,
             rows,
             k: spec.k,
         };
-        let mut emit = |row: usize, panel: usize, y: &[f32; PANEL]| {
-            let first = panel * PANEL;
-            let count = PANEL.min(spec.n - first);
-            match bias {
-                None => sink(row, first, &y[..count]),
-                Some(bias) => {
-                    let mut biased = *y;
-                    for (lane, value) in biased[..count].iter_mut().enumerate() {
-                        *value += bias.get(first + lane);
-                    }
-                    sink(row, first, &biased[..count]);
-                }
-            }
+        let output = Output {
+            data: self.row_address(out, 0).cast(),
+            stride_elems: self.prepared.regions[out.index()].1 / 4,
+            n: spec.n,
+            bias: product.bias.map(|bias| self.prepared.weights.vector(bias)),
+            store,
         };
         // SAFETY: `Cpu::new` checked the instruction set; the input region holds `rows` rows in the format the weight
-        // reads (`ProgramBuilder::finish` checked it), and nobody writes it during this operation.
-        unsafe { products::product(self.isa, &weight, panels, input, &mut emit) };
-    }
-
-    /// Writes outputs `first..` of a row that this member has claimed.
-    fn store(&self, out: RegionId, row: usize, first: usize, y: &[f32], accumulate: bool) {
-        let out = self.outputs(out, row, first, y.len());
-        if accumulate {
-            for (out, y) in out.iter_mut().zip(y) {
-                *out += y;
-            }
-        } else {
-            out.copy_from_slice(y);
-        }
-    }
-
-    /// `out = silu(out) * up` for outputs `first..` of a row that this member has claimed.
-    fn gate(&self, out: RegionId, row: usize, first: usize, up: &[f32]) {
-        elementwise::silu_mul_in_place(self.isa, self.outputs(out, row, first, up.len()), up);
+        // reads and `out` as many of n columns (`ProgramBuilder::finish` checked both); nobody writes the input during
+        // this operation, and the columns of these panels are this member's.
+        unsafe { products::product(self.isa, &weight, panels, input, &output) };
     }
 
     /// Columns of a row that this member has claimed by their panel.
@@ -411,60 +389,5 @@ impl Worker<'_> {
             // this member.
             unsafe { kv::store(layout, self.cache.base, layer, block, index, position, values, value) };
         }
-    }
-
-    fn attention(
-        &self,
-        operation: usize,
-        q: RegionId,
-        layer: usize,
-        scale: f32,
-        window: Option<usize>,
-        out: RegionId,
-    ) {
-        let layout = self.prepared.program.kv();
-        let kv_heads = layout.kv_heads();
-        let group = self.prepared.program.query_heads() / kv_heads;
-        let stride = self.prepared.regions[q.index()].1;
-        let tiles = |tokens: usize| tokens.div_ceil(attention::QUERY_TILE);
-        let total: usize = (0..self.step.sequences()).map(|s| tiles(self.step.span(s).2) * kv_heads).sum();
-        self.shares(operation, total, 1, |claimed| {
-            let mut first = 0;
-            for sequence in 0..self.step.sequences() {
-                let (first_row, first_position, tokens) = self.step.span(sequence);
-                let count = tiles(tokens) * kv_heads;
-                for item in claimed.start.max(first)..claimed.end.min(first + count) {
-                    // Neighbouring items share a head, so that its keys stay in this core's cache.
-                    let (kv_head, tile) = ((item - first) / tiles(tokens), (item - first) % tiles(tokens));
-                    let start = tile * attention::QUERY_TILE;
-                    let queries = attention::Queries {
-                        first_position: first_position + start,
-                        count: attention::QUERY_TILE.min(tokens - start),
-                        q: self.row_address(q, first_row + start).cast::<f32>(),
-                        q_stride_elems: stride / 4,
-                        out: self.row_address(out, first_row + start).cast::<f32>(),
-                        out_stride_elems: self.prepared.regions[out.index()].1 / 4,
-                        kv_head,
-                        group,
-                        scale,
-                        window,
-                    };
-                    // SAFETY: the block table covers every position up to the last query's; q is written by nobody
-                    // during this operation, and these rows and heads of `out` are claimed by this member.
-                    unsafe {
-                        attention::attend(
-                            self.isa,
-                            layout,
-                            self.cache.base,
-                            layer,
-                            self.step.block_table(sequence),
-                            &queries,
-                            self.scratch(),
-                        );
-                    }
-                }
-                first += count;
-            }
-        });
     }
 }

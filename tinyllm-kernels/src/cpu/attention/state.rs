@@ -1,0 +1,113 @@
+//! What rows remember of the segments before: the weighted values `[rows][padded head_dim]`, then `[rows][2]`: the
+//! largest score M and the sum L.
+
+use super::{Queries, padded};
+use crate::cpu::{
+    lanes::{Kernel, LANES, Lanes, load_or, store_to},
+    math::exp,
+};
+
+/// A state, borrowed.
+pub(super) struct State<'a> {
+    pub(super) total: &'a mut [f32],
+    pub(super) sums: &'a mut [f32],
+}
+
+impl<'a> State<'a> {
+    /// `rows` rows of `width` columns that have seen nothing.
+    pub(super) fn start(state: &'a mut [f32], rows: usize, width: usize) -> Self {
+        let (total, sums) = state.split_at_mut(rows * width);
+        let sums = &mut sums[..2 * rows];
+        total.fill(0.0);
+        sums.chunks_exact_mut(2).for_each(|sums| sums.copy_from_slice(&[f32::NEG_INFINITY, 0.0]));
+        State { total, sums }
+    }
+}
+
+/// Adds to a row what the next segment found: its largest score m, sum l and weighted values.
+#[inline(always)]
+pub(super) unsafe fn fold_row<L: Lanes>(
+    total: &mut [f32],
+    sums: &mut [f32],
+    (m, l): (f32, f32),
+    weighted: &[f32],
+) {
+    let (before, sum) = (sums[0], sums[1]);
+    let larger = if m > before { m } else { before };
+    // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
+    unsafe {
+        let new = exp::<L>(L::splat(m - larger));
+        let old = exp::<L>(L::splat(before - larger));
+        let mut lanes = [0.0; LANES];
+        L::store(L::fma_lanes(L::splat(l), new, L::mul(L::splat(sum), old)), &mut lanes);
+        sums[0] = larger;
+        sums[1] = lanes[0];
+        for (total, weighted) in total.chunks_exact_mut(LANES).zip(weighted.chunks_exact(LANES)) {
+            let kept = L::mul(L::load_f32(total.as_ptr()), old);
+            if let Some(total) = total.first_chunk_mut::<LANES>() {
+                L::store(L::fma_lanes(L::load_f32(weighted.as_ptr()), new, kept), total);
+            }
+        }
+    }
+}
+
+/// Folds a state into the one before it.
+pub(super) struct Fold<'a> {
+    pub(super) head_dim: usize,
+    pub(super) state: &'a mut [f32],
+    pub(super) next: &'a [f32],
+}
+
+impl Kernel for Fold<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let width = padded(self.head_dim);
+        let rows = self.state.len() / (width + 2);
+        let (total, sums) = self.state.split_at_mut(rows * width);
+        let (weighted, next_sums) = self.next.split_at(rows * width);
+        for row in 0..rows {
+            let columns = row * width..(row + 1) * width;
+            let next = (next_sums[2 * row], next_sums[2 * row + 1]);
+            // SAFETY: the instruction set is the caller's promise.
+            unsafe {
+                fold_row::<L>(
+                    &mut total[columns.clone()],
+                    &mut sums[2 * row..][..2],
+                    next,
+                    &weighted[columns],
+                );
+            }
+        }
+    }
+}
+
+/// Divides by the sums and writes the outputs.
+pub(super) struct Outputs<'a> {
+    pub(super) head_dim: usize,
+    pub(super) queries: &'a Queries,
+    pub(super) state: &'a [f32],
+}
+
+impl Kernel for Outputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let (head_dim, rows) = (self.head_dim, self.queries.rows());
+        let width = padded(head_dim);
+        let (total, sums) = self.state.split_at(rows * width);
+        for row in 0..rows {
+            let offset = self.queries.offset(row, self.queries.out_stride_elems, head_dim);
+            // SAFETY: the caller's promise: the row's head of `out` is its own; the instruction set.
+            unsafe {
+                let out = std::slice::from_raw_parts_mut(self.queries.out.add(offset), head_dim);
+                let sum = L::splat(sums[2 * row + 1]);
+                for (out, total) in out.chunks_mut(LANES).zip(total[row * width..].chunks(LANES)) {
+                    store_to::<L>(L::div(load_or::<L>(total, 0.0), sum), out);
+                }
+            }
+        }
+    }
+}

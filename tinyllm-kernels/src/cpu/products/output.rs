@@ -1,0 +1,61 @@
+//! What happens to sixteen outputs of a product: a bias, then into their row, onto it, or through the gate.
+
+use crate::cpu::{
+    lanes::{LANES, Lanes, load_or, store_to},
+    layout::PANEL,
+    math,
+    vector::VectorView,
+};
+
+/// How outputs meet what is in their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// `out = y`.
+    Replace,
+    /// `out = out + y`: the residual stream.
+    Add,
+    /// `out = silu(out) * y`: the gate is there, y is what it opens for.
+    Gate,
+}
+
+/// Where a product's outputs go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output<'a> {
+    /// `[rows][stride]`, n columns used.
+    pub(crate) data: *mut f32,
+    pub(crate) stride_elems: usize,
+    pub(crate) n: usize,
+    /// `[n]`.
+    pub(crate) bias: Option<VectorView<'a>>,
+    pub(crate) store: Store,
+}
+
+impl Output<'_> {
+    /// Takes the outputs of one row and panel. Lanes beyond n are dropped.
+    ///
+    /// # Safety
+    /// The row lies in `data`, the panel in `ceil(n/16)`, nobody else uses these columns of the row; the processor has
+    /// `L`.
+    #[inline(always)]
+    pub(super) unsafe fn put<L: Lanes>(&self, row: usize, panel: usize, y: L::Floats) {
+        let first = panel * PANEL;
+        let count = PANEL.min(self.n - first);
+        // SAFETY: the caller's promise; `count` columns from `first` on are inside the row.
+        unsafe {
+            let out = std::slice::from_raw_parts_mut(self.data.add(row * self.stride_elems + first), count);
+            let y = match self.bias {
+                None => y,
+                Some(bias) => L::add(y, bias.lanes::<L>(first)),
+            };
+            let y = match self.store {
+                Store::Replace => y,
+                Store::Add => L::add(load_or::<L>(out, 0.0), y),
+                Store::Gate => L::mul(math::silu::<L>(load_or::<L>(out, 0.0)), y),
+            };
+            match out.first_chunk_mut::<LANES>() {
+                Some(out) => L::store(y, out),
+                None => store_to::<L>(y, out),
+            }
+        }
+    }
+}

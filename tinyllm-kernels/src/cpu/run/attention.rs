@@ -1,0 +1,170 @@
+//! The attention operation: heads and tiles of queries shared out among threads, or, where a few sequences decode, the
+//! segments of their keys.
+
+use std::sync::atomic::Ordering;
+
+use super::Worker;
+use crate::{
+    RegionId,
+    cpu::{
+        attention::{self, Cache, Queries},
+        requirements,
+    },
+};
+
+/// The fields of [`crate::Op::Attention`].
+pub(super) struct Operands {
+    pub(super) q: RegionId,
+    pub(super) layer: usize,
+    pub(super) scale: f32,
+    pub(super) window: Option<usize>,
+    pub(super) out: RegionId,
+}
+
+impl Worker<'_> {
+    pub(super) fn attention(&self, operation: usize, operands: &Operands) {
+        let sequences = self.step.sequences();
+        let heads = sequences * self.prepared.program.kv().kv_heads();
+        let decodes = (0..sequences).all(|sequence| self.step.span(sequence).2 == 1);
+        if self.member.members > 1 && decodes && heads < requirements::split_heads(self.member.members) {
+            self.attend_by_segments(operation, operands, heads);
+        } else {
+            self.attend_by_heads(operation, operands);
+        }
+    }
+
+    /// Each member takes whole heads of some queries.
+    fn attend_by_heads(&self, operation: usize, operands: &Operands) {
+        let kv_heads = self.prepared.program.kv().kv_heads();
+        let tile = attention::query_tile(self.prepared.program.query_heads() / kv_heads);
+        let tiles = |tokens: usize| tokens.div_ceil(tile);
+        let sequences = self.step.sequences();
+        let total: usize = (0..sequences).map(|s| tiles(self.step.span(s).2) * kv_heads).sum();
+        self.shares(operation, total, 1, |claimed| {
+            let mut first = 0;
+            for sequence in 0..sequences {
+                let tokens = self.step.span(sequence).2;
+                let count = tiles(tokens) * kv_heads;
+                for item in claimed.start.max(first)..claimed.end.min(first + count) {
+                    // Neighbouring items share a head, so that its keys stay in this core's cache.
+                    let (kv_head, index) = ((item - first) / tiles(tokens), (item - first) % tiles(tokens));
+                    let start = index * tile;
+                    let queries = self.queries(operands, sequence, kv_head, start, tile.min(tokens - start));
+                    let cache = self.cache(operands, sequence);
+                    // SAFETY: the block table covers every position up to the last query's; q is written by nobody
+                    // during this operation, and these rows and heads of `out` are claimed by this member.
+                    unsafe { attention::attend(self.isa, cache, &queries, self.scratch()) };
+                }
+                first += count;
+            }
+        });
+    }
+
+    /// Members take single segments of the heads' keys, as many at a time as there is room for, and then fold them, head
+    /// by head and in order: the same bits as in one go.
+    fn attend_by_segments(&self, operation: usize, operands: &Operands, heads: usize) {
+        let kv_heads = self.prepared.program.kv().kv_heads();
+        let splits = requirements::splits(self.member.members);
+        let queries = |head: usize| self.queries(operands, head / kv_heads, head % kv_heads, 0, 1);
+        let cache = |head: usize| self.cache(operands, head / kv_heads);
+        // Segments of all heads, one head after another; those of head h begin at `first(h)`.
+        let first = |head: usize| -> usize { (0..head).map(|head| queries(head).segments().len()).sum() };
+        let total = first(heads);
+        let claim = || self.prepared.claimed[operation].fetch_add(1, Ordering::Relaxed);
+        let mut claimed = claim();
+        for wave in (0..total).step_by(splits) {
+            let end = (wave + splits).min(total);
+            while claimed < end {
+                let head = (0..heads).rfind(|head| first(*head) <= claimed).unwrap_or(0);
+                let queries = queries(head);
+                let segment = queries.segments().start + claimed - first(head);
+                let segments = segment..segment + 1;
+                // SAFETY: as above; the slot is this member's, because the segment is.
+                unsafe {
+                    let state = self.split_state(claimed - wave);
+                    attention::attend_segments(
+                        self.isa,
+                        cache(head),
+                        &queries,
+                        segments,
+                        state,
+                        self.scratch(),
+                    );
+                }
+                claimed = claim();
+            }
+            self.member.meet();
+            for head in (self.member.index..heads).step_by(self.member.members) {
+                let range = first(head)..first(head + 1);
+                // SAFETY: this member alone folds this head, whose slots nobody writes before the next meeting.
+                unsafe {
+                    let state = self.split_state(splits + head);
+                    for index in range.start.max(wave)..range.end.min(end) {
+                        let next = self.split_state(index - wave);
+                        if index == range.start {
+                            state.copy_from_slice(next);
+                        } else {
+                            attention::fold(self.isa, self.prepared.program.kv(), state, next);
+                        }
+                    }
+                    if (wave + 1..=end).contains(&range.end) {
+                        attention::write(self.isa, self.prepared.program.kv(), &queries(head), state);
+                    }
+                }
+            }
+            if end < total {
+                self.member.meet();
+            }
+        }
+    }
+
+    fn cache(&self, operands: &Operands, sequence: usize) -> Cache<'_> {
+        Cache {
+            layout: self.prepared.program.kv(),
+            base: self.cache.base,
+            layer: operands.layer,
+            block_table: self.step.block_table(sequence),
+        }
+    }
+
+    /// `count` queries of a sequence, from its `start`-th on.
+    fn queries(
+        &self,
+        operands: &Operands,
+        sequence: usize,
+        kv_head: usize,
+        start: usize,
+        count: usize,
+    ) -> Queries {
+        let (first_row, first_position, _) = self.step.span(sequence);
+        Queries {
+            first_position: first_position + start,
+            count,
+            q: self.row_address(operands.q, first_row + start).cast::<f32>(),
+            q_stride_elems: self.prepared.regions[operands.q.index()].1 / 4,
+            out: self.row_address(operands.out, first_row + start).cast::<f32>(),
+            out_stride_elems: self.prepared.regions[operands.out.index()].1 / 4,
+            kv_head,
+            group: self.prepared.program.query_heads() / self.prepared.program.kv().kv_heads(),
+            scale: operands.scale,
+            window: operands.window,
+        }
+    }
+
+    /// A slot for a head's state: first those of single segments, then those of heads.
+    ///
+    /// # Safety
+    /// Nobody else uses the slot while it is borrowed.
+    #[allow(clippy::mut_from_ref)] // as `row_mut`
+    unsafe fn split_state(&self, slot: usize) -> &mut [f32] {
+        let elems = requirements::split_elems(&self.prepared.program);
+        let members = self.member.members;
+        debug_assert!(slot < requirements::splits(members) + requirements::split_heads(members));
+        // SAFETY: the workspace holds every member's scratch and behind it these slots; the caller's promise.
+        unsafe {
+            let base = self.arena.base.add(self.prepared.workspace).cast::<f32>();
+            let slots = base.add(members * self.prepared.scratch_elems);
+            std::slice::from_raw_parts_mut(slots.add(slot * elems), elems)
+        }
+    }
+}
