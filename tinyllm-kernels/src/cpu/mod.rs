@@ -15,8 +15,6 @@ mod team;
 mod vector;
 mod weights;
 
-use std::sync::atomic::AtomicUsize;
-
 use tinyllm_mem::{Buffer, Host};
 
 pub use weights::CpuWeights;
@@ -67,8 +65,8 @@ pub struct Prepared {
     regions: Vec<(usize, usize)>,
     workspace: usize,
     scratch_elems: usize,
-    /// How much of each operation's work has been claimed.
-    claimed: Vec<AtomicUsize>,
+    /// Who does which part of each operation.
+    shares: run::Shares,
     vocab_size: usize,
     cache_blocks: usize,
 }
@@ -144,7 +142,7 @@ impl Backend for Cpu {
             cache_blocks: program.kv().blocks_in(kv.len()),
             workspace: offsets[program.regions().len()],
             scratch_elems: requirements::scratch_elems(&program),
-            claimed: program.ops().iter().map(|_| AtomicUsize::new(0)).collect(),
+            shares: run::Shares::new(program.ops().len(), self.threads()),
             vocab_size,
             program,
             weights,

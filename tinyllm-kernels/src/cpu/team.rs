@@ -81,10 +81,28 @@ impl Team {
     }
 }
 
+/// What a member does while it waits.
+pub(crate) trait Waiting {
+    /// A little of it: called again and again until all have met.
+    fn turn(&mut self);
+}
+
+/// Nothing.
+struct Idle;
+
+impl Waiting for Idle {
+    fn turn(&mut self) {}
+}
+
 impl Member<'_> {
     /// Waits for all members; what they wrote before is visible after.
     pub(crate) fn meet(&self) {
-        self.barrier.wait();
+        self.meet_while(Idle);
+    }
+
+    /// As [`Member::meet`], with something to do meanwhile.
+    pub(crate) fn meet_while(&self, waiting: impl Waiting) {
+        self.barrier.wait(waiting);
     }
 }
 
@@ -106,7 +124,7 @@ impl Barrier {
         }
     }
 
-    fn wait(&self) {
+    fn wait(&self, mut waiting: impl Waiting) {
         let generation = self.generation.load(Ordering::Acquire);
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members {
             self.arrived.store(0, Ordering::Relaxed);
@@ -119,6 +137,7 @@ impl Barrier {
                 // Another member unwound and will never arrive: unwind too, so that the run ends.
                 panic::resume_unwind(Box::new("a member of the team panicked"));
             }
+            waiting.turn();
             spins += 1;
             if spins < SPINS_BEFORE_YIELD {
                 hint::spin_loop();

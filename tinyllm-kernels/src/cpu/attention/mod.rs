@@ -7,6 +7,7 @@
 //! An int8 cache's scales multiply whole scores (K) and whole p (V), so the sums over elements stay sums of exactly
 //! widened integers.
 
+mod passes;
 mod segment;
 mod state;
 #[cfg(test)]
@@ -30,7 +31,7 @@ pub(crate) const SEGMENT: usize = 256;
 
 /// Rows that share a pass over the keys, about: a tile of keys is widened once for all of them, and their scores stay in
 /// the nearest caches.
-const ROWS: usize = 24;
+const ROWS: usize = 48;
 
 /// Queries that share a pass over the keys, for `group` query heads of a kv head.
 pub(crate) fn query_tile(group: usize) -> usize {

@@ -7,12 +7,13 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::{
     Cache, Queries, SEGMENT, padded,
+    passes::Place,
     state::{State, fold_row},
     tile::{Cached, Head},
 };
 use crate::{
     cpu::{
-        lanes::{Kernel, LANES, Lanes, load_or, store_to, tree_sum},
+        lanes::{Kernel, LANES, Lanes, tree_sum},
         math::exp,
     },
     kv_layout::TILE_TOKENS,
@@ -34,33 +35,21 @@ pub(super) struct Segments<'a, T> {
 }
 
 /// What lies in scratch.
-struct Scratch<'s> {
+pub(super) struct Scratch<'s> {
     /// `[head_dim][rows]`: the queries, so that those of one tile of rows lie side by side.
-    queries: &'s mut [f32],
+    pub(super) queries: &'s mut [f32],
     /// `[rows][SEGMENT]`: scores, then p.
-    scores: &'s mut [f32],
+    pub(super) scores: &'s mut [f32],
     /// `[rows][padded head_dim]`: Σ p·v of this segment.
-    weighted: &'s mut [f32],
+    pub(super) weighted: &'s mut [f32],
     /// `[rows][2]`: m and l of this segment.
-    sums: &'s mut [f32],
+    pub(super) sums: &'s mut [f32],
     /// Sixteen keys or values as f32.
-    tile: &'s mut [f32],
+    pub(super) tile: &'s mut [f32],
 }
 
-/// Calls `$call` for tiles of `$R` rows from `$row` on, as many rows as registers allow.
-macro_rules! row_tiles {
-    ($L:ident, $rows:expr, $row:ident, $R:ident => $call:expr) => {
-        row_tiles!(@ $L, $rows, $row, $R => $call, 12 6 4 3 2 1)
-    };
-    (@ $L:ident, $rows:expr, $row:ident, $R:ident => $call:expr, $($count:literal)*) => {
-        let mut $row = 0;
-        $(while $count <= $L::FLOAT_ROWS && $row + $count <= $rows {
-            const $R: usize = $count;
-            $call;
-            $row += $count;
-        })*
-    };
-}
+/// Up to this many rows keys and values are used where they lie: widening them apart costs more than it saves.
+const DIRECT_ROWS: usize = 4;
 
 impl<T: Cached> Kernel for Segments<'_, T> {
     type Output = ();
@@ -77,7 +66,7 @@ impl<T: Cached> Kernel for Segments<'_, T> {
         let (weighted, rest) = rest.split_at_mut(rows * width);
         let (sums, rest) = rest.split_at_mut(2 * rows);
         let tile = &mut rest[..TILE_TOKENS * width];
-        let scratch = Scratch { queries: transposed, scores, weighted, sums, tile };
+        let mut scratch = Scratch { queries: transposed, scores, weighted, sums, tile };
         // SAFETY: the terms of `super::attend`; rows, keys and columns stay inside the scratch cut above.
         unsafe {
             for row in 0..rows {
@@ -87,24 +76,16 @@ impl<T: Cached> Kernel for Segments<'_, T> {
                 }
             }
             let written = queries.first_position + queries.count;
+            let is_direct = rows <= DIRECT_ROWS && head_dim.is_multiple_of(2 * LANES);
             for segment in self.segments {
                 let base = segment * SEGMENT;
                 let keys = base.max(queries.seen(0).start) - base..(base + SEGMENT).min(written) - base;
                 let tiles = keys.start / TILE_TOKENS..keys.end.div_ceil(TILE_TOKENS);
-                for tile in tiles.clone() {
-                    let position = base + tile * TILE_TOKENS;
-                    head.widen_keys::<L, T>(
-                        position,
-                        tile + 1 < tiles.end,
-                        &mut scratch.tile[..TILE_TOKENS * head_dim],
-                    );
-                    let mut scale = L::splat(queries.scale);
-                    if T::IS_SCALED {
-                        scale = L::mul(scale, head.key_scales::<L>(position));
-                    }
-                    let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
-                    let (keys, queries) = (scratch.tile.as_ptr(), scratch.queries.as_ptr());
-                    row_tiles!(L, rows, row, R => score::<L, R>(row, keys, queries, rows, head_dim, scale, scores));
+                let place = Place { head, base, tiles: tiles.clone(), written };
+                if is_direct {
+                    place.score_directly::<L, T>(queries, &mut scratch);
+                } else {
+                    place.score_widened::<L, T>(queries, &mut scratch);
                 }
                 let span = tiles.start * TILE_TOKENS..tiles.end * TILE_TOKENS;
                 for row in 0..rows {
@@ -114,20 +95,13 @@ impl<T: Cached> Kernel for Segments<'_, T> {
                     scratch.sums[2 * row..][..2].copy_from_slice(&found);
                 }
                 scratch.weighted.fill(0.0);
-                for tile in tiles.clone() {
-                    let position = base + tile * TILE_TOKENS;
-                    let has_next = tile + 1 < tiles.end;
-                    head.widen_values::<L, T>(position, written, has_next, width, scratch.tile);
-                    if T::IS_SCALED {
-                        let scales = head.value_scales::<L>(position);
-                        for row in 0..rows {
-                            let place = row * SEGMENT + tile * TILE_TOKENS;
-                            scale_seen::<L>(scales, &mut scratch.scores[place..][..TILE_TOKENS]);
-                        }
-                    }
-                    let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
-                    let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
-                    row_tiles!(L, rows, row, R => weigh::<L, R>(row, values, p, width, weighted));
+                if T::IS_SCALED {
+                    place.scale_by_values::<L>(rows, scratch.scores);
+                }
+                if is_direct {
+                    place.weigh_directly::<L, T>(rows, width, &mut scratch);
+                } else {
+                    place.weigh_widened::<L, T>(rows, width, &mut scratch);
                 }
                 for row in 0..rows {
                     if !clip(queries.seen(row), base, &span).is_empty() {
@@ -153,34 +127,6 @@ impl<T: Cached> Kernel for Segments<'_, T> {
 fn clip(seen: Range<usize>, base: usize, span: &Range<usize>) -> Range<usize> {
     let start = seen.start.clamp(base + span.start, base + span.end) - base;
     start..(seen.end.clamp(base + span.start, base + span.end) - base).max(start)
-}
-
-/// `scores[row][j] = scale · Σ_d q[row][d] k[d][j]` for `R` rows and a tile's keys, d in order, lanes along keys.
-#[inline(always)]
-unsafe fn score<L: Lanes, const R: usize>(
-    row: usize,
-    keys: *const f32,
-    queries: *const f32,
-    rows: usize,
-    head_dim: usize,
-    scale: L::Floats,
-    scores: *mut f32,
-) {
-    // SAFETY: keys are `[head_dim][16]`, queries `[head_dim][rows]`, scores `[rows][SEGMENT]` from the tile's column on.
-    unsafe {
-        let mut sums = [L::zero_floats(); R];
-        for d in 0..head_dim {
-            let key = L::load_f32(keys.add(d * LANES));
-            let query = queries.add(d * rows + row);
-            for (r, sum) in sums.iter_mut().enumerate() {
-                *sum = L::fma(key, query.add(r).read(), *sum);
-            }
-        }
-        for (r, sum) in sums.into_iter().enumerate() {
-            let out = scores.add((row + r) * SEGMENT).cast::<[f32; LANES]>();
-            L::store(L::mul(sum, scale), &mut *out);
-        }
-    }
 }
 
 /// Turns a row's scores into `exp(s - m)`, 0 where it does not see the key; gives m and l.
@@ -211,48 +157,6 @@ unsafe fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> [f32; 2] {
             }
         }
         [largest, tree_sum::<L>(total)]
-    }
-}
-
-/// Multiplies each p with its value's scale; an unseen key's p stays 0 whatever its scale.
-#[inline(always)]
-unsafe fn scale_seen<L: Lanes>(scales: L::Floats, p: &mut [f32]) {
-    // SAFETY: sixteen p; the instruction set is the caller's promise.
-    unsafe {
-        let unscaled = load_or::<L>(p, 0.0);
-        let scaled = L::mul(unscaled, scales);
-        store_to::<L>(L::select_less(L::zero_floats(), unscaled, scaled, unscaled), p);
-    }
-}
-
-/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and a tile's values, keys in order, lanes along columns.
-#[inline(always)]
-unsafe fn weigh<L: Lanes, const R: usize>(
-    row: usize,
-    values: *const f32,
-    p: *const f32,
-    width: usize,
-    weighted: *mut f32,
-) {
-    // SAFETY: values are `[16][width]`, p `[rows][SEGMENT]` from the tile's column on, weighted `[rows][width]`.
-    unsafe {
-        let p = p.add(row * SEGMENT);
-        for column in (0..width).step_by(LANES) {
-            let mut sums = [L::zero_floats(); R];
-            for (r, sum) in sums.iter_mut().enumerate() {
-                *sum = L::load_f32(weighted.add((row + r) * width + column));
-            }
-            for j in 0..TILE_TOKENS {
-                let value = L::load_f32(values.add(j * width + column));
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    *sum = L::fma(value, p.add(r * SEGMENT + j).read(), *sum);
-                }
-            }
-            for (r, sum) in sums.into_iter().enumerate() {
-                let out = weighted.add((row + r) * width + column).cast::<[f32; LANES]>();
-                L::store(sum, &mut *out);
-            }
-        }
     }
 }
 

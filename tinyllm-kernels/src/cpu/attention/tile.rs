@@ -86,23 +86,39 @@ impl Head<'_> {
         unsafe { L::load_f16(scales.cast::<f16>().add(TILE_TOKENS)) }
     }
 
-    /// Widens the keys of the tile that holds `position`, `[head_dim][16]`, and asks for those of the next tile.
+    pub(super) fn head_dim(&self) -> usize {
+        self.cache.layout.head_dim()
+    }
+
+    /// The keys of the tile that holds `position`, `[head_dim][16]`.
+    #[inline(always)]
+    pub(super) fn keys<T>(&self, position: usize) -> *const T {
+        self.tile(position)
+    }
+
+    /// The values of the tile, `[16][head_dim]`.
+    #[inline(always)]
+    pub(super) fn values<T>(&self, position: usize) -> *const T {
+        self.tile::<T>(position).wrapping_add(self.cache.layout.value_offset_elems())
+    }
+
+    /// Widens the keys of the tile, and fetches those at `next`.
     ///
     /// # Safety
-    /// The tile is in the cache, and the next where `has_next`; `out` holds it; the processor has `L`.
+    /// The tile is in the cache; `out` holds it; the processor has `L`.
     #[inline(always)]
     pub(super) unsafe fn widen_keys<L: Lanes, T: Cached>(
         &self,
         position: usize,
-        has_next: bool,
+        next: *const T,
         out: &mut [f32],
     ) {
-        let next = self.tile::<T>(if has_next { position + TILE_TOKENS } else { position });
         // SAFETY: the caller's promise: head_dim rows of sixteen.
-        unsafe { widen::<L, T>(self.tile(position), next, out) }
+        unsafe { widen::<L, T>(self.keys(position), next, &mut out[..TILE_TOKENS * self.head_dim()]) }
     }
 
-    /// Widens the values of the tile, `[16][width]`; those at `written` and later, which nobody wrote, are 0.
+    /// Widens the values of the tile, `[16][width]`, and fetches those at `next`; those from position `written` on,
+    /// which nobody wrote, are 0.
     ///
     /// # Safety
     /// As [`Head::widen_keys`].
@@ -111,16 +127,13 @@ impl Head<'_> {
         &self,
         position: usize,
         written: usize,
-        has_next: bool,
+        next: *const T,
         width: usize,
         out: &mut [f32],
     ) {
-        let head_dim = self.cache.layout.head_dim();
-        let skipped = self.cache.layout.value_offset_elems();
-        let next = self.tile::<T>(if has_next { position + TILE_TOKENS } else { position });
-        let values = self.tile::<T>(position).wrapping_add(skipped);
+        let head_dim = self.head_dim();
         // SAFETY: the caller's promise: sixteen rows of head_dim.
-        unsafe { widen::<L, T>(values, next.wrapping_add(skipped), &mut out[..TILE_TOKENS * head_dim]) };
+        unsafe { widen::<L, T>(self.values(position), next, &mut out[..TILE_TOKENS * head_dim]) };
         if head_dim < width {
             // From the last row on, so that none is overwritten before it is moved.
             for row in (0..TILE_TOKENS).rev() {

@@ -31,6 +31,8 @@ pub(crate) trait Lanes {
     const TILE_ROWS: usize;
     /// Rows of a tile of attention that keep theirs.
     const FLOAT_ROWS: usize;
+    /// Rows up to which four panels of weights are multiplied at once.
+    const FEW_ROWS: usize;
 
     unsafe fn zero_sums() -> Self::Sums;
     unsafe fn zero_floats() -> Self::Floats;
@@ -113,6 +115,18 @@ unsafe fn on_avx512<K: Kernel>(kernel: K) -> K::Output {
 unsafe fn on_avx2<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the caller's promise.
     unsafe { kernel.run::<Avx2>() }
+}
+
+/// Hints that the line at `address` will be read.
+pub(crate) fn prefetch(isa: Isa, address: *const u8) {
+    // SAFETY: every processor of these sets has the instruction, and a prefetch never faults.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx2 => Avx2::prefetch(address),
+            _ => Portable::prefetch(address),
+        }
+    }
 }
 
 /// The sum of sixteen lanes: halves are added until one is left.

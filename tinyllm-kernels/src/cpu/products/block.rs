@@ -78,7 +78,7 @@ pub(super) unsafe fn product<L: Lanes, B: Block>(
                             row += $count;
                         })* };
                     }
-                    tiles!(12 4 2 1);
+                    tiles!(12 6 4 2 1);
                 }
                 for (row, accumulated) in accumulated[..rows].iter().enumerate() {
                     output.put::<L>(first_row + row, panel, *accumulated);

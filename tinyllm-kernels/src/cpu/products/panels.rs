@@ -15,8 +15,18 @@ use crate::{
 /// From this many rows on widening a block of weights costs less than it saves.
 const BLOCK_ROWS: usize = 16;
 
-/// How far ahead of the reader weights are fetched, in bytes: about a memory latency at one core's bandwidth.
-const PREFETCH_BYTES: usize = 1536;
+/// How far ahead of the reader weights are fetched, in bytes of each panel in flight: about a memory latency at one
+/// core's bandwidth.
+const PREFETCH_BYTES: usize = 2048;
+
+/// Bytes that a prefetch brings.
+const LINE_BYTES: usize = 64;
+
+/// Pairs of inputs whose sixteen pairs of weights fill a line.
+const PAIRS_PER_LINE: usize = LINE_BYTES / (2 * PANEL);
+
+/// Pairs of inputs between one look at where the streams go on and the next.
+const STRETCH: usize = 32;
 
 /// W8A16 panels.
 #[inline(always)]
@@ -33,9 +43,13 @@ pub(super) unsafe fn w8a16<L: Lanes>(
         }
         let mut panel = panels.start;
         // A few rows leave the multipliers waiting for each other unless several panels are in flight.
-        while input.rows < L::TILE_ROWS && panel + 4 <= panels.end {
+        while input.rows <= L::FEW_ROWS && panel + 4 <= panels.end {
             w8a16_rows::<L, 4>(weight, panel, input, output);
             panel += 4;
+        }
+        while input.rows <= L::FEW_ROWS && panel + 2 <= panels.end {
+            w8a16_rows::<L, 2>(weight, panel, input, output);
+            panel += 2;
         }
         while panel < panels.end {
             w8a16_rows::<L, 1>(weight, panel, input, output);
@@ -94,21 +108,33 @@ unsafe fn w8a16_tile<L: Lanes, const R: usize, const P: usize>(
         let scales: [*const u8; P] =
             std::array::from_fn(|p| weight.scales.as_ptr().add((panel + p) * groups * scale_bytes));
         let inputs: [*const u8; R] = std::array::from_fn(|r| input.row(row + r));
+        let (panel_bytes, scales_bytes) = (pairs * 2 * PANEL, groups * scale_bytes);
+        for line in (0..P * scales_bytes).step_by(LINE_BYTES) {
+            L::prefetch(scales[0].wrapping_add(P * scales_bytes + line));
+        }
         let mut accumulated = [[L::zero_floats(); R]; P];
         for index in 0..k.div_ceil(piece) {
             let first = index * piece / 2;
             let last = ((index + 1) * piece).min(k).div_ceil(2);
             let mut sums = [[L::zero_sums(); R]; P];
-            for pair in first..last {
-                for p in 0..P {
-                    let address = values[p].add(pair * 2 * PANEL);
-                    if R == 1 {
-                        L::prefetch(address.cast::<u8>().wrapping_add(PREFETCH_BYTES));
-                    }
-                    let weights = L::load_pairs(address);
-                    for r in 0..R {
-                        let x = inputs[r].cast::<i32>().add(pair).read_unaligned();
-                        sums[p][r] = L::dot(sums[p][r], weights, x);
+            for start in (first..last).step_by(STRETCH) {
+                let end = (start + STRETCH).min(last);
+                let mut ahead = start * 2 * PANEL + PREFETCH_BYTES;
+                if ahead >= panel_bytes {
+                    // Each stream goes on in the panels that come after these `P`.
+                    ahead += (P - 1) * panel_bytes;
+                }
+                for pair in start..end {
+                    for p in 0..P {
+                        if pair % PAIRS_PER_LINE == 0 {
+                            let line = ahead + (pair - start) * 2 * PANEL;
+                            L::prefetch(values[p].cast::<u8>().wrapping_add(line));
+                        }
+                        let weights = L::load_pairs(values[p].add(pair * 2 * PANEL));
+                        for r in 0..R {
+                            let x = inputs[r].cast::<i32>().add(pair).read_unaligned();
+                            sums[p][r] = L::dot(sums[p][r], weights, x);
+                        }
                     }
                 }
             }

@@ -1,8 +1,6 @@
 //! The attention operation: heads and tiles of queries shared out among threads, or, where a few sequences decode, the
 //! segments of their keys.
 
-use std::sync::atomic::Ordering;
-
 use super::Worker;
 use crate::{
     RegionId,
@@ -25,8 +23,10 @@ impl Worker<'_> {
     pub(super) fn attention(&self, operation: usize, operands: &Operands) {
         let sequences = self.step.sequences();
         let heads = sequences * self.prepared.program.kv().kv_heads();
-        let decodes = (0..sequences).all(|sequence| self.step.span(sequence).2 == 1);
-        if self.member.members > 1 && decodes && heads < requirements::split_heads(self.member.members) {
+        let splits = |sequence: usize| self.step.span(sequence).2 == 1;
+        let is_deep = self.step.kv_lengths.iter().any(|length| *length as usize > attention::SEGMENT);
+        let is_shared = self.member.members > 1 && heads < requirements::split_heads(self.member.members);
+        if is_shared && is_deep && (0..sequences).all(splits) {
             self.attend_by_segments(operation, operands, heads);
         } else {
             self.attend_by_heads(operation, operands);
@@ -70,7 +70,7 @@ impl Worker<'_> {
         // Segments of all heads, one head after another; those of head h begin at `first(h)`.
         let first = |head: usize| -> usize { (0..head).map(|head| queries(head).segments().len()).sum() };
         let total = first(heads);
-        let claim = || self.prepared.claimed[operation].fetch_add(1, Ordering::Relaxed);
+        let claim = || self.prepared.shares.next(operation);
         let mut claimed = claim();
         for wave in (0..total).step_by(splits) {
             let end = (wave + splits).min(total);

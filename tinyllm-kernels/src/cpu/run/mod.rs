@@ -1,14 +1,17 @@
 //! Runs a prepared program: every thread executes every operation on the shares it claims, and all meet in between.
 //!
-//! Shares are claimed from a counter, so a thread that the system holds up delays nobody. Which thread computes an
-//! element never changes its bits: one thread computes all of it.
+//! While a thread waits it fetches what it reads next.
 
+mod ahead;
 mod attention;
+mod shares;
 
 use std::{
     ops::Range,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+pub(super) use self::shares::Shares;
 
 use self::attention::Operands;
 use super::{
@@ -21,8 +24,8 @@ use super::{
 };
 use crate::{InputFormat, Isa, KernelError, Op, Product, RegionId, Rows, Step, VectorId};
 
-/// Shares of an operation for each thread: enough to even out, few enough to stay long.
-const SHARES_PER_MEMBER: usize = 4;
+/// Panels of weights that are read at once where a step has a few rows.
+const STREAMS: usize = 4;
 
 /// No fault: larger than any.
 const NO_FAULT: u64 = u64::MAX;
@@ -33,9 +36,7 @@ pub(super) fn run(
     step: &Step<'_>,
     operations: Range<usize>,
 ) -> Result<(), KernelError> {
-    for claimed in &mut prepared.claimed {
-        *claimed.get_mut() = 0;
-    }
+    prepared.shares.reset();
     let fault = AtomicU64::new(NO_FAULT);
     let arena = Memory { base: prepared.arena.address() };
     let cache = Memory { base: prepared.kv.address() };
@@ -44,7 +45,7 @@ pub(super) fn run(
         let worker = Worker { isa: cpu.isa, member, prepared: shared, arena, cache, step, fault: &fault };
         for operation in operations.clone() {
             worker.execute(operation);
-            member.meet();
+            member.meet_while(worker.ahead(operation));
         }
     });
     match fault.into_inner() {
@@ -133,7 +134,7 @@ impl Worker<'_> {
             }
             Op::Linear { parts } => {
                 let total = parts.iter().map(|part| self.panels(&part.product)).sum();
-                self.shares(operation, total, 1, |claimed| {
+                self.shares(operation, total, STREAMS, |claimed| {
                     let mut first = 0;
                     for part in parts {
                         let count = self.panels(&part.product);
@@ -148,7 +149,7 @@ impl Worker<'_> {
                 });
             }
             Op::GatedLinear { gate, up, out } => {
-                self.shares(operation, self.panels(gate), 1, |claimed| {
+                self.shares(operation, self.panels(gate), STREAMS, |claimed| {
                     // The gate's outputs wait in `out` for a moment, in this core's cache.
                     self.product(operation, gate, claimed.clone(), *out, Store::Replace);
                     self.product(operation, up, claimed, *out, Store::Gate);
@@ -173,17 +174,10 @@ impl Worker<'_> {
 
     // ---- sharing out work ----
 
-    /// Claims shares of `0..count`, in multiples of `grain`, until nothing is left.
+    /// Claims parts of `0..count`, in multiples of `grain`, until nothing is left.
     fn shares(&self, operation: usize, count: usize, grain: usize, mut work: impl FnMut(Range<usize>)) {
-        let shares = if self.member.members == 1 { 1 } else { self.member.members * SHARES_PER_MEMBER };
-        let size = count.div_ceil(shares).max(1).next_multiple_of(grain);
-        let claimed: &AtomicUsize = &self.prepared.claimed[operation];
-        loop {
-            let start = claimed.fetch_add(size, Ordering::Relaxed);
-            if start >= count {
-                return;
-            }
-            work(start..(start + size).min(count));
+        while let Some(claimed) = self.prepared.shares.claim(operation, self.member.index, count, grain) {
+            work(claimed);
         }
     }
 

@@ -1,0 +1,283 @@
+//! The two passes over a segment's tiles: scores of queries with keys, and values weighted with p. A few rows use keys
+//! and values where they lie; many rows widen each tile once and share it. Either way a row's sums run in one order.
+
+use std::ops::Range;
+
+use super::{
+    Queries, SEGMENT,
+    segment::Scratch,
+    tile::{Cached, Head},
+};
+use crate::{
+    cpu::lanes::{LANES, Lanes, load_or, store_to},
+    kv_layout::TILE_TOKENS,
+};
+
+/// Calls `$call` for tiles of `$R` rows from `$row` on, as many rows as registers allow.
+macro_rules! row_tiles {
+    ($L:ident, $rows:expr, $row:ident, $R:ident => $call:expr) => {
+        row_tiles!(@ $L, $rows, $row, $R => $call, 12 6 4 3 2 1)
+    };
+    (@ $L:ident, $rows:expr, $row:ident, $R:ident => $call:expr, $($count:literal)*) => {
+        let mut $row = 0;
+        $(while $count <= $L::FLOAT_ROWS && $row + $count <= $rows {
+            const $R: usize = $count;
+            $call;
+            $row += $count;
+        })*
+    };
+}
+
+/// Tiles between what is read and what is fetched: a memory latency.
+const AHEAD: usize = 4;
+
+/// Some tiles of one head's segment.
+pub(super) struct Place<'a> {
+    pub(super) head: Head<'a>,
+    /// The segment's first position.
+    pub(super) base: usize,
+    /// Tiles of the segment.
+    pub(super) tiles: Range<usize>,
+    /// Positions that somebody wrote.
+    pub(super) written: usize,
+}
+
+impl Place<'_> {
+    fn position(&self, tile: usize) -> usize {
+        self.base + tile * TILE_TOKENS
+    }
+
+    /// What is read `AHEAD` tiles after this one: keys, then values, then the next segment's keys.
+    #[inline(always)]
+    fn ahead<T>(&self, tile: usize, is_values: bool) -> *const T {
+        let count = self.tiles.len();
+        let step = tile - self.tiles.start + if is_values { count } else { 0 } + AHEAD;
+        if step < count {
+            return self.head.keys(self.position(self.tiles.start + step));
+        }
+        if step < 2 * count {
+            return self.head.values(self.position(self.tiles.start + step - count));
+        }
+        let position = self.base + SEGMENT + (step - 2 * count) * TILE_TOKENS;
+        if position < self.written { self.head.keys(position) } else { std::ptr::null() }
+    }
+
+    /// What scores of a tile's keys are multiplied with.
+    #[inline(always)]
+    unsafe fn score_scale<L: Lanes, T: Cached>(&self, queries: &Queries, tile: usize) -> L::Floats {
+        // SAFETY: the tile is in the cache; the instruction set is the caller's promise.
+        unsafe {
+            let scale = L::splat(queries.scale);
+            if T::IS_SCALED { L::mul(scale, self.head.key_scales::<L>(self.position(tile))) } else { scale }
+        }
+    }
+
+    /// Scores of all rows, from widened keys.
+    ///
+    /// # Safety
+    /// The terms of [`super::attend`]; `scratch` is cut for its rows.
+    #[inline(always)]
+    pub(super) unsafe fn score_widened<L: Lanes, T: Cached>(
+        &self,
+        queries: &Queries,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let (rows, head_dim) = (queries.rows(), self.head.head_dim());
+        for tile in self.tiles.clone() {
+            // SAFETY: the tile is in the cache; rows and keys stay inside the scratch.
+            unsafe {
+                let next = self.ahead::<T>(tile, false);
+                self.head.widen_keys::<L, T>(self.position(tile), next, scratch.tile);
+                let scales = [self.score_scale::<L, T>(queries, tile)];
+                let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
+                let (keys, transposed) = ([scratch.tile.as_ptr()], scratch.queries.as_ptr());
+                row_tiles!(L, rows, row, R => score::<L, f32, R, 1>(row, keys, keys, transposed, rows, head_dim, scales, scores));
+            }
+        }
+    }
+
+    /// Scores of a few rows, from keys where they lie, two tiles at a time.
+    ///
+    /// # Safety
+    /// As [`Place::score_widened`].
+    #[inline(always)]
+    pub(super) unsafe fn score_directly<L: Lanes, T: Cached>(
+        &self,
+        queries: &Queries,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let (rows, head_dim) = (queries.rows(), self.head.head_dim());
+        let mut tile = self.tiles.start;
+        // SAFETY: as above.
+        unsafe {
+            let transposed = scratch.queries.as_ptr();
+            while tile < self.tiles.end {
+                let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
+                let keys = |tile: usize| self.head.keys::<T>(self.position(tile));
+                let next = |tile: usize| self.ahead::<T>(tile, false);
+                if tile + 1 < self.tiles.end {
+                    let scales = [
+                        self.score_scale::<L, T>(queries, tile),
+                        self.score_scale::<L, T>(queries, tile + 1),
+                    ];
+                    let (keys, next) = ([keys(tile), keys(tile + 1)], [next(tile), next(tile + 1)]);
+                    row_tiles!(L, rows, row, R => score::<L, T, R, 2>(row, keys, next, transposed, rows, head_dim, scales, scores));
+                } else {
+                    let scales = [self.score_scale::<L, T>(queries, tile)];
+                    let (keys, next) = ([keys(tile)], [next(tile)]);
+                    row_tiles!(L, rows, row, R => score::<L, T, R, 1>(row, keys, next, transposed, rows, head_dim, scales, scores));
+                }
+                tile += 2;
+            }
+        }
+    }
+
+    /// Multiplies each p with its value's scale; where a key is not seen p stays 0 whatever its scale.
+    ///
+    /// # Safety
+    /// The tiles are in the cache, which is int8; the processor has `L`.
+    #[inline(always)]
+    pub(super) unsafe fn scale_by_values<L: Lanes>(&self, rows: usize, scores: &mut [f32]) {
+        for tile in self.tiles.clone() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let scales = self.head.value_scales::<L>(self.position(tile));
+                for row in 0..rows {
+                    let p = &mut scores[row * SEGMENT + tile * TILE_TOKENS..][..TILE_TOKENS];
+                    let unscaled = load_or::<L>(p, 0.0);
+                    let scaled = L::mul(unscaled, scales);
+                    // Not `0 < p`, so that NaN stays what it is.
+                    let unseen = L::select_less(unscaled, L::splat(f32::MIN_POSITIVE), unscaled, scaled);
+                    store_to::<L>(unseen, p);
+                }
+            }
+        }
+    }
+
+    /// Weighted values of all rows, from widened values.
+    ///
+    /// # Safety
+    /// As [`Place::score_widened`].
+    #[inline(always)]
+    pub(super) unsafe fn weigh_widened<L: Lanes, T: Cached>(
+        &self,
+        rows: usize,
+        width: usize,
+        scratch: &mut Scratch<'_>,
+    ) {
+        for tile in self.tiles.clone() {
+            // SAFETY: the tile is in the cache; rows and columns stay inside the scratch.
+            unsafe {
+                let next = self.ahead::<T>(tile, true);
+                self.head.widen_values::<L, T>(self.position(tile), self.written, next, width, scratch.tile);
+                let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
+                let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
+                row_tiles!(L, rows, row, R => weigh::<L, f32, R, 1>(row, TILE_TOKENS, values, values, p, width, weighted));
+            }
+        }
+    }
+
+    /// Weighted values of a few rows, from values where they lie. Their head_dim is a multiple of 32.
+    ///
+    /// # Safety
+    /// As [`Place::score_widened`].
+    #[inline(always)]
+    pub(super) unsafe fn weigh_directly<L: Lanes, T: Cached>(
+        &self,
+        rows: usize,
+        width: usize,
+        scratch: &mut Scratch<'_>,
+    ) {
+        for tile in self.tiles.clone() {
+            // SAFETY: as above; what nobody wrote is not read.
+            unsafe {
+                let count = (self.written - self.position(tile)).min(TILE_TOKENS);
+                let values = self.head.values::<T>(self.position(tile));
+                let next = self.ahead::<T>(tile, true);
+                let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
+                let weighted = scratch.weighted.as_mut_ptr();
+                row_tiles!(L, rows, row, R => weigh::<L, T, R, 2>(row, count, values, next, p, width, weighted));
+            }
+        }
+    }
+}
+
+/// `scores[row][j] = scale · Σ_d q[row][d] k[d][j]` for `R` rows and `C` tiles of keys, d in order, lanes along keys;
+/// fetches `next` meanwhile.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // addresses of tiles in registers
+unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
+    row: usize,
+    keys: [*const T; C],
+    next: [*const T; C],
+    queries: *const f32,
+    rows: usize,
+    head_dim: usize,
+    scales: [L::Floats; C],
+    scores: *mut f32,
+) {
+    // SAFETY: keys are `[head_dim][16]`, queries `[head_dim][rows]`, scores `[rows][SEGMENT]` from the first tile's column
+    // on; a prefetch reads nothing.
+    unsafe {
+        let mut sums = [[L::zero_floats(); R]; C];
+        for d in 0..head_dim {
+            let query = queries.add(d * rows + row);
+            for c in 0..C {
+                L::prefetch(next[c].wrapping_add(d * LANES).cast());
+                let key = T::load::<L>(keys[c].add(d * LANES));
+                for (r, sum) in sums[c].iter_mut().enumerate() {
+                    *sum = L::fma(key, query.add(r).read(), *sum);
+                }
+            }
+        }
+        for (c, sums) in sums.into_iter().enumerate() {
+            for (r, sum) in sums.into_iter().enumerate() {
+                let out = scores.add((row + r) * SEGMENT + c * LANES).cast::<[f32; LANES]>();
+                L::store(L::mul(sum, scales[c]), &mut *out);
+            }
+        }
+    }
+}
+
+/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and `count` values of a tile, keys in order, lanes along columns,
+/// `C` chunks of them at a time; fetches `next` meanwhile.
+#[inline(always)]
+unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
+    row: usize,
+    count: usize,
+    values: *const T,
+    next: *const T,
+    p: *const f32,
+    width: usize,
+    weighted: *mut f32,
+) {
+    // SAFETY: values are `[16][width]`, p `[rows][SEGMENT]` from the tile's column on, weighted `[rows][width]`.
+    unsafe {
+        let p = p.add(row * SEGMENT);
+        for column in (0..width).step_by(C * LANES) {
+            let place = |r: usize, c: usize| (row + r) * width + column + c * LANES;
+            let mut sums = [[L::zero_floats(); R]; C];
+            for (c, sums) in sums.iter_mut().enumerate() {
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::load_f32(weighted.add(place(r, c)));
+                }
+            }
+            for j in 0..count {
+                for (c, sums) in sums.iter_mut().enumerate() {
+                    let offset = j * width + column + c * LANES;
+                    L::prefetch(next.wrapping_add(offset).cast());
+                    let value = T::load::<L>(values.add(offset));
+                    for (r, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::fma(value, p.add(r * SEGMENT + j).read(), *sum);
+                    }
+                }
+            }
+            for (c, sums) in sums.into_iter().enumerate() {
+                for (r, sum) in sums.into_iter().enumerate() {
+                    let out = weighted.add(place(r, c)).cast::<[f32; LANES]>();
+                    L::store(sum, &mut *out);
+                }
+            }
+        }
+    }
+}
