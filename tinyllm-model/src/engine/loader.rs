@@ -108,6 +108,7 @@ pub(crate) fn load<B: Backend>(
         values.clear();
         values.resize(spec.len, 0.0);
         rows.read(0..rows.shape().0, &mut values).map_err(failed)?;
+        rows.consumed(0..rows.shape().0);
         backend.upload_vector(weights, id, &values).map_err(failed)?;
         report(position);
     }
