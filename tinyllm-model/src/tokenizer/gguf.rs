@@ -93,8 +93,7 @@ fn byte_level(metadata: &Metadata<'_>, tokens: &[&str]) -> Result<(Pipeline, Bpe
         .enumerate()
         .map(|(index, line)| {
             let problem = || format!("merge {index} is not two tokens");
-            parts::split_merge(line)
-                .ok_or_else(|| metadata.malformed("tokenizer.ggml.merges", problem()))
+            parts::split_merge(line).ok_or_else(|| metadata.malformed("tokenizer.ggml.merges", problem()))
         })
         .collect::<Result<_>>()?;
     let split = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
@@ -121,7 +120,8 @@ fn byte_level(metadata: &Metadata<'_>, tokens: &[&str]) -> Result<(Pipeline, Bpe
         decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
         ..Pipeline::default()
     };
-    let model = Bpe { ignore_merges: Some(ignore_merges), vocab: vocabulary(tokens), merges, ..Bpe::default() };
+    let model =
+        Bpe { ignore_merges: Some(ignore_merges), vocab: vocabulary(tokens), merges, ..Bpe::default() };
     Ok((pipeline, model))
 }
 

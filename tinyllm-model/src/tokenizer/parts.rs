@@ -34,7 +34,7 @@ pub(super) struct Pipeline {
 #[derive(Default, Deserialize)]
 pub(super) struct Bpe {
     #[serde(rename = "type")]
-    pub(super) tag: Option<BpeTag>,
+    pub(super) _tag: Option<BpeTag>,
     pub(super) dropout: Option<f32>,
     pub(super) unk_token: Option<String>,
     pub(super) continuing_subword_prefix: Option<String>,

@@ -8,20 +8,20 @@ use crate::{GroupSize, ScaleType, cpu::layout::PANEL};
 /// Columns that are transposed at a time: eight bytes of each row.
 const BLOCK: usize = 8;
 
-/// Packs up to sixteen rows of int8 (`[rows][row_bytes]`, k columns used) into one panel, `[ceil(k/2)][16][2]`; what
-/// the rows do not fill is 0. With twice k, rows of f16 become a panel `[k][16]`.
+/// Packs up to sixteen rows of int8 (`[rows][row_bytes]`, k columns used; the last may end after those) into one panel,
+/// `[ceil(k/2)][16][2]`; what the rows do not fill is 0. With twice k, rows of f16 become a panel `[k][16]`.
 #[inline(always)]
 pub(crate) fn pack_values(rows: &[u8], row_bytes: usize, k: usize, offset_binary: bool, panel: &mut [u8]) {
     // Offset binary and two's complement differ in the top bit.
     let offset = if offset_binary { 0x80 } else { 0 };
-    let is_full = rows.len() >= PANEL * row_bytes;
+    let is_full = rows.len() > (PANEL - 1) * row_bytes;
     if k % 2 == 1 || !is_full {
         panel.fill(0);
     }
     let transposed = if is_full { k / BLOCK * BLOCK } else { 0 };
     if transposed > 0 {
-        let rows = std::array::from_fn(|lane| rows[lane * row_bytes..][..transposed].as_chunks().0);
-        transpose(&rows, u64::from_ne_bytes([offset; BLOCK]), panel.as_chunks_mut().0);
+        let blocks = std::array::from_fn(|lane| rows[lane * row_bytes..][..transposed].as_chunks().0);
+        transpose(&blocks, u64::from_ne_bytes([offset; BLOCK]), panel.as_chunks_mut().0);
     }
     for (lane, row) in rows.chunks(row_bytes.max(1)).enumerate() {
         for column in transposed..k {
@@ -119,6 +119,7 @@ fn scaled(out: &mut [f32], group_size: GroupSize, at: impl Fn(usize, usize) -> (
 }
 
 /// Scale `index` of a packed array.
+#[inline(always)]
 pub(super) fn read_scale(scales: &[u8], scale_type: ScaleType, index: usize) -> f32 {
     let size = scale_type.size_bytes();
     match (scale_type, &scales[index * size..][..size]) {
@@ -136,7 +137,7 @@ mod tests {
     /// Every row count, odd widths, rows longer than k, both signs: byte by byte.
     #[test]
     fn packing_puts_every_byte_in_its_place() {
-        for (k, row_bytes) in [(1, 1), (2, 4), (7, 8), (8, 8), (9, 12), (31, 31), (64, 64), (130, 132)] {
+        for (k, row_bytes) in [(1usize, 1), (2, 4), (7, 8), (8, 8), (9, 12), (31, 31), (64, 64), (130, 132)] {
             for rows in 1..=PANEL {
                 let bytes: Vec<u8> = (0..rows * row_bytes).map(|at| (at * 89 % 251) as u8).collect();
                 for offset_binary in [false, true] {
@@ -149,6 +150,15 @@ mod tests {
                     let mut panel = vec![0xaa; expected.len()];
                     pack_values(&bytes, row_bytes, k, offset_binary, &mut panel);
                     assert_eq!(panel, expected, "{rows} rows of {k} in {row_bytes}");
+                    panel.fill(0xaa);
+                    pack_values(
+                        &bytes[..bytes.len() - row_bytes + k],
+                        row_bytes,
+                        k,
+                        offset_binary,
+                        &mut panel,
+                    );
+                    assert_eq!(panel, expected, "{rows} rows of {k} in {row_bytes}, cut");
                 }
             }
         }

@@ -3,14 +3,20 @@
 
 use std::ops::Range;
 
-use super::{InputView, ProductInputLayout, RowMajor, Sink, pack::read_scale};
+use super::{
+    InputView, ProductInputLayout, RowMajor, Sink,
+    pack::{pack_values, read_scale},
+};
 use crate::{
     MAX_PIECE,
     cpu::{lanes::Lanes, layout::PANEL},
 };
 
 /// Rows of the input that share one transposition: their accumulators stay in the nearest cache.
-const TILE_ROWS: usize = 32;
+const TILE_ROWS: usize = 64;
+
+/// Rows that are multiplied side by side, so that the multipliers do not wait for each other.
+const ROWS: usize = 4;
 
 #[inline(always)]
 pub(super) unsafe fn w8a16<L: Lanes>(
@@ -43,9 +49,9 @@ unsafe fn tile<L: Lanes>(
     let pieces_per_group = weight.group_size.elements(k).div_ceil(piece);
     let groups = weight.group_size.groups(k);
     let scales_offset = ProductInputLayout { k, piece }.scales_offset();
-    let offset = if weight.offset_binary { 0x80 } else { 0 };
-    let outputs = PANEL.min(weight.n - panel * PANEL);
-    let mut transposed = [0i8; MAX_PIECE * PANEL];
+    let first_output = panel * PANEL;
+    let outputs = PANEL.min(weight.n - first_output);
+    let mut transposed = [0u8; MAX_PIECE * PANEL];
     let mut weight_scales = [0.0f32; PANEL];
     // SAFETY: `zero_floats` and `zero_sums` need the instruction set only, which the caller promises.
     let mut accumulated = [unsafe { L::zero_floats() }; TILE_ROWS];
@@ -53,33 +59,27 @@ unsafe fn tile<L: Lanes>(
         let columns = index * piece..((index + 1) * piece).min(k);
         let pairs = columns.len().div_ceil(2);
         for (lane, weight_scale) in weight_scales[..outputs].iter_mut().enumerate() {
-            let row = panel * PANEL + lane;
-            let bytes = &weight.values[row * weight.row_bytes..][columns.clone()];
-            let (whole, odd) = bytes.as_chunks::<2>();
-            for (pair, values) in whole.iter().enumerate() {
-                let at = (pair * PANEL + lane) * 2;
-                transposed[at] = (values[0] ^ offset) as i8;
-                transposed[at + 1] = (values[1] ^ offset) as i8;
-            }
-            if let [last] = odd {
-                let at = (whole.len() * PANEL + lane) * 2;
-                transposed[at] = (last ^ offset) as i8;
-                transposed[at + 1] = 0;
-            }
-            *weight_scale =
-                read_scale(weight.scales, weight.scale_type, row * groups + index / pieces_per_group);
+            let at = (first_output + lane) * groups + index / pieces_per_group;
+            *weight_scale = read_scale(weight.scales, weight.scale_type, at);
         }
-        for (accumulated, row) in accumulated.iter_mut().zip(rows.clone()) {
-            // SAFETY: `transposed` holds `pairs` × 32 bytes, the input row the piece's pairs and scales.
-            unsafe {
-                let x = input.data.add(row * input.row_stride_bytes);
-                let mut sums = L::zero_sums();
-                for pair in 0..pairs {
-                    let inputs = x.cast::<i32>().add(columns.start / 2 + pair).read_unaligned();
-                    sums = L::dot(sums, L::load_pairs(transposed.as_ptr().add(pair * 2 * PANEL)), inputs);
-                }
-                let input_scale = x.add(scales_offset).cast::<f32>().add(index).read_unaligned();
-                *accumulated = L::scale(sums, input_scale, L::load_f32(weight_scales.as_ptr()), *accumulated);
+        let first = first_output * weight.row_bytes + columns.start;
+        let bytes = &weight.values[first..first + (outputs - 1) * weight.row_bytes + columns.len()];
+        let panel = &mut transposed[..pairs * 2 * PANEL];
+        pack_values(bytes, weight.row_bytes, columns.len(), weight.offset_binary, panel);
+        let piece = Piece { panel, first_pair: columns.start / 2, scale: scales_offset + 4 * index };
+        let (fours, ones) = accumulated[..rows.len()].as_chunks_mut::<ROWS>();
+        // SAFETY: the panel is the piece's pairs × 32 bytes, and every input row holds those pairs and a scale a piece.
+        unsafe {
+            let row = |index: usize| input.data.add((rows.start + index) * input.row_stride_bytes);
+            let weight_scales = L::load_f32(weight_scales.as_ptr());
+            for (index, accumulated) in fours.iter_mut().enumerate() {
+                let inputs = std::array::from_fn(|r| row(index * ROWS + r));
+                piece.multiply::<L, ROWS>(inputs, weight_scales, accumulated);
+            }
+            let done = rows.len() - ones.len();
+            for (index, accumulated) in ones.iter_mut().enumerate() {
+                let accumulated = std::array::from_mut(accumulated);
+                piece.multiply::<L, 1>([row(done + index)], weight_scales, accumulated);
             }
         }
     }
@@ -88,5 +88,45 @@ unsafe fn tile<L: Lanes>(
         // SAFETY: the instruction set is the caller's promise.
         unsafe { L::store(*floats, &mut y) };
         sink(row, panel, &y);
+    }
+}
+
+/// A piece of sixteen rows, transposed.
+struct Piece<'a> {
+    /// `[pairs][16][2]`.
+    panel: &'a [u8],
+    /// Where the piece begins in an input row, in pairs.
+    first_pair: usize,
+    /// Where its scale is in an input row, in bytes.
+    scale: usize,
+}
+
+impl Piece<'_> {
+    /// Adds the piece's products with `R` input rows.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`; each input is a row of the product's input layout.
+    #[inline(always)]
+    unsafe fn multiply<L: Lanes, const R: usize>(
+        &self,
+        inputs: [*const u8; R],
+        weight_scales: L::Floats,
+        accumulated: &mut [L::Floats; R],
+    ) {
+        // SAFETY: the caller's promise; `pairs` stays inside the panel and the row.
+        unsafe {
+            let mut sums = [L::zero_sums(); R];
+            for (pair, weights) in self.panel.chunks_exact(2 * PANEL).enumerate() {
+                let weights = L::load_pairs(weights.as_ptr().cast());
+                for r in 0..R {
+                    let x = inputs[r].cast::<i32>().add(self.first_pair + pair).read_unaligned();
+                    sums[r] = L::dot(sums[r], weights, x);
+                }
+            }
+            for r in 0..R {
+                let input_scale = inputs[r].add(self.scale).cast::<f32>().read_unaligned();
+                accumulated[r] = L::scale(sums[r], input_scale, weight_scales, accumulated[r]);
+            }
+        }
     }
 }
