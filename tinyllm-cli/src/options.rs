@@ -180,6 +180,21 @@ impl LoadOptions {
         Ok(())
     }
 
+    /// Loads a model while another thread does `beside`; what goes wrong there is told first.
+    pub(crate) fn load_beside<T: Send>(
+        &self,
+        model: &Model,
+        beside: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<(T, Engine, Arc<Tracking<Host>>)> {
+        std::thread::scope(|scope| {
+            let beside = scope.spawn(beside);
+            let loaded = self.load(model, None, 1);
+            let other = beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let (engine, tracking) = loaded?;
+            Ok((other, engine, tracking))
+        })
+    }
+
     /// Loads a model, and the record of its memory.
     pub(crate) fn load(
         &self,

@@ -9,11 +9,14 @@ pub trait FloatRows: Send + Sync {
     /// `(n, k)`.
     fn shape(&self) -> (usize, usize);
 
-    /// Writes rows `rows` to `out`, `[rows.len(), k]` row-major, and may drop the source's pages behind them.
+    /// Writes rows `rows` to `out`, `[rows.len(), k]` row-major.
     ///
     /// # Errors
     /// [`KernelError::Source`] where the source cannot be read.
     fn read(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), KernelError>;
+
+    /// Says that rows `rows` have been read; their pages may go. A hint: they may be read again.
+    fn consumed(&self, _rows: Range<usize>) {}
 }
 
 impl FloatRows for (&[f32], usize) {
@@ -35,7 +38,7 @@ pub trait QuantizedRows: Send + Sync {
     /// The bytes of all rows, borrowed from a mapping.
     fn raw(&self) -> RawQuantized<'_>;
 
-    /// Says that rows `rows` have been read; their pages may go.
+    /// Says that rows `rows` have been read; their pages may go. A hint: they may be read again.
     fn consumed(&self, rows: Range<usize>);
 }
 

@@ -10,9 +10,6 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::MemError;
 
-/// A page; mappings are dropped in multiples of it.
-const PAGE_BYTES: usize = 4096;
-
 /// A file's bytes, read-only; or bytes that are part of the program.
 #[derive(Debug)]
 pub struct MappedFile {
@@ -66,17 +63,16 @@ impl MappedFile {
         &self.path
     }
 
-    /// Gives back the pages that lie wholly inside `bytes`, a subslice of [`MappedFile::bytes`]. A hint; they are read
-    /// again from the file when they are used again.
+    /// Gives back the pages that `bytes`, a subslice of [`MappedFile::bytes`], touch. A hint; what is used again, in a
+    /// neighbour's share of a page too, is mapped again.
     pub fn drop_pages(&self, bytes: &[u8]) {
         let Source::Mapped(mapping) = &self.source else { return };
         let Some(start) = (bytes.as_ptr() as usize).checked_sub(mapping.as_ptr() as usize) else { return };
-        let first = start.next_multiple_of(PAGE_BYTES);
-        let end = (start + bytes.len()) / PAGE_BYTES * PAGE_BYTES;
-        if first < end && end <= mapping.len() {
-            // SAFETY: DONTNEED on a private read-only file mapping drops clean pages only; their contents come back
-            // from the file. A failure leaves the pages where they are, which is harmless.
-            let _ = unsafe { mapping.unchecked_advise_range(UncheckedAdvice::DontNeed, first, end - first) };
+        if !bytes.is_empty() && start + bytes.len() <= mapping.len() {
+            // SAFETY: the range, which is widened to whole pages, lies in the mapping. DONTNEED on a private read-only
+            // file mapping drops clean pages only; their contents come back from the file. A failure leaves the pages
+            // where they are, which is harmless.
+            let _ = unsafe { mapping.unchecked_advise_range(UncheckedAdvice::DontNeed, start, bytes.len()) };
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod bandwidth;
+mod fill;
 mod kv;
 mod lanes;
 mod layout;
@@ -90,7 +91,7 @@ impl Backend for Cpu {
         weight: WeightId,
         source: WeightSource<'_>,
     ) -> Result<(), KernelError> {
-        weights.upload(&self.team, weight, source)
+        weights.upload(&self.team, self.isa, weight, source)
     }
 
     fn upload_vector(

@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::KernelError;
 
-/// 1.5 · 2²³: f32 of this size have no fraction bits.
+/// 1.5 · 2²³: f32 of this size have no fraction bits, and the lowest bits of one are its distance from it.
 const ROUNDER: f32 = 12_582_912.0;
 
 /// Quantises one row `[k]` in groups of `group` weights (the last may be shorter) into q `[k]` and scales `[groups]`.
@@ -21,6 +21,19 @@ const ROUNDER: f32 = 12_582_912.0;
 /// [`KernelError::NonFiniteWeight`], and [`KernelError::F16Overflow`] for a scale above 65504; both name `name` and
 /// `row`.
 pub fn quantize_row(
+    name: &str,
+    row: usize,
+    weights: &[f32],
+    group: usize,
+    q: &mut [i8],
+    scales: &mut [f16],
+) -> Result<(), KernelError> {
+    quantize(name, row, weights, group, q, scales)
+}
+
+/// [`quantize_row`], compiled with the instructions of its caller.
+#[inline(always)]
+pub(crate) fn quantize(
     name: &str,
     row: usize,
     weights: &[f32],
@@ -58,10 +71,9 @@ pub fn quantize_row(
             q.fill(0);
         } else {
             for (q, w) in q.iter_mut().zip(weights) {
-                // Adding and taking off 1.5 · 2²³ rounds half to even, in two steps that any processor vectorises.
-                let rounded = (w / step).clamp(-127.0, 127.0) + ROUNDER - ROUNDER;
-                // SAFETY: a number within ±127: w is finite and the step is not 0.
-                *q = unsafe { rounded.to_int_unchecked::<i32>() } as i8;
+                // Adding 1.5 · 2²³ rounds half to even, in a step that any processor vectorises; within ±127 the
+                // lowest byte is the integer.
+                *q = ((w / step).clamp(-127.0, 127.0) + ROUNDER).to_bits() as i8;
             }
         }
     }

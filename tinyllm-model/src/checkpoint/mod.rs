@@ -122,7 +122,7 @@ pub struct W8A16Tensor<'a> {
 
 /// A mapping whose pages can be given back to the system once read.
 pub trait Pages: Send + Sync {
-    /// Drops the pages that lie wholly inside `bytes`, a subslice of the mapping. A hint; reading again is allowed.
+    /// Drops the pages that `bytes`, a subslice of the mapping, touch. A hint; reading again is allowed.
     fn drop_pages(&self, bytes: &[u8]);
 }
 

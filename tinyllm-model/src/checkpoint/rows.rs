@@ -1,8 +1,8 @@
-//! Rows of a stored f32, f16 or bf16 tensor as f32, read from a mapping whose pages are dropped behind the reader.
+//! Rows of a stored f32, f16 or bf16 tensor as f32, read from a mapping whose pages can be dropped behind the reader.
 
 use std::ops::Range;
 
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::Dtype;
 use tinyllm_kernels::{FloatRows, KernelError};
 
@@ -35,7 +35,7 @@ impl FloatType {
         }
     }
 
-    /// Converts little-endian elements; nothing is assumed of their alignment.
+    /// Converts little-endian elements, of any alignment.
     fn decode(self, bytes: &[u8], out: &mut [f32]) {
         fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N]) -> f32) {
             for (element, value) in bytes.as_chunks::<N>().0.iter().zip(out) {
@@ -44,9 +44,25 @@ impl FloatType {
         }
         match self {
             FloatType::F32 => each(bytes, out, f32::from_le_bytes),
-            FloatType::F16 => each(bytes, out, |element| f16::from_le_bytes(element).to_f32()),
+            FloatType::F16 => halves(bytes, out),
             FloatType::Bf16 => each(bytes, out, |element| bf16::from_le_bytes(element).to_f32()),
         }
+    }
+}
+
+/// Elements of f16 converted at a time: an array on the stack, which the conversion's vector code fills whole.
+const CHUNK: usize = 64;
+
+/// Converts little-endian f16, of any alignment, by the processor's own instructions where it has them.
+pub(crate) fn halves(bytes: &[u8], out: &mut [f32]) {
+    for (bytes, out) in bytes.as_chunks::<2>().0.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
+        let mut halves = [f16::ZERO; CHUNK];
+        for (half, bytes) in halves.iter_mut().zip(bytes) {
+            *half = f16::from_le_bytes(*bytes);
+        }
+        // The last chunks may differ in length, where the caller passes more of one than of the other.
+        let count = out.len().min(bytes.len());
+        halves[..count].convert_to_f32_slice(&mut out[..count]);
     }
 }
 
@@ -83,8 +99,14 @@ impl FloatRows for MappedRows<'_> {
             return Err(KernelError::Source { name: self.name.to_owned(), problem });
         };
         self.element.decode(source, out);
-        self.source.drop_pages(source);
         Ok(())
+    }
+
+    fn consumed(&self, rows: Range<usize>) {
+        let row_bytes = self.k * self.element.size_bytes();
+        if let Some(bytes) = self.bytes.get(rows.start * row_bytes..rows.end * row_bytes) {
+            self.source.drop_pages(bytes);
+        }
     }
 }
 

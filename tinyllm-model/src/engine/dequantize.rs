@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use half::{bf16, f16};
-use tinyllm_kernels::{FloatRows, KernelError, ScaleType};
+use tinyllm_kernels::{FloatRows, KernelError, QuantizedRows, ScaleType};
 
 use crate::checkpoint::W8A16Tensor;
 
@@ -41,7 +41,7 @@ impl FloatRows for Dequantized<'_> {
         let tensor = self.tensor;
         let group = self.group_size.unwrap_or(tensor.k).clamp(1, tensor.k.max(1));
         let groups = tensor.k.div_ceil(group);
-        for (row, out) in rows.clone().zip(out.chunks_mut(tensor.k.max(1))) {
+        for (row, out) in rows.zip(out.chunks_mut(tensor.k.max(1))) {
             let values = &tensor.values[row * tensor.row_bytes..][..tensor.k];
             for (index, (out, values)) in out.chunks_mut(group).zip(values.chunks(group)).enumerate() {
                 let scale = self.scale(row * groups + index);
@@ -52,7 +52,10 @@ impl FloatRows for Dequantized<'_> {
                 }
             }
         }
-        tensor.file.drop_pages(&tensor.values[rows.start * tensor.row_bytes..rows.end * tensor.row_bytes]);
         Ok(())
+    }
+
+    fn consumed(&self, rows: Range<usize>) {
+        self.tensor.consumed(rows);
     }
 }

@@ -108,8 +108,16 @@ pub(crate) fn load<B: Backend>(
         values.clear();
         values.resize(spec.len, 0.0);
         rows.read(0..rows.shape().0, &mut values).map_err(failed)?;
+        rows.consumed(0..rows.shape().0);
         backend.upload_vector(weights, id, &values).map_err(failed)?;
         report(position);
+    }
+    // Reading a tensor mapped pages of its neighbours again.
+    for (_, spec) in program.weight_ids().filter(|(_, spec)| spec.placement == Placement::Slab) {
+        match checkpoint.open(index.position(&spec.name)?)? {
+            TensorData::Float(rows) => rows.consumed(0..rows.shape().0),
+            TensorData::W8A16(tensor) => tensor.consumed(0..tensor.n),
+        }
     }
     Ok(())
 }
@@ -146,5 +154,7 @@ impl QuantizedRows for W8A16Tensor<'_> {
 
     fn consumed(&self, rows: Range<usize>) {
         self.file.drop_pages(&self.values[rows.start * self.row_bytes..rows.end * self.row_bytes]);
+        let row_scales = self.scales.len() / self.n.max(1);
+        self.scales_file.drop_pages(&self.scales[rows.start * row_scales..rows.end * row_scales]);
     }
 }

@@ -172,6 +172,7 @@ impl TensorWriter<'_> {
             }
             self.write_at(self.entry.values + (block.start * packed_k) as u64, &packed)?;
             self.write_at(self.entry.scales + (block.start * groups * 2) as u64, &scales)?;
+            rows.consumed(block);
         }
         let shape: Vec<u8> = [n as i64, k as i64].iter().flat_map(|size| size.to_le_bytes()).collect();
         self.write_at(self.entry.shape, &shape)?;
@@ -206,6 +207,7 @@ impl TensorWriter<'_> {
                 bytes.extend_from_slice(&rounded.to_le_bytes());
             }
             self.write_at(self.entry.values + (block.start * k * 2) as u64, &bytes)?;
+            rows.consumed(block);
         }
         Ok(())
     }

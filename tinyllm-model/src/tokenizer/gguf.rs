@@ -1,9 +1,11 @@
-//! The vocabulary inside a GGUF as a tokenizer.json: byte-level BPE with its pre-tokenizer, or SentencePiece BPE.
+//! The vocabulary inside a GGUF as the parts of a tokenizer: byte-level BPE with its pre-tokenizer, or SentencePiece BPE.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use tokenizers::{AddedToken, models::bpe::Vocab};
 
+use super::parts::{self, Bpe, Pipeline};
 use crate::{ModelError, Result, checkpoint::gguf::Metadata};
 
 /// Token types of `tokenizer.ggml.token_type`.
@@ -15,7 +17,7 @@ const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-pub(super) fn tokenizer_json(metadata: &Metadata<'_>) -> Result<Value> {
+pub(super) fn tokenizer(metadata: &Metadata<'_>) -> Result<tokenizers::Tokenizer> {
     let kind =
         metadata.string("tokenizer.ggml.model")?.ok_or_else(|| metadata.missing("tokenizer.ggml.model"))?;
     let tokens = metadata
@@ -30,17 +32,13 @@ pub(super) fn tokenizer_json(metadata: &Metadata<'_>) -> Result<Value> {
         let problem = format!("{} types for {} tokens", types.len(), tokens.len());
         return Err(metadata.malformed("tokenizer.ggml.token_type", problem));
     }
-    let added: Vec<Value> = tokens
+    let added = tokens
         .iter()
         .zip(&types)
-        .enumerate()
-        .filter(|(_, (_, kind))| matches!(**kind, UNKNOWN | CONTROL | USER_DEFINED))
-        .map(|(id, (content, kind))| {
-            json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-                   "normalized": false, "special": *kind != USER_DEFINED})
-        })
+        .filter(|(_, kind)| matches!(**kind, UNKNOWN | CONTROL | USER_DEFINED))
+        .map(|(content, kind)| AddedToken::from(*content, *kind != USER_DEFINED).normalized(false))
         .collect();
-    let mut parts = match kind {
+    let (mut pipeline, model) = match kind {
         "gpt2" => byte_level(metadata, &tokens)?,
         "llama" => sentence_piece(metadata, &tokens, &types)?,
         other => {
@@ -52,11 +50,9 @@ pub(super) fn tokenizer_json(metadata: &Metadata<'_>) -> Result<Value> {
             ));
         }
     };
-    if let Some(parts) = parts.as_object_mut() {
-        parts.insert("added_tokens".into(), added.into());
-        parts.insert("post_processor".into(), post_processor(metadata, &tokens, kind)?);
-    }
-    Ok(parts)
+    pipeline.post_processor = post_processor(metadata, &tokens, kind)?;
+    parts::assemble(pipeline, model, added)
+        .map_err(|error| ModelError::malformed(metadata.path(), "tokenizer.ggml", error.to_string()))
 }
 
 /// The tokens a prompt begins and ends with.
@@ -88,11 +84,18 @@ fn post_processor(metadata: &Metadata<'_>, tokens: &[&str], kind: &str) -> Resul
 }
 
 /// Byte-level BPE: merges are in the file, the pre-tokenizer goes by its name.
-fn byte_level(metadata: &Metadata<'_>, tokens: &[&str]) -> Result<Value> {
+fn byte_level(metadata: &Metadata<'_>, tokens: &[&str]) -> Result<(Pipeline, Bpe)> {
     let merges = metadata
         .strings("tokenizer.ggml.merges")?
         .ok_or_else(|| metadata.missing("tokenizer.ggml.merges"))?;
-    let merges: Vec<Value> = merges.map(Value::from).collect();
+    let merges = merges
+        .filter(|line| !parts::is_heading(line))
+        .enumerate()
+        .map(|(index, line)| {
+            let problem = || format!("merge {index} is not two tokens");
+            parts::split_merge(line).ok_or_else(|| metadata.malformed("tokenizer.ggml.merges", problem()))
+        })
+        .collect::<Result<_>>()?;
     let split = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
     let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let digits = json!({"type": "Digits", "individual_digits": true});
@@ -112,28 +115,28 @@ fn byte_level(metadata: &Metadata<'_>, tokens: &[&str]) -> Result<Value> {
             ));
         }
     };
-    Ok(json!({
-        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre_tokenizer},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-                  "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-                  "ignore_merges": ignore_merges, "vocab": vocabulary(tokens), "merges": merges},
-    }))
+    let pipeline = Pipeline {
+        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": pre_tokenizer}),
+        decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
+        ..Pipeline::default()
+    };
+    let model =
+        Bpe { ignore_merges: Some(ignore_merges), vocab: vocabulary(tokens), merges, ..Bpe::default() };
+    Ok((pipeline, model))
 }
 
 /// The first of equal tokens keeps its id.
-fn vocabulary(tokens: &[&str]) -> Value {
-    let mut vocabulary = serde_json::Map::with_capacity(tokens.len());
-    for (id, token) in tokens.iter().enumerate() {
-        vocabulary.entry(*token).or_insert_with(|| id.into());
+fn vocabulary(tokens: &[&str]) -> Vocab {
+    let mut vocabulary = Vocab::with_capacity(tokens.len());
+    for (id, token) in (0..).zip(tokens) {
+        vocabulary.entry((*token).to_owned()).or_insert(id);
     }
-    Value::Object(vocabulary)
+    vocabulary
 }
 
 /// SentencePiece BPE: the pieces' scores order the merges. Any two pieces that join to a third may merge; the best
 /// score goes first, as in SentencePiece itself.
-fn sentence_piece(metadata: &Metadata<'_>, tokens: &[&str], types: &[i32]) -> Result<Value> {
+fn sentence_piece(metadata: &Metadata<'_>, tokens: &[&str], types: &[i32]) -> Result<(Pipeline, Bpe)> {
     let scores: Vec<f32> = metadata
         .f32s("tokenizer.ggml.scores")?
         .ok_or_else(|| metadata.missing("tokenizer.ggml.scores"))?
@@ -143,17 +146,17 @@ fn sentence_piece(metadata: &Metadata<'_>, tokens: &[&str], types: &[i32]) -> Re
         return Err(metadata.malformed("tokenizer.ggml.scores", problem));
     }
     let ids: HashMap<&str, usize> = tokens.iter().enumerate().rev().map(|(id, token)| (*token, id)).collect();
-    let mut merges: Vec<(f32, usize, usize, String)> = Vec::new();
+    let mut merges: Vec<(f32, usize, usize, (String, String))> = Vec::new();
     for (id, token) in tokens.iter().enumerate().filter(|(id, _)| types[*id] == 1) {
         for (at, _) in token.char_indices().skip(1) {
             let (left, right) = token.split_at(at);
             if let (Some(left_id), Some(_)) = (ids.get(left), ids.get(right)) {
-                merges.push((scores[id], *left_id, id, format!("{left} {right}")));
+                merges.push((scores[id], *left_id, id, (left.to_owned(), right.to_owned())));
             }
         }
     }
     merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)).then(a.1.cmp(&b.1)));
-    let merges: Vec<Value> = merges.into_iter().map(|merge| merge.3.into()).collect();
+    let merges = merges.into_iter().map(|merge| merge.3).collect();
     let prefix = metadata.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     let mut normalizers = vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})];
     let mut decoders = vec![
@@ -165,14 +168,19 @@ fn sentence_piece(metadata: &Metadata<'_>, tokens: &[&str], types: &[i32]) -> Re
         normalizers.insert(0, json!({"type": "Prepend", "prepend": "▁"}));
         decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
-    let unknown = types.iter().position(|kind| *kind == UNKNOWN).map(|id| tokens[id]);
-    Ok(json!({
-        "version": "1.0", "truncation": null, "padding": null,
-        "normalizer": {"type": "Sequence", "normalizers": normalizers},
-        "pre_tokenizer": null,
-        "decoder": {"type": "Sequence", "decoders": decoders},
-        "model": {"type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
-                  "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-                  "vocab": vocabulary(tokens), "merges": merges},
-    }))
+    let unknown = types.iter().position(|kind| *kind == UNKNOWN).map(|id| tokens[id].to_owned());
+    let pipeline = Pipeline {
+        normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
+        decoder: json!({"type": "Sequence", "decoders": decoders}),
+        ..Pipeline::default()
+    };
+    let model = Bpe {
+        unk_token: unknown,
+        fuse_unk: Some(true),
+        byte_fallback: Some(true),
+        vocab: vocabulary(tokens),
+        merges,
+        ..Bpe::default()
+    };
+    Ok((pipeline, model))
 }

@@ -1,6 +1,7 @@
 //! Text to tokens and back: tokenizer.json, or the vocabulary inside a GGUF, both through the `tokenizers` crate.
 
 mod gguf;
+mod parts;
 mod stream;
 mod wellformed;
 
@@ -47,10 +48,8 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::from_directory`].
     pub fn from_json(json: &[u8], label: &Path) -> Result<Self> {
-        let malformed = |problem: String| ModelError::malformed(label, "tokenizer", problem);
-        // The library panics over what is no JSON inside a decoder.
-        serde_json::from_slice::<wellformed::Json>(json).map_err(|error| malformed(error.to_string()))?;
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| malformed(error.to_string()))?;
+        let inner = parts::from_json(json)
+            .map_err(|error| ModelError::malformed(label, "tokenizer", error.to_string()))?;
         Ok(Tokenizer { path: label.to_owned(), inner: Mutex::new(inner) })
     }
 
@@ -59,10 +58,8 @@ impl Tokenizer {
     /// # Errors
     /// A vocabulary that is missing, contradicts itself, or is of a kind that is not supported.
     pub fn from_gguf(gguf: &crate::checkpoint::gguf::Gguf) -> Result<Self> {
-        let json = gguf::tokenizer_json(&gguf.metadata())?;
-        let bytes = serde_json::to_vec(&json)
-            .map_err(|error| ModelError::malformed(gguf.path(), "tokenizer.ggml", error.to_string()))?;
-        Self::from_json(&bytes, gguf.path())
+        let inner = gguf::tokenizer(&gguf.metadata())?;
+        Ok(Tokenizer { path: gguf.path().to_owned(), inner: Mutex::new(inner) })
     }
 
     /// The tokens of `text`.

@@ -12,7 +12,7 @@ use std::{io::IsTerminal, ops::ControlFlow};
 use clap::Args;
 use tinyllm_model::generation::{self, Event, GenerationParameters};
 
-use self::{interrupt::Interrupt, sampling::SamplingOptions};
+use self::{interrupt::Interrupt, prompt::Prompt, sampling::SamplingOptions};
 use crate::{
     models::Model,
     options::{LoadOptions, TokenIds, token_ids},
@@ -99,8 +99,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Answers one prompt.
 fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
-    let (tokenizer, prompt_ids) = prompt::tokens(arguments, model)?;
-    let (mut engine, tracking) = arguments.load.load(model, None, 1)?;
+    let prompt = Prompt::read(arguments)?;
+    // The tokenizer takes about as long to build as a small model to load.
+    let ((tokenizer, prompt_ids), mut engine, tracking) =
+        arguments.load.load_beside(model, || prompt.tokens(arguments, model))?;
     let interrupt = Interrupt::install()?;
     let (context, mut tokens) = (engine.context_size(), 0);
     let live = |phase, tokens| {

@@ -18,27 +18,47 @@ use crate::models::Model;
 /// The longest prompt that is read.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The prompt's tokens; a tokenizer where the model has one.
-pub(super) fn tokens(arguments: &Arguments, model: &Model) -> anyhow::Result<(Option<Tokenizer>, Vec<u32>)> {
-    if let Some(ids) = &arguments.ids {
-        // Ids need no tokenizer; with one, the answer has a text.
-        return Ok((model.tokenizer().ok(), ids.0.clone()));
+/// A prompt as it was given.
+pub(super) enum Prompt {
+    Ids(Vec<u32>),
+    Text(String),
+}
+
+impl Prompt {
+    /// Reads what the arguments name.
+    pub(super) fn read(arguments: &Arguments) -> anyhow::Result<Self> {
+        Ok(match &arguments.ids {
+            Some(ids) => Prompt::Ids(ids.0.clone()),
+            None => Prompt::Text(text(arguments)?),
+        })
     }
-    let text = text(arguments)?;
-    let tokenizer = model.tokenizer()?;
-    let template = if arguments.raw { None } else { model.template_source()? };
-    let ids = match template {
-        None => tokenizer.encode(&text, EncodeOptions { parse_special: false, add_special: true })?,
-        Some(source) => {
-            let system = arguments.system.iter().map(|text| ("system", text.clone()));
-            let messages: Vec<Message> = system
-                .chain([("user", text)])
-                .map(|(role, content)| Message { role: role.into(), content })
-                .collect();
-            ChatTemplate::new(&source)?.encode(&tokenizer, &messages, true)?
-        }
-    };
-    Ok((Some(tokenizer), ids))
+
+    /// The prompt's tokens; a tokenizer where the model has one.
+    pub(super) fn tokens(
+        self,
+        arguments: &Arguments,
+        model: &Model,
+    ) -> anyhow::Result<(Option<Tokenizer>, Vec<u32>)> {
+        let text = match self {
+            // Ids need no tokenizer; with one, the answer has a text.
+            Prompt::Ids(ids) => return Ok((model.tokenizer().ok(), ids)),
+            Prompt::Text(text) => text,
+        };
+        let tokenizer = model.tokenizer()?;
+        let template = if arguments.raw { None } else { model.template_source()? };
+        let ids = match template {
+            None => tokenizer.encode(&text, EncodeOptions { parse_special: false, add_special: true })?,
+            Some(source) => {
+                let system = arguments.system.iter().map(|text| ("system", text.clone()));
+                let messages: Vec<Message> = system
+                    .chain([("user", text)])
+                    .map(|(role, content)| Message { role: role.into(), content })
+                    .collect();
+                ChatTemplate::new(&source)?.encode(&tokenizer, &messages, true)?
+            }
+        };
+        Ok((Some(tokenizer), ids))
+    }
 }
 
 /// What --file or stdin holds, then PROMPT.

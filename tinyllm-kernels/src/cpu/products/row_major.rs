@@ -3,9 +3,13 @@
 
 use std::{mem::MaybeUninit, ops::Range};
 
-use super::{RowMajor, block::Block, pack::read_scale};
+use super::{
+    RowMajor,
+    block::Block,
+    pack::{pack_values, read_scale},
+};
 use crate::{
-    GroupSize,
+    GroupSize, MAX_PIECE,
     cpu::{lanes::Lanes, layout::PANEL},
 };
 
@@ -16,17 +20,14 @@ impl Block for RowMajor<'_> {
 
     #[inline(always)]
     unsafe fn widen<L: Lanes>(&self, panel: usize, pairs: Range<usize>, out: &mut [MaybeUninit<L::Pairs>]) {
-        let offset = if self.offset_binary { 0x80 } else { 0 };
         let columns = 2 * pairs.start..(2 * pairs.end).min(self.k);
-        let rows = panel * PANEL..self.n.min((panel + 1) * PANEL);
-        for (out, pair) in out.iter_mut().zip(0..pairs.len()) {
-            let mut values = [[0i8; 2]; PANEL];
-            for (values, row) in values.iter_mut().zip(rows.clone()) {
-                let bytes = &self.values[row * self.row_bytes..][columns.clone()][2 * pair..];
-                for (value, byte) in values.iter_mut().zip(bytes) {
-                    *value = (byte ^ offset) as i8;
-                }
-            }
+        let outputs = PANEL.min(self.n - panel * PANEL);
+        let first = panel * PANEL * self.row_bytes + columns.start;
+        let bytes = &self.values[first..first + (outputs - 1) * self.row_bytes + columns.len()];
+        let mut transposed = [0u8; MAX_PIECE * PANEL];
+        let transposed = &mut transposed[..pairs.len() * 2 * PANEL];
+        pack_values(bytes, self.row_bytes, columns.len(), self.offset_binary, transposed);
+        for (out, values) in out.iter_mut().zip(transposed.chunks_exact(2 * PANEL)) {
             // SAFETY: `values` are 32 int8; the instruction set is the caller's promise.
             out.write(unsafe { L::load_pairs(values.as_ptr().cast()) });
         }

@@ -58,7 +58,8 @@ impl Weights {
         for panel in 0..n.div_ceil(PANEL) {
             let lanes = panel * PANEL..((panel + 1) * PANEL).min(n);
             let rows = &bytes[lanes.start * k..lanes.end * k];
-            pack_values(rows, k, k, false, &mut values[panel * panel_values..][..panel_values]);
+            let panel_values = &mut values[panel * panel_values..][..panel_values];
+            pack_values(rows, k, k, false, bytemuck::cast_slice_mut(panel_values));
             let scales = &halves[lanes.start * groups * 2..lanes.end * groups * 2];
             pack_scales(scales, groups, ScaleType::F16, &mut packed[panel * groups * 32..][..groups * 32]);
         }

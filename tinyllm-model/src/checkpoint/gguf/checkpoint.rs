@@ -123,7 +123,7 @@ impl FloatRows for GgufRows<'_> {
         }
         let row_bytes = self.bytes.len() / n;
         match self.order {
-            RowOrder::HuggingFace => self.read_in_file(rows.clone(), row_bytes, out),
+            RowOrder::HuggingFace => self.read_in_file(rows, row_bytes, out),
             // A bias: its elements are the rows of its matrix.
             order if self.tensor.shape.len() == 1 => {
                 let mut in_file = vec![0.0; k];
@@ -133,16 +133,20 @@ impl FloatRows for GgufRows<'_> {
                 }
             }
             order => {
-                for (row, out) in rows.clone().zip(out.chunks_exact_mut(k)) {
+                for (row, out) in rows.zip(out.chunks_exact_mut(k)) {
                     let row = order.row_in_file(row);
                     self.read_in_file(row..row + 1, row_bytes, out);
                 }
             }
         }
-        // Rows end in the middle of pages: with the last row the whole tensor goes. Interleaved rows lie in the same
-        // heads, so the same range will do.
-        let read = if rows.end == n { 0..n } else { rows };
-        self.file.drop_pages(&self.bytes[read.start * row_bytes..read.end * row_bytes]);
         Ok(())
+    }
+
+    fn consumed(&self, rows: Range<usize>) {
+        // Interleaved rows lie in the same heads, so the same range will do.
+        let row_bytes = self.bytes.len() / self.shape().0;
+        if let Some(bytes) = self.bytes.get(rows.start * row_bytes..rows.end * row_bytes) {
+            self.file.drop_pages(bytes);
+        }
     }
 }

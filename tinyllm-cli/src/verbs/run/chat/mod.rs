@@ -73,13 +73,12 @@ pub(super) fn run(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
 
 impl Chat {
     fn new(arguments: &Arguments, model: &Model) -> anyhow::Result<Self> {
-        let tokenizer = model.tokenizer()?;
         let source = if arguments.raw { None } else { model.template_source()? };
         let template = source.as_ref().map(ChatTemplate::new).transpose()?;
         if template.is_none() && !arguments.raw {
             output::note("this model has no chat template: it continues what you write");
         }
-        let (engine, tracking) = arguments.load.load(model, None, 1)?;
+        let (tokenizer, engine, tracking) = arguments.load.load_beside(model, || model.tokenizer())?;
         Ok(Chat {
             model: model.name(),
             tokenizer,

@@ -1,0 +1,266 @@
+//! Filling a weight's panels from a source: quantised, rounded or only repacked, by all threads at once.
+
+use std::{ops::Range, sync::Mutex};
+
+use half::{f16, slice::HalfFloatSliceExt};
+
+use super::{
+    lanes::{Kernel, Lanes, dispatch},
+    layout::PANEL,
+    products,
+    team::Team,
+};
+use crate::{
+    FloatRows, GroupSize, Isa, KernelError, QuantizedRows, RawQuantized, ScaleType, WeightFormat,
+    WeightSource, WeightSpec, quantize,
+};
+
+/// What a thread takes at a time of a large weight: the system calls that give its source's pages back, and the buffers,
+/// cost little beside it.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Pieces a thread at least, so that threads end together on small weights too.
+const PIECES_A_THREAD: usize = 4;
+
+/// Weights from this size give their source's pages back piece by piece, smaller ones at their end.
+const LARGE_BYTES: usize = 4 << 20;
+
+/// Fills `values` and `scales`, the panels of a weight that is not empty.
+///
+/// # Errors
+/// Of the first rows at fault, whichever thread met them.
+pub(super) fn fill(
+    team: &Team,
+    isa: Isa,
+    spec: &WeightSpec,
+    values: &mut [u8],
+    scales: &mut [u8],
+    source: WeightSource<'_>,
+) -> Result<(), KernelError> {
+    let source = Source::new(spec, source)?;
+    let panels = spec.n.div_ceil(PANEL);
+    let panel = PanelBytes { values: values.len() / panels, scales: scales.len() / panels };
+    let is_large = values.len() >= LARGE_BYTES;
+    let piece = panels.div_ceil(PIECES_A_THREAD * team.members()).min(PIECE_BYTES / panel.values).max(1);
+    let mut scale_pieces = scales.chunks_mut((piece * panel.scales).max(1));
+    let pieces: Vec<Mutex<Piece<'_>>> = values
+        .chunks_mut(piece * panel.values)
+        .enumerate()
+        .map(|(index, values)| {
+            let first = index * piece * PANEL;
+            let rows = first..(first + piece * PANEL).min(spec.n);
+            Mutex::new(Piece { rows, panel, values, scales: scale_pieces.next().unwrap_or_default() })
+        })
+        .collect();
+    let failure: Mutex<Option<(usize, KernelError)>> = Mutex::new(None);
+    team.for_each(pieces.len(), |index| {
+        // Each piece is taken once; a poisoned lock means the run is unwinding anyway.
+        let Ok(mut piece) = pieces[index].lock() else { return };
+        // SAFETY: `Cpu::new` saw to it that the processor has `isa`.
+        let result = unsafe { dispatch(isa, Fill { piece: &mut piece, spec, source: &source }) };
+        if is_large {
+            source.consumed(piece.rows.clone());
+        }
+        if let (Err(error), Ok(mut first)) = (result, failure.lock())
+            && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
+        {
+            *first = Some((index, error));
+        }
+    });
+    // Whatever was mapped again around a piece's ends goes as well.
+    source.consumed(0..spec.n);
+    match failure.into_inner() {
+        Ok(Some((_, error))) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Where rows come from, checked against the weight.
+enum Source<'a> {
+    Float(&'a dyn FloatRows),
+    Quantized { rows: &'a dyn QuantizedRows, raw: RawQuantized<'a>, group_size: GroupSize, scales: ScaleType },
+}
+
+impl<'a> Source<'a> {
+    fn new(spec: &WeightSpec, source: WeightSource<'a>) -> Result<Self, KernelError> {
+        let problem = match (source, spec.format) {
+            (WeightSource::Float(rows), _) => return Ok(Source::Float(rows)),
+            (WeightSource::Quantized(rows), WeightFormat::W8A16 { group_size, scales }) => {
+                let raw = rows.raw();
+                let needed = spec.n * group_size.groups(spec.k) * scales.size_bytes();
+                if raw.scales.len() == needed {
+                    return Ok(Source::Quantized { rows, raw, group_size, scales });
+                }
+                format!("{} bytes of scales where {needed} are needed", raw.scales.len())
+            }
+            (WeightSource::Quantized(_), WeightFormat::F16 | WeightFormat::F32) => {
+                "int8 rows cannot fill a floating-point weight".into()
+            }
+            (WeightSource::Mapped(_), _) => "a mapped weight has no panels".into(),
+        };
+        Err(KernelError::Source { name: spec.name.clone(), problem })
+    }
+
+    fn consumed(&self, rows: Range<usize>) {
+        match self {
+            Source::Float(source) => source.consumed(rows),
+            Source::Quantized { rows: source, .. } => source.consumed(rows),
+        }
+    }
+}
+
+/// Bytes of one panel.
+#[derive(Clone, Copy)]
+struct PanelBytes {
+    values: usize,
+    scales: usize,
+}
+
+/// Some panels of a weight, side by side.
+struct Piece<'a> {
+    rows: Range<usize>,
+    panel: PanelBytes,
+    values: &'a mut [u8],
+    scales: &'a mut [u8],
+}
+
+/// One piece's work, compiled for each instruction set: the compiler vectorises it.
+struct Fill<'a, 'b> {
+    piece: &'a mut Piece<'b>,
+    spec: &'a WeightSpec,
+    source: &'a Source<'a>,
+}
+
+impl Kernel for Fill<'_, '_> {
+    type Output = Result<(), KernelError>;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) -> Self::Output {
+        let Fill { piece, spec, source } = self;
+        let PanelBytes { values, scales } = piece.panel;
+        let mut scale_panels = piece.scales.chunks_mut(scales.max(1));
+        let mut buffers = Buffers::default();
+        for (index, values) in piece.values.chunks_mut(values).enumerate() {
+            let first = piece.rows.start + index * PANEL;
+            let rows = first..(first + PANEL).min(piece.rows.end);
+            let mut panel = Panel { rows, values, scales: scale_panels.next().unwrap_or_default() };
+            match source {
+                Source::Float(source) => panel.fill_from_floats(spec, *source, &mut buffers)?,
+                Source::Quantized { raw, group_size, scales, .. } => {
+                    panel.fill_from_quantized(spec.k, raw, *group_size, *scales);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows between their source and their panel.
+#[derive(Default)]
+struct Buffers {
+    /// `[k]`.
+    row: Vec<f32>,
+    /// `[16][k]`.
+    q: Vec<i8>,
+    /// `[16][groups]`.
+    scales: Vec<f16>,
+    /// `[16][k]`.
+    halves: Vec<f16>,
+}
+
+/// One panel to fill.
+struct Panel<'a> {
+    rows: Range<usize>,
+    values: &'a mut [u8],
+    scales: &'a mut [u8],
+}
+
+impl Panel<'_> {
+    #[inline(always)]
+    fn fill_from_floats(
+        &mut self,
+        spec: &WeightSpec,
+        source: &dyn FloatRows,
+        buffers: &mut Buffers,
+    ) -> Result<(), KernelError> {
+        let (k, count) = (spec.k, self.rows.len());
+        let Buffers { row: values, q, scales, halves } = buffers;
+        values.resize(k, 0.0);
+        match spec.format {
+            WeightFormat::W8A16 { group_size, .. } => {
+                let groups = group_size.groups(k);
+                q.resize(count * k, 0);
+                scales.resize(count * groups, f16::ZERO);
+                for (index, row) in self.rows.clone().enumerate() {
+                    source.read(row..row + 1, values)?;
+                    quantize::quantize(
+                        &spec.name,
+                        row,
+                        values,
+                        group_size.elements(k),
+                        &mut q[index * k..][..k],
+                        &mut scales[index * groups..][..groups],
+                    )?;
+                }
+                products::pack_values(bytemuck::cast_slice(q), k, k, false, self.values);
+                products::pack_scales(bytemuck::cast_slice(scales), groups, ScaleType::F16, self.scales);
+            }
+            WeightFormat::F16 => {
+                halves.resize(count * k, f16::ZERO);
+                for (row, halves) in self.rows.clone().zip(halves.chunks_mut(k)) {
+                    source.read(row..row + 1, values)?;
+                    check_finite(&spec.name, row, values)?;
+                    halves.convert_from_f32_slice(values);
+                    if let Some(column) = halves.iter().position(|half| !half.is_finite()) {
+                        to_f16(&spec.name, row, column, values[column])?;
+                    }
+                }
+                products::pack_values(bytemuck::cast_slice(halves), 2 * k, 2 * k, false, self.values);
+            }
+            WeightFormat::F32 => {
+                let panel: &mut [f32] = bytemuck::cast_slice_mut(self.values);
+                for (lane, row) in self.rows.clone().enumerate() {
+                    source.read(row..row + 1, values)?;
+                    check_finite(&spec.name, row, values)?;
+                    for (out, value) in panel[lane..].iter_mut().step_by(PANEL).zip(&*values) {
+                        *out = *value;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn fill_from_quantized(
+        &mut self,
+        k: usize,
+        raw: &RawQuantized<'_>,
+        group_size: GroupSize,
+        scale_type: ScaleType,
+    ) {
+        let groups = group_size.groups(k);
+        let values = &raw.values[self.rows.start * raw.row_bytes..self.rows.end * raw.row_bytes];
+        products::pack_values(values, raw.row_bytes, k, raw.offset_binary, self.values);
+        let row_scales = groups * scale_type.size_bytes();
+        let scales = &raw.scales[self.rows.start * row_scales..self.rows.end * row_scales];
+        products::pack_scales(scales, groups, scale_type, self.scales);
+    }
+}
+
+pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(), KernelError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(column) => {
+            Err(KernelError::NonFiniteWeight { name: name.into(), row, column, value: values[column] })
+        }
+    }
+}
+
+pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Result<f16, KernelError> {
+    let rounded = f16::from_f32(value);
+    if rounded.is_finite() {
+        return Ok(rounded);
+    }
+    Err(KernelError::F16Overflow { name: name.into(), row, group: column, value })
+}

@@ -1,0 +1,298 @@
+//! A tokenizer in the parts that the library takes: a BPE model, whose vocabulary and merges are handed over as they
+//! are read, and the rest, which the library reads as JSON.
+//!
+//! The library's own reader of a tokenizer.json copies the model through three trees of JSON. That is most of the time
+//! and of the memory that a tokenizer takes, so models that are plain BPE are read here; whatever else there is, and
+//! whatever is wrong, is the library's to read and to name.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+use serde_json::{Value, json};
+use tokenizers::{
+    AddedToken,
+    models::bpe::{BPE, Merges, Vocab},
+};
+
+use super::wellformed;
+
+/// The normaliser, pre-tokeniser and so on, as a tokenizer.json has them; null where there is none.
+#[derive(Default)]
+pub(super) struct Pipeline {
+    pub(super) truncation: Value,
+    pub(super) padding: Value,
+    pub(super) normalizer: Value,
+    pub(super) pre_tokenizer: Value,
+    pub(super) post_processor: Value,
+    pub(super) decoder: Value,
+}
+
+/// A BPE model, read and not yet built.
+#[derive(Default, Deserialize)]
+pub(super) struct Bpe {
+    #[serde(rename = "type")]
+    pub(super) _tag: Option<BpeTag>,
+    pub(super) dropout: Option<f32>,
+    pub(super) unk_token: Option<String>,
+    pub(super) continuing_subword_prefix: Option<String>,
+    pub(super) end_of_word_suffix: Option<String>,
+    pub(super) fuse_unk: Option<bool>,
+    pub(super) byte_fallback: Option<bool>,
+    pub(super) ignore_merges: Option<bool>,
+    pub(super) vocab: Vocab,
+    #[serde(deserialize_with = "merges")]
+    pub(super) merges: Merges,
+}
+
+#[derive(Deserialize)]
+pub(super) enum BpeTag {
+    #[serde(rename = "BPE")]
+    Bpe,
+}
+
+/// A tokenizer.json whose model is BPE.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "version", default)]
+    _version: Version,
+    #[serde(default)]
+    truncation: Value,
+    #[serde(default)]
+    padding: Value,
+    #[serde(default)]
+    added_tokens: Vec<NumberedToken>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
+    model: Bpe,
+}
+
+#[derive(Default, Deserialize)]
+enum Version {
+    #[default]
+    #[serde(rename = "1.0")]
+    One,
+}
+
+/// An added token. Its id follows from the vocabulary; the library, too, asks only that there is one.
+#[derive(Deserialize)]
+struct NumberedToken {
+    #[serde(rename = "id")]
+    _id: u32,
+    #[serde(flatten)]
+    token: AddedToken,
+}
+
+/// The tokenizer that a tokenizer.json describes.
+pub(super) fn from_json(json: &[u8]) -> tokenizers::Result<tokenizers::Tokenizer> {
+    let Ok(file) = serde_json::from_slice::<File>(json) else { return whole(json) };
+    let pipeline = Pipeline {
+        truncation: file.truncation,
+        padding: file.padding,
+        normalizer: file.normalizer,
+        pre_tokenizer: file.pre_tokenizer,
+        post_processor: file.post_processor,
+        decoder: file.decoder,
+    };
+    let model = file.model.build()?;
+    let Ok(empty) = pipeline.build() else { return whole(json) };
+    finish(empty, model, file.added_tokens.into_iter().map(|numbered| numbered.token))
+}
+
+/// The tokenizer of parts that come from elsewhere.
+pub(super) fn assemble(
+    pipeline: Pipeline,
+    model: Bpe,
+    added_tokens: Vec<AddedToken>,
+) -> tokenizers::Result<tokenizers::Tokenizer> {
+    finish(pipeline.build()?, model.build()?, added_tokens)
+}
+
+/// Added tokens come last: their ids are the vocabulary's.
+fn finish(
+    mut empty: tokenizers::Tokenizer,
+    model: BPE,
+    added_tokens: impl IntoIterator<Item = AddedToken>,
+) -> tokenizers::Result<tokenizers::Tokenizer> {
+    empty.with_model(model);
+    empty.add_tokens(added_tokens)?;
+    Ok(empty)
+}
+
+/// A tokenizer.json as the library reads it.
+fn whole(json: &[u8]) -> tokenizers::Result<tokenizers::Tokenizer> {
+    // The library panics over what is no JSON inside a decoder.
+    serde_json::from_slice::<wellformed::Json>(json)?;
+    tokenizers::Tokenizer::from_bytes(json)
+}
+
+impl Pipeline {
+    /// A tokenizer without tokens.
+    fn build(self) -> tokenizers::Result<tokenizers::Tokenizer> {
+        let json = json!({
+            "version": "1.0", "truncation": self.truncation, "padding": self.padding, "normalizer": self.normalizer,
+            "pre_tokenizer": self.pre_tokenizer, "post_processor": self.post_processor, "decoder": self.decoder,
+            "model": {"type": "BPE", "vocab": {}, "merges": []},
+        });
+        tokenizers::Tokenizer::from_bytes(serde_json::to_vec(&json)?)
+    }
+}
+
+impl Bpe {
+    fn build(self) -> tokenizers::Result<BPE> {
+        let longest = self.vocab.keys().map(String::len).max().unwrap_or(0);
+        let prefix = self.continuing_subword_prefix.as_ref().map_or(0, String::len);
+        // The library panics over these instead of finding that no vocabulary has them.
+        let is_beyond = |(left, right): &&(String, String)| {
+            !right.is_char_boundary(prefix) || left.len() + right.len() - prefix > longest
+        };
+        if let Some((left, right)) = self.merges.iter().find(is_beyond) {
+            return Err(format!("Token `{left}{right}` out of vocabulary").into());
+        }
+        let mut builder = BPE::builder()
+            .vocab_and_merges(self.vocab, self.merges)
+            .fuse_unk(self.fuse_unk.unwrap_or(false))
+            .byte_fallback(self.byte_fallback.unwrap_or(false))
+            .ignore_merges(self.ignore_merges.unwrap_or(false));
+        if let Some(dropout) = self.dropout {
+            builder = builder.dropout(dropout);
+        }
+        if let Some(token) = self.unk_token {
+            builder = builder.unk_token(token);
+        }
+        if let Some(prefix) = self.continuing_subword_prefix {
+            builder = builder.continuing_subword_prefix(prefix);
+        }
+        if let Some(suffix) = self.end_of_word_suffix {
+            builder = builder.end_of_word_suffix(suffix);
+        }
+        builder.build()
+    }
+}
+
+/// `left right`, as older files write a merge; `None` where that is not two tokens.
+pub(super) fn split_merge(line: &str) -> Option<(String, String)> {
+    let (left, right) = line.split_once(' ')?;
+    (!right.contains(' ')).then(|| (left.to_owned(), right.to_owned()))
+}
+
+/// Whether a line among the merges is the heading of the file they once came from.
+pub(super) fn is_heading(line: &str) -> bool {
+    line.starts_with("#version")
+}
+
+/// Merges as `["left", "right"]`, or all as `"left right"`.
+fn merges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Merges, D::Error> {
+    struct List;
+    impl<'de> Visitor<'de> for List {
+        type Value = Merges;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("merges")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Merges, A::Error> {
+            let mut merges = Vec::new();
+            let (mut pairs, mut lines) = (false, false);
+            while let Some(merge) = items.next_element::<Merge>()? {
+                match merge {
+                    Merge::Pair(left, right) => {
+                        pairs = true;
+                        merges.push((left, right));
+                    }
+                    Merge::Line(merge) => {
+                        lines = true;
+                        merges.extend(merge);
+                    }
+                }
+            }
+            if pairs && lines { Err(A::Error::custom("merges in two forms")) } else { Ok(merges) }
+        }
+    }
+    deserializer.deserialize_seq(List)
+}
+
+/// One element of the list of merges.
+enum Merge {
+    Pair(String, String),
+    /// Without a merge where the line is a heading.
+    Line(Option<(String, String)>),
+}
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Element;
+        impl<'de> Visitor<'de> for Element {
+            type Value = Merge;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a merge")
+            }
+
+            fn visit_str<E: Error>(self, line: &str) -> Result<Merge, E> {
+                if is_heading(line) {
+                    return Ok(Merge::Line(None));
+                }
+                match split_merge(line) {
+                    Some(merge) => Ok(Merge::Line(Some(merge))),
+                    None => Err(E::custom("a merge is two tokens")),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Merge, A::Error> {
+                match (items.next_element()?, items.next_element()?) {
+                    (Some(left), Some(right)) => Ok(Merge::Pair(left, right)),
+                    _ => Err(A::Error::custom("a merge is two tokens")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Element)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = r#"{"version":"1.0","added_tokens":[
+        {"id":5,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
+        "decoder":{"type":"Fuse"},
+        "model":{"type":"BPE","unk_token":"u","fuse_unk":true,"vocab":{"u":0,"a":1,"b":2,"ab":3},"merges":["a b"]}}"#;
+
+    #[test]
+    fn what_is_read_here_is_what_the_library_reads() {
+        let in_pairs = SOUND.replace(r#"["a b"]"#, r#"[["a","b"]]"#);
+        let headed = SOUND.replace(r#"["a b"]"#, r##"["#version: 0.2","a b"]"##);
+        let untyped = SOUND.replace(r#""type":"BPE","#, "");
+        for json in [SOUND, &in_pairs, &headed, &untyped] {
+            assert!(serde_json::from_str::<File>(json).is_ok(), "{json}");
+            let (read, library) = (from_json(json.as_bytes()).unwrap(), whole(json.as_bytes()).unwrap());
+            assert_eq!(read.to_string(false).unwrap(), library.to_string(false).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_an_error_here_too() {
+        for (from, to) in [
+            (r#"["a b"]"#, r#"["a b c"]"#),
+            (r#"["a b"]"#, r#"["a b",["a","b"]]"#),
+            (r#"["a b"]"#, r#"["a c"]"#),
+            (r#"["a b"]"#, r#"[["ab","ab"]]"#),
+            ("Fuse", "Fuze"),
+            ("1.0", "2.0"),
+            (r#""unk_token":"u""#, r#""continuing_subword_prefix":"bb""#),
+        ] {
+            let json = SOUND.replace(from, to);
+            assert!(json != SOUND && from_json(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+}
