@@ -101,6 +101,7 @@ fn charts_show_what_a_file_of_results_holds() {
         "125.0  (0.12 of the limit)",
         "another &amp; another",
         "100.0  (tinyllm 1.25×)",
+        "where both ran in turn",
         "milliseconds a token",
         "2 threads, 8000 tokens: 16.00 ms, at least 1.00",
     ] {

@@ -68,6 +68,11 @@ pub(super) fn draw(body: &mut String, results: &Results, top: f64) -> f64 {
     let labels = results.peers.iter().map(|peer| peer.contender.chars().count());
     let left = MARGIN + 76.0 + CHARACTER * labels.max().unwrap_or(0).clamp(7, 30) as f64;
     let mut y = key(body, results, top);
+    if results.peers.iter().any(|peer| peer.ratio.is_some()) {
+        let words = "×: how many times faster tinyllm was where both ran in turn, apart from its bar here";
+        text(body, MARGIN, y + 4.0, FONT_SIZE, words);
+        y += 22.0;
+    }
     for subject in subjects(results) {
         heading(body, MARGIN, y + 14.0, FONT_SIZE, &title(subject));
         y = section(body, &groups(results, subject), left, y + 24.0) + 8.0;
