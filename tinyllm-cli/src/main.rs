@@ -5,6 +5,7 @@ mod hub;
 mod models;
 mod options;
 mod output;
+mod svg;
 mod verbs;
 
 use std::process::ExitCode;

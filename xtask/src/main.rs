@@ -19,14 +19,19 @@ mod flags {
             cmd ci {}
             /// What no compiler checks: file lengths, headers, README of each crate, dependencies that nothing uses.
             cmd tidy {}
-            /// Measures the program on a model and writes the figures to bench/results/.
+            /// Measures the program on a model, and the kernels; writes the figures to bench/results/ and draws their chart
+            /// in docs/images/.
             cmd bench {
                 /// A directory, a .gguf file or an alias; smollm2 without it
                 optional model: String
                 /// How often each figure is taken (the median counts); 5 without it
                 optional --runs runs: u32
-                /// Where to write instead
+                /// Where to write the figures instead; the chart lies beside, as .svg
                 optional --out out: PathBuf
+                /// Without criterion's benches of the kernels
+                optional --no-kernels
+                /// Figures of other programs, from bench/peers/compare.py, to stand in the chart
+                optional --peers peers: PathBuf
             }
         }
     }

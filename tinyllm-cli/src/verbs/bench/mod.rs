@@ -1,25 +1,31 @@
 //! `bench`: tokens a second, beside what the machine's memory allows in the same run.
 
 mod bandwidth;
+mod chart;
 mod rows;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 use tinyllm_mem::{Category, HostMemory, HostResource};
 use tinyllm_model::{
     Engine,
     engine::{EngineOptions, EnginePlan, SequenceId, SequenceInput},
 };
 
-use self::{bandwidth::Bandwidth, rows::Row};
+use self::{bandwidth::Bandwidth, chart::Results, rows::Row};
 use crate::{models::Model, options::LoadOptions, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A directory, a .gguf file, a hub name or an alias
-    model: String,
+    #[arg(required_unless_present = "from")]
+    model: Option<String>,
     /// Tokens of a prompt (a list: 0 leaves the test out)
     #[arg(short = 'p', long, visible_alias = "n-prompt", value_delimiter = ',', default_value = "512")]
     prompt: Vec<usize>,
@@ -38,6 +44,12 @@ pub(crate) struct Arguments {
     /// How to print
     #[arg(short = 'o', long, value_enum, default_value = "md")]
     output: Format,
+    /// Draw a chart of the results
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Measure nothing: draw the chart of results that `-o json` or `cargo xtask bench` wrote
+    #[arg(long, value_name = "FILE", requires = "svg", conflicts_with = "model")]
+    from: Option<PathBuf>,
     #[command(flatten)]
     load: LoadOptions,
 }
@@ -78,7 +90,10 @@ impl Test {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let model = Model::open(&arguments.model)?;
+    if let (Some(from), Some(svg)) = (&arguments.from, &arguments.svg) {
+        return output::write_file(svg, chart::svg(&Results::read(from)?).as_bytes());
+    }
+    let model = Model::open(arguments.model.as_deref().context("a MODEL or --from")?)?;
     let tests = tests(arguments);
     ensure!(!tests.is_empty(), "nothing to measure: -p and -n are 0");
     ensure!(arguments.batch.iter().all(|batch| (1..=4096).contains(batch)), "-b: from 1 to 4096 sequences");
@@ -89,10 +104,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         options.kv.max_seq_len = tests.iter().map(Test::longest).max();
         rows.extend(measure(&model, &options, &tests, arguments.repetitions)?);
     }
+    let json: Vec<Value> = rows.iter().map(Row::json).collect();
     match arguments.output {
-        Format::Json => output::print_json(&rows.iter().map(Row::json).collect::<Vec<_>>()),
-        Format::Md => output::print(&rows::table(&model.name(), &rows)),
-        Format::Csv => output::print(&rows::csv(&rows)),
+        Format::Json => output::print_json(&json)?,
+        Format::Md => output::print(&rows::table(&model.name(), &rows))?,
+        Format::Csv => output::print(&rows::csv(&rows))?,
+    }
+    match &arguments.svg {
+        Some(svg) => output::write_file(svg, chart::svg(&Results::of_rows(model.name(), &json)?).as_bytes()),
+        None => Ok(()),
     }
 }
 

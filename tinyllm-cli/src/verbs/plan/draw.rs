@@ -9,6 +9,8 @@ use tinyllm_model::engine::{
     plan::{PlannedRegion, PlannedUsage, Slab},
 };
 
+use crate::svg::{document, escape, text};
+
 const WIDTH: f64 = 1100.0;
 const MARGIN: f64 = 20.0;
 const BAR_HEIGHT: f64 = 44.0;
@@ -56,11 +58,7 @@ pub(super) fn svg(name: &str, plan: &EnginePlan) -> String {
         let kinds = kinds(arena).into_iter().map(|kind| (kind.to_owned(), kind_color(kind)));
         y = key(&mut body, kinds, y);
     }
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {0:.0}\" font-family=\"sans-serif\">\n\
-         <rect width=\"{WIDTH}\" height=\"{0:.0}\" fill=\"#ffffff\"/>\n{body}</svg>\n",
-        y + 10.0
-    )
+    document(WIDTH, y + 10.0, &body)
 }
 
 fn legend(body: &mut String, plan: &EnginePlan, y: f64) -> f64 {
@@ -162,14 +160,6 @@ fn rectangle(body: &mut String, (x, y): (f64, f64), (width, height): (f64, f64),
     );
 }
 
-fn text(body: &mut String, x: f64, y: f64, size: u32, text: &str) {
-    let _ = writeln!(
-        body,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"#222\">{}</text>",
-        escape(text)
-    );
-}
-
 fn label(region: &PlannedRegion) -> String {
     let shape: Vec<String> = region.shape.iter().map(usize::to_string).collect();
     format!(
@@ -236,8 +226,4 @@ fn size(bytes: usize) -> String {
         }
     }
     format!("{bytes} B")
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,11 +1,10 @@
-//! Quantising rows: bytes of f32 source a second, on one thread.
-#![allow(missing_docs)] // criterion's macros make undocumented functions
+//! Quantising rows of weights: bytes of f32 source a second. Plain Rust, whatever the instruction set.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use half::f16;
-use tinyllm_kernels::{GroupSize, quantize::quantize_row};
+use tinyllm_kernels::{GroupSize, quantize};
 
-fn quantize(criterion: &mut Criterion) {
+pub(crate) fn quantize_row(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("quantize_row");
     for (k, group_size) in [(576, 64), (4096, 128), (4096, 32)] {
         // A fixed sequence without structure; every group has the same range.
@@ -16,11 +15,8 @@ fn quantize(criterion: &mut Criterion) {
         let mut scales = vec![f16::ZERO; weights.len().div_ceil(elements)];
         group.throughput(Throughput::Bytes(4 * u64::from(k)));
         group.bench_function(format!("k={k} g={group_size}"), |bencher| {
-            bencher.iter(|| quantize_row("w", 0, &weights, elements, &mut q, &mut scales));
+            bencher.iter(|| quantize::quantize_row("w", 0, &weights, elements, &mut q, &mut scales));
         });
     }
     group.finish();
 }
-
-criterion_group!(benches, quantize);
-criterion_main!(benches);
