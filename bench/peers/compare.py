@@ -61,7 +61,7 @@ def arguments():
                         help=f"of {', '.join(prepare.MODELS)} [all]")
     parser.add_argument("--contenders", type=one_of(NAMES), default=list(NAMES), help=f"of {', '.join(NAMES)} [all]")
     parser.add_argument("--tests", type=one_of(tuple(CASES)), default=list(CASES), help=f"of {', '.join(CASES)} [all]")
-    parser.add_argument("--threads", type=thread_list, default=[1, 2],
+    parser.add_argument("--threads", type=thread_list, default=sorted({1, min(2, os.cpu_count())}),
                         help="a list; memory and first token take the largest [1,2]")
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--tinyllm", type=pathlib.Path, help="the program; built from this checkout without it")
@@ -122,44 +122,25 @@ def plan(options, models):
                     yield model, case, threads
 
 
-def main():
-    options = arguments()
-    notes = []
-    if any(name in AVX2_ONLY for name in options.contenders) and "avx512f" not in report.processor_flags():
-        options.contenders = [name for name in options.contenders if name not in AVX2_ONLY]
-        notes.append("no AVX-512 here: the native builds are the AVX2 ones, so those are not measured apart")
-    options.work = options.work.absolute()
-    options.work.mkdir(parents=True, exist_ok=True)
-    tinyllm = options.tinyllm.absolute() if options.tinyllm else prepare.tinyllm_program()
-    native = prepare.llama_python(options.work / "llama", prepare.NATIVE)
-    models = [Model(name, *prepare.model(name, options.work / "models", native, tinyllm)) for name in options.models]
-    with tempfile.TemporaryDirectory() as folder:
-        has_start = "start" in options.tests and models[0].name == "smollm2"
-        template = prompt_as_read(tinyllm, models[0], pathlib.Path(folder)) if has_start else None
-        contenders = contenders_of(options, tinyllm, native, template)
-        shown = {name: ",".join(map(str, getattr(options, name))) for name in ("models", "contenders", "tests", "threads")}
-        result = {
-            "command": " ".join(["bench/peers/compare.py", *(f"--{name} {value}" for name, value in shown.items()),
-                                 f"--rounds {options.rounds}"]),
-            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-            "commit": first_line(["git", "describe", "--always", "--dirty", "--exclude=*"]),
-            "machine": report.machine(),
-            "versions": {"rustc": first_line(["rustc", "--version"])}
-            | {contender.name: contender.describe(models[0]) for contender in contenders},
-            "models": {model.name: prepare.MODELS[model.name] for model in models},
-            "context_tokens_of_memory_and_first_token": CONTEXT_TOKENS,
-            "notes": notes,
-        }
-        for model in models:
-            prepare.read_through(model)
-        measure(options, contenders, list(plan(options, models)), result)
-    print(report.markdown(result["rows"]))
-    for note in notes:
-        print(f"\n{note}")
+def heading(options, contenders, models, notes):
+    """What was compared, where and how: all of the result but its rows."""
+    shown = {name: ",".join(map(str, getattr(options, name))) for name in ("models", "contenders", "tests", "threads")}
+    choices = [f"--{name} {value}" for name, value in shown.items()]
+    return {
+        "command": " ".join(["bench/peers/compare.py", *choices, f"--rounds {options.rounds}"]),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "commit": first_line(["git", "describe", "--always", "--dirty", "--exclude=*"]),
+        "machine": report.machine(),
+        "versions": {"rustc": first_line(["rustc", "--version"])}
+        | {contender.name: contender.describe(models[0]) for contender in contenders},
+        "models": {model.name: prepare.MODELS[model.name] for model in models},
+        "context_tokens_of_memory_and_first_token": CONTEXT_TOKENS,
+        "notes": notes,
+    }
 
 
 def measure(options, contenders, cases, result):
-    """Runs the rounds; the result is there, and written, after each."""
+    """Runs the rounds; the result is complete, and written, after each."""
     samples = report.Samples()
     for turn in range(options.rounds):
         for model, case, threads in cases:
@@ -174,6 +155,32 @@ def measure(options, contenders, cases, result):
         result["rows"] = samples.rows(contenders)
         if options.out:
             report.write(options.out, result)
+
+
+def main():
+    options = arguments()
+    notes = []
+    if any(name in AVX2_ONLY for name in options.contenders) and "avx512f" not in report.processor_flags():
+        options.contenders = [name for name in options.contenders if name not in AVX2_ONLY]
+        notes.append("no AVX-512 here: the native builds are the AVX2 ones, so those are not measured apart")
+    if not options.contenders:
+        sys.exit(f"nothing to measure: {notes[0]}")
+    options.work = options.work.absolute()
+    options.work.mkdir(parents=True, exist_ok=True)
+    tinyllm = options.tinyllm.absolute() if options.tinyllm else prepare.tinyllm_program()
+    native = prepare.llama_python(options.work / "llama", prepare.NATIVE)
+    models = [Model(name, *prepare.model(name, options.work / "models", native, tinyllm)) for name in options.models]
+    with tempfile.TemporaryDirectory() as folder:
+        has_start = "start" in options.tests and models[0].name == "smollm2"
+        template = prompt_as_read(tinyllm, models[0], pathlib.Path(folder)) if has_start else None
+        contenders = contenders_of(options, tinyllm, native, template)
+        result = heading(options, contenders, models, notes)
+        for model in models:
+            prepare.read_through(model)
+        measure(options, contenders, list(plan(options, models)), result)
+    print(report.markdown(result["rows"]))
+    for note in notes:
+        print(f"\n{note}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class Tinyllm:
 
     def measure(self, case, model, threads):
         if isinstance(case, Speed):
-            # Mapped weights are for less memory and a quick start, and an order of magnitude slower.
+            # Mapped weights are for little memory and a quick start, not for speed.
             return {} if "--mmap" in self.flags else case.tests(*self.speed(case, model, threads))
         options = [*self.flags, "--threads", threads, "--ctx-size", CONTEXT_TOKENS, "--temp", 0]
         command = [self.program, "run", model.w8a16, *options]
