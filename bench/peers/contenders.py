@@ -160,8 +160,8 @@ class Llama:
     # The first token's prompt as the model reads it, where that is measured.
     template: pathlib.Path | None
 
-    def describe(self, _model):
-        return json.loads(finish([self.python, CHILD, "describe"]).output) | {
+    def describe(self, model):
+        return json.loads(finish([self.python, CHILD, "describe", model.q8_0]).output) | {
             "cmake_arguments": self.cmake_arguments,
             "weights": "Q8_0, " + ("copied into huge pages" if self.is_copied else "mapped"),
             "kv_cache": "f16",

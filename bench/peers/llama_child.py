@@ -157,24 +157,41 @@ def quantize(options):
     return {}
 
 
-def describe(_options):
+def flash_attention(model):
+    """Whether attention is fused: `auto` is decided when a context is made, and only the log says how."""
+    lines = []
+
+    @api.llama_log_callback
+    def keep(_level, text, _user_data):
+        lines.append(text.decode(errors="replace"))
+
+    api.llama_log_set(keep, None)
+    Llama(model, threads=1, context_tokens=CHUNK_TOKENS, is_copied=False)
+    api.llama_log_set(log, None)
+    asked = api.llama_flash_attn_type_name(api.llama_context_default_params().flash_attn_type).decode()
+    decided = re.search(r"Flash Attention (?:was auto, set to )?(enabled|disabled)", "".join(lines))
+    return f"{asked} (the default)" + (f", here {decided[1]}" if decided else "")
+
+
+def describe(options):
     """What this llama.cpp is, in its own words."""
     folder = pathlib.Path(api.__file__).parent / "lib"
     compilers = re.findall(rb"(?:GCC: \(|[\w ]*clang version )[^\0]+", (folder / "libggml-cpu.so").read_bytes())
-    flash_attention = api.llama_context_default_params().flash_attn_type
     return {
         "llama-cpp-python": api.__version__,
         "llama.cpp": api.llama_version().decode(),
         "system_info": api.llama_print_system_info().decode().strip(),
         "compiler": ", ".join(sorted({compiler.decode() for compiler in compilers})),
-        "flash_attention": f"{api.llama_flash_attn_type_name(flash_attention).decode()} (the default)",
+        "flash_attention": flash_attention(options.model),
     }
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(required=True)
-    verbs.add_parser("describe").set_defaults(run=describe)
+    verb = verbs.add_parser("describe")
+    verb.set_defaults(run=describe)
+    verb.add_argument("model", type=pathlib.Path)
     verb = verbs.add_parser("quantize")
     verb.set_defaults(run=quantize)
     verb.add_argument("model", type=pathlib.Path)
