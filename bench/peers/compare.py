@@ -149,8 +149,10 @@ def measure(options, contenders, cases, result):
                 continue
             for contender in contenders:
                 prepare.step(f"round {turn + 1} of {options.rounds}: {model.name}, {case}, {threads} threads, {contender.name}")
-                for test, (value, unit) in contender.measure(case, model, threads).items():
-                    samples.add(model.name, test, threads, contender.name, value, unit)
+                with report.Others() as others:
+                    measured = contender.measure(case, model, threads)
+                for test, (value, unit) in measured.items():
+                    samples.add(model.name, test, threads, contender.name, value, unit, others.share)
         result["rounds"] = turn + 1
         result["rows"] = samples.rows(contenders)
         if options.out:

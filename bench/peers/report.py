@@ -3,11 +3,35 @@
 import json
 import os
 import pathlib
+import resource
 import statistics
+import time
 
-COLUMNS = ["model", "test", "threads", "contender", "unit", "median", "min", "max", "ratio"]
+COLUMNS = ["model", "test", "threads", "contender", "unit", "median", "min", "max", "ratio", "others"]
 # Of these less is better.
 COSTS = ("ms", "MiB")
+
+
+class Others:
+    """The share of the machine's cores that others took meanwhile, the hypervisor's other guests included: on a shared
+    machine this says which figures to doubt. Programs whose threads wait by spinning suffer most."""
+
+    def __enter__(self):
+        self.before = self.now()
+        return self
+
+    def __exit__(self, *_):
+        wall, busy, ours = (after - before for after, before in zip(self.now(), self.before))
+        self.share = max(0.0, busy - ours) / (wall * os.cpu_count())
+
+    @staticmethod
+    def now():
+        """Seconds: of the clock, of all cores at work, of this program's children that have ended."""
+        first = pathlib.Path("/proc/stat").read_text().split("\n")[0]
+        user, nice, system, _idle, _iowait, *rest = map(int, first.split()[1:9])
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ticks = user + nice + system + sum(rest)
+        return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), children.ru_utime + children.ru_stime
 
 
 class Samples:
@@ -15,12 +39,14 @@ class Samples:
 
     def __init__(self):
         self.values = {}
+        self.others = {}
         self.units = {}
 
-    def add(self, model, test, threads, contender, value, unit):
+    def add(self, model, test, threads, contender, value, unit, others):
         key = (model, test, threads)
         self.units[key] = unit
         self.values.setdefault(key, {}).setdefault(contender, []).append(value)
+        self.others.setdefault(key, {}).setdefault(contender, []).append(others)
 
     def rows(self, contenders):
         """A row for each test and contender. `ratio` is how many times better tinyllm is: the median over the rounds of
@@ -34,7 +60,8 @@ class Samples:
                     continue
                 ratios = [theirs / mine if unit in COSTS else mine / theirs for mine, theirs in zip(ours or [], values)]
                 row = (*key, contender.name, unit, statistics.median(values), min(values), max(values),
-                       statistics.median(ratios) if ratios else None)
+                       statistics.median(ratios) if ratios else None,
+                       statistics.median(self.others[key][contender.name]))
                 rows.append(dict(zip(COLUMNS, row)) | {"values": values, "against": contender.against})
         return rows
 
@@ -43,9 +70,9 @@ def markdown(rows):
     """The rows as a table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     for row in rows:
-        cells = [row[name] for name in COLUMNS]
-        cells[5:] = ["" if value is None else f"{value:.2f}" if name == "ratio" else f"{value:.1f}"
-                     for name, value in zip(COLUMNS[5:], cells[5:])]
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        figures = [f"{row[name]:.1f}" for name in ("median", "min", "max")]
+        cells = [*(row[name] for name in COLUMNS[:5]), *figures, ratio, f"{row['others']:.0%}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
