@@ -140,7 +140,7 @@ def heading(options, contenders, models, notes):
 
 
 def measure(options, contenders, cases, result):
-    """Runs the rounds; the result is complete, and written, after each."""
+    """Runs the rounds; the result has all rows so far, and is written, after each case."""
     samples = report.Samples()
     for turn in range(options.rounds):
         for model, case, threads in cases:
@@ -153,10 +153,9 @@ def measure(options, contenders, cases, result):
                     measured = contender.measure(case, model, threads)
                 for test, (value, unit) in measured.items():
                     samples.add(model.name, test, threads, contender.name, value, unit, others.share)
-        result["rounds"] = turn + 1
-        result["rows"] = samples.rows(contenders)
-        if options.out:
-            report.write(options.out, result)
+            result["rows"] = samples.rows(contenders)
+            if options.out:
+                report.write(options.out, result)
 
 
 def main():
