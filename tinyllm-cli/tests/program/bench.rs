@@ -26,11 +26,15 @@ fn rows_have_the_documented_keys_in_every_format() {
         "bytes_per_token",
         "read_bandwidth_bytes_per_s",
         "bandwidth_fraction",
+        "dot_peak_ops_per_s",
+        "dot_fraction",
     ];
     for row in rows {
         assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), keys);
         assert!(row["tokens_per_s"].as_f64().unwrap() > 0.0);
         assert_eq!(row["bandwidth_fraction"].is_null(), row["test"] == "pp8");
+        assert_eq!(row["dot_fraction"].is_null(), row["test"] == "tg4");
+        assert!(row["dot_peak_ops_per_s"].as_f64().unwrap() > 0.0);
     }
     let count = |key: &str, value: u64| rows.iter().filter(|row| row[key] == value).count();
     assert_eq!((count("threads", 2), count("depth", 16), count("batch", 2)), (6, 6, 4));

@@ -8,6 +8,7 @@ mod lanes;
 mod layout;
 mod math;
 mod norm;
+mod peak;
 mod products;
 mod requirements;
 mod rope;

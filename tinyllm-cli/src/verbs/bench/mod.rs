@@ -1,24 +1,29 @@
-//! `bench`: tokens a second, beside what the machine's memory allows in the same run.
+//! `bench`: tokens a second, beside what the machine allows in the same run.
 
-mod bandwidth;
 mod chart;
+mod limits;
 mod rows;
+mod subject;
+mod work;
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use tinyllm_mem::{Category, HostMemory, HostResource};
+use tinyllm_mem::{HostMemory, HostResource};
 use tinyllm_model::{
     Engine,
-    engine::{EngineOptions, EnginePlan, SequenceId, SequenceInput},
+    engine::{EngineOptions, EnginePlan},
 };
 
-use self::{bandwidth::Bandwidth, chart::Results, rows::Row};
+use self::{
+    chart::Results,
+    limits::Meter,
+    rows::{Row, Sample},
+    subject::Subject,
+    work::Work,
+};
 use crate::{models::Model, options::LoadOptions, output};
 
 #[derive(Args)]
@@ -84,6 +89,14 @@ impl Test {
             }
     }
 
+    /// As llama-bench calls it.
+    fn name(&self) -> String {
+        match self.kind {
+            Kind::Prefill(count) => format!("pp{count}"),
+            Kind::Decode(count) => format!("tg{count}"),
+        }
+    }
+
     fn longest(&self) -> usize {
         self.depth + self.tokens() / self.batch.max(1)
     }
@@ -130,96 +143,43 @@ fn tests(arguments: &Arguments) -> Vec<Test> {
     tests
 }
 
-/// Runs every test in turn, again and again, so that a slow minute of the machine touches all of them.
+/// Runs the tests. Those that begin with the same cache take turns, again and again, and before each run the machine
+/// is measured, so that a slow minute of it touches all of them and what they are held against.
 fn measure(
     model: &Model,
     options: &EngineOptions,
     tests: &[Test],
     repetitions: u32,
 ) -> anyhow::Result<Vec<Row>> {
-    let reader = Engine::backend(options)?;
+    let cpu = Engine::backend(options)?;
     let backend = Engine::backend(options)?;
     let threads = backend.threads();
     let checkpoint = model.checkpoint()?;
     let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
-    let weight_bytes = weight_bytes(&plan, checkpoint.config().tie_word_embeddings);
-    let bandwidth = Bandwidth::new(weight_bytes)?;
+    let work = Work::of(&plan, checkpoint.config());
+    let meter = Meter::new(cpu, work.weight_bytes)?;
     let memory: HostMemory = HostResource::shared();
     let mut engine = Engine::load_on(backend, checkpoint, options, &memory, &|_| {})?;
     let bar = crate::models::progress(format!("{} with {threads} threads", model.name()));
     bar.set_length(u64::from(repetitions) * tests.len() as u64);
-    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); tests.len()];
-    let mut reads = Vec::new();
-    for test in tests {
+    let mut rows = Vec::new();
+    for tests in tests.chunk_by(|a, b| (a.depth, a.batch) == (b.depth, b.batch)) {
+        let mut subject = Subject::fill(&mut engine, tests[0].depth, tests[0].batch)?;
         // Once to warm up: pages, caches, clocks.
-        time(&mut engine, &Test { kind: Kind::Decode(4.min(test.longest().max(1))), depth: 0, batch: 1 })?;
-    }
-    for _ in 0..repetitions {
-        for (test, times) in tests.iter().zip(&mut times) {
-            reads.push(bandwidth.measure(&reader));
-            times.push(time(&mut engine, test)?);
-            bar.inc(1);
-        }
-    }
-    bar.finish_and_clear();
-    reads.sort_by(f64::total_cmp);
-    let read_bandwidth = reads[reads.len() / 2];
-    let row = |(test, times): (&Test, &Vec<Duration>)| {
-        Row::new(test, threads, times, weight_bytes, kv_token_bytes(&plan), read_bandwidth)
-    };
-    Ok(tests.iter().zip(&times).map(row).collect())
-}
-
-/// Bytes of weights that a token reads: all but an embedding table that is only looked up.
-fn weight_bytes(plan: &EnginePlan, is_tied: bool) -> usize {
-    let looked_up = plan.categories().get(&Category::Embeddings).map_or(0, |usage| usage.bytes);
-    plan.weights_bytes() - if is_tied { 0 } else { looked_up }
-}
-
-/// Bytes of keys and values of a token.
-fn kv_token_bytes(plan: &EnginePlan) -> usize {
-    let slots = plan.slabs().into_iter().find(|slab| slab.name == "kv");
-    let tokens = slots.map_or(0, |slab| slab.regions[0].shape[0] * slab.regions[0].shape[4]);
-    plan.kv_bytes() / tokens.max(1)
-}
-
-/// Runs a test once.
-fn time(engine: &mut Engine, test: &Test) -> anyhow::Result<Duration> {
-    let vocabulary = engine.config().vocab_size as u32;
-    let mut sequences: Vec<SequenceId> = Vec::new();
-    // Other tokens for each sequence: nothing is shared.
-    let tokens = |sequence: usize, count: usize| -> Vec<u32> {
-        (0..count as u32).map(|index| (index * 37 + sequence as u32 * 101) % vocabulary).collect()
-    };
-    for index in 0..test.batch {
-        let sequence = engine.create_sequence()?;
-        sequences.push(sequence);
-        prefill(engine, sequence, &tokens(index, test.depth))?;
-    }
-    let start = Instant::now();
-    match test.kind {
-        Kind::Prefill(count) => prefill(engine, sequences[0], &tokens(7, count))?,
-        Kind::Decode(count) => {
-            for step in 0..count as u32 {
-                let token = [step * 11 % vocabulary];
-                let batch: Vec<_> = sequences
-                    .iter()
-                    .map(|sequence| SequenceInput { sequence: *sequence, tokens: &token, wants_logits: true })
-                    .collect();
-                engine.forward(&batch)?;
+        subject.time(Kind::Decode(4.min(tests[0].longest() - tests[0].depth)))?;
+        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); tests.len()];
+        for _ in 0..repetitions {
+            for (test, samples) in tests.iter().zip(&mut samples) {
+                let limits = meter.measure();
+                samples.push(Sample { limits, time: subject.time(test.kind)? });
+                bar.inc(1);
             }
         }
+        subject.free();
+        rows.extend(
+            tests.iter().zip(&samples).map(|(test, samples)| Row::new(test, threads, samples, &work)),
+        );
     }
-    let time = start.elapsed();
-    sequences.into_iter().for_each(|sequence| engine.free_sequence(sequence));
-    Ok(time)
-}
-
-fn prefill(engine: &mut Engine, sequence: SequenceId, tokens: &[u32]) -> anyhow::Result<()> {
-    let chunks = tokens.chunks(engine.max_step_tokens());
-    let last = chunks.len().saturating_sub(1);
-    for (index, tokens) in chunks.enumerate() {
-        engine.forward(&[SequenceInput { sequence, tokens, wants_logits: index == last }])?;
-    }
-    Ok(())
+    bar.finish_and_clear();
+    Ok(rows)
 }

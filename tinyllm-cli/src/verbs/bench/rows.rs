@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use serde_json::{Value, json};
 
-use super::{Kind, Test};
+use super::{Kind, Test, limits::Limits, work::Work};
 
 /// One test with one number of threads.
 pub(super) struct Row {
@@ -20,49 +20,75 @@ pub(super) struct Row {
     /// Of decoding: from one step to the next.
     tpot_ms: Option<f64>,
     bytes_per_token: f64,
+    /// Of decoding: what the machine reads at most, and how much of it the test did.
     read_bandwidth_bytes_per_s: f64,
-    /// Of decoding: bytes read a second over what the machine reads at most.
     bandwidth_fraction: Option<f64>,
+    /// Of a prompt: what the machine multiplies at most, and how much of it the test did.
+    dot_peak_ops_per_s: f64,
+    dot_fraction: Option<f64>,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One run of a test.
+#[derive(Clone, Copy)]
+pub(super) struct Sample {
+    /// What the machine did just before.
+    pub(super) limits: Limits,
+    pub(super) time: Duration,
 }
 
 impl Row {
-    pub(super) fn new(
-        test: &Test,
-        threads: usize,
-        times: &[Duration],
-        weight_bytes: usize,
-        kv_token_bytes: usize,
-        read_bandwidth_bytes_per_s: f64,
-    ) -> Self {
-        let mut speeds: Vec<f64> =
-            times.iter().map(|time| test.tokens() as f64 / time.as_secs_f64()).collect();
-        speeds.sort_by(f64::total_cmp);
+    pub(super) fn new(test: &Test, threads: usize, samples: &[Sample], work: &Work) -> Self {
+        let speeds: Vec<f64> =
+            samples.iter().map(|sample| test.tokens() as f64 / sample.time.as_secs_f64()).collect();
         let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
         let variance = speeds.iter().map(|speed| (speed - mean).powi(2)).sum::<f64>() / speeds.len() as f64;
-        let tokens_per_s = speeds[speeds.len() / 2];
-        let (name, count) = match test.kind {
-            Kind::Prefill(count) => (format!("pp{count}"), count),
-            Kind::Decode(count) => (format!("tg{count}"), count),
+        let tokens_per_s = median(speeds);
+        // The amount over the time, over what the machine did at that moment.
+        let fraction = |amount: f64, limit: fn(&Limits) -> f64| {
+            let of = |sample: &Sample| amount / sample.time.as_secs_f64() / limit(&sample.limits);
+            Some(median(samples.iter().map(of).collect()))
         };
-        let is_decode = matches!(test.kind, Kind::Decode(_));
-        // Half of what is generated is there on average.
-        let seen = test.depth as f64 + if is_decode { count as f64 / 2.0 } else { 0.0 };
-        let weights_per_token = weight_bytes as f64 / if is_decode { test.batch } else { count } as f64;
-        let bytes_per_token = weights_per_token + if is_decode { kv_token_bytes as f64 * seen } else { 0.0 };
-        let step_ms = 1e3 * test.batch as f64 / tokens_per_s;
-        Row {
-            test: name,
+        let row = Row {
+            test: test.name(),
             threads,
             depth: test.depth,
             batch: test.batch,
             tokens_per_s,
             stddev: variance.sqrt(),
-            ttft_ms: (!is_decode).then_some(1e3 * count as f64 / tokens_per_s),
-            tpot_ms: is_decode.then_some(step_ms),
-            bytes_per_token,
-            read_bandwidth_bytes_per_s,
-            bandwidth_fraction: is_decode
-                .then_some(bytes_per_token * tokens_per_s / read_bandwidth_bytes_per_s),
+            ttft_ms: None,
+            tpot_ms: None,
+            bytes_per_token: 0.0,
+            read_bandwidth_bytes_per_s: median(samples.iter().map(|s| s.limits.read_bytes_per_s).collect()),
+            bandwidth_fraction: None,
+            dot_peak_ops_per_s: median(samples.iter().map(|s| s.limits.dot_ops_per_s).collect()),
+            dot_fraction: None,
+        };
+        match test.kind {
+            Kind::Prefill(count) => Row {
+                ttft_ms: Some(1e3 * count as f64 / tokens_per_s),
+                bytes_per_token: work.weight_bytes as f64 / count as f64,
+                dot_fraction: fraction(work.prompt_ops(count, test.depth), |limits| limits.dot_ops_per_s),
+                ..row
+            },
+            Kind::Decode(count) => {
+                // Half of what is generated is there on average.
+                let seen = test.depth as f64 + count as f64 / 2.0;
+                let bytes_per_token =
+                    work.weight_bytes as f64 / test.batch as f64 + work.kv_token_bytes as f64 * seen;
+                Row {
+                    tpot_ms: Some(1e3 * test.batch as f64 / tokens_per_s),
+                    bytes_per_token,
+                    bandwidth_fraction: fraction(bytes_per_token * test.tokens() as f64, |limits| {
+                        limits.read_bytes_per_s
+                    }),
+                    ..row
+                }
+            }
         }
     }
 
@@ -79,11 +105,19 @@ impl Row {
             "bytes_per_token": self.bytes_per_token,
             "read_bandwidth_bytes_per_s": self.read_bandwidth_bytes_per_s,
             "bandwidth_fraction": self.bandwidth_fraction,
+            "dot_peak_ops_per_s": self.dot_peak_ops_per_s,
+            "dot_fraction": self.dot_fraction,
         })
     }
 
     fn cells(&self) -> [String; 8] {
-        let fraction = self.bandwidth_fraction.map_or_else(String::new, |fraction| format!("{fraction:.2}"));
+        let (limit, fraction) = match self.bandwidth_fraction {
+            Some(fraction) => (format!("reads {:.1} GB/s", self.read_bandwidth_bytes_per_s / 1e9), fraction),
+            None => {
+                let limit = format!("multiplies {:.0} GOP/s", self.dot_peak_ops_per_s / 1e9);
+                (limit, self.dot_fraction.unwrap_or_default())
+            }
+        };
         let latency = self.ttft_ms.or(self.tpot_ms).unwrap_or_default();
         [
             self.test.clone(),
@@ -92,14 +126,14 @@ impl Row {
             self.batch.to_string(),
             format!("{:.1} ± {:.1}", self.tokens_per_s, self.stddev),
             format!("{latency:.2}"),
-            format!("{:.1}", self.read_bandwidth_bytes_per_s / 1e9),
-            fraction,
+            limit,
+            format!("{fraction:.2}"),
         ]
     }
 }
 
 const HEADER: [&str; 8] =
-    ["test", "threads", "depth", "batch", "tokens/s", "TTFT or TPOT ms", "read GB/s", "of bandwidth"];
+    ["test", "threads", "depth", "batch", "tokens/s", "TTFT or TPOT ms", "the machine", "of that"];
 
 /// A table in Markdown; medians, with the standard deviation.
 pub(super) fn table(model: &str, rows: &[Row]) -> String {

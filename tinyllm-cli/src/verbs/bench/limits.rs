@@ -1,0 +1,65 @@
+//! What this machine allows: how fast it reads memory, the limit of decoding, which reads every weight for each token,
+//! and how fast it multiplies, the limit of a prompt.
+
+use std::{hint::black_box, time::Instant};
+
+use tinyllm_kernels::Cpu;
+use tinyllm_mem::{Buffer, Category, HostResource, Request};
+
+/// The least that is read: less is over too soon to be timed.
+const MIN_BYTES: usize = 16 << 20;
+
+/// Passes that are timed; a cache takes some to settle.
+const PASSES: usize = 8;
+
+/// Rounds of a multiplying pass: some milliseconds.
+const ROUNDS: usize = 10_000;
+
+/// What the machine does a second at most.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of memory read.
+    pub(super) read_bytes_per_s: f64,
+    /// Multiplications and additions of int8 weights with int16 inputs.
+    pub(super) dot_ops_per_s: f64,
+}
+
+/// Threads of the engine's own kind, and memory to read again and again: as much as decoding reads for a token and in
+/// pages as the engine's own, so that what a cache keeps of the weights it keeps of this too.
+pub(super) struct Meter {
+    cpu: Cpu,
+    buffer: Buffer<f32>,
+}
+
+impl Meter {
+    pub(super) fn new(cpu: Cpu, weight_bytes: usize) -> anyhow::Result<Self> {
+        let bytes = weight_bytes.max(MIN_BYTES).next_multiple_of(4096);
+        let request = Request::new(Category::Workspace, "bandwidth", bytes, 4096);
+        let mut buffer = Buffer::<f32>::allocate(&HostResource::shared(), request)?;
+        // Touched, so that the pages are there.
+        buffer.as_mut_slice().fill(1.0);
+        Ok(Meter { cpu, buffer })
+    }
+
+    pub(super) fn measure(&self) -> Limits {
+        let read = || {
+            black_box(self.cpu.read(self.buffer.as_slice()));
+            self.buffer.size_bytes() as f64
+        };
+        let multiply = || self.cpu.multiply(ROUNDS) as f64;
+        Limits { read_bytes_per_s: fastest(read), dot_ops_per_s: fastest(multiply) }
+    }
+}
+
+/// The fastest of some passes after as many to warm up; a pass says how much it did.
+fn fastest(pass: impl Fn() -> f64) -> f64 {
+    let speed = |_| {
+        let start = Instant::now();
+        let amount = pass();
+        amount / start.elapsed().as_secs_f64()
+    };
+    (0..PASSES).for_each(|_| {
+        pass();
+    });
+    (0..PASSES).map(speed).fold(0.0, f64::max)
+}

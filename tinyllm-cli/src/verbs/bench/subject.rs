@@ -1,0 +1,75 @@
+//! Sequences with something in the cache, of which the next tokens are timed again and again.
+
+use std::time::{Duration, Instant};
+
+use tinyllm_model::{
+    Engine,
+    engine::{SequenceId, SequenceInput},
+};
+
+use super::Kind;
+
+pub(super) struct Subject<'e> {
+    engine: &'e mut Engine,
+    sequences: Vec<SequenceId>,
+    depth: usize,
+}
+
+impl<'e> Subject<'e> {
+    /// `batch` sequences of `depth` tokens, none of which begin alike.
+    pub(super) fn fill(engine: &'e mut Engine, depth: usize, batch: usize) -> anyhow::Result<Self> {
+        let mut sequences = Vec::with_capacity(batch);
+        for index in 0..batch {
+            let sequence = engine.create_sequence()?;
+            prefill(engine, sequence, index, depth)?;
+            sequences.push(sequence);
+        }
+        Ok(Subject { engine, sequences, depth })
+    }
+
+    /// How long it takes; afterwards the sequences are as before.
+    pub(super) fn time(&mut self, kind: Kind) -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        match kind {
+            Kind::Prefill(count) => prefill(self.engine, self.sequences[0], 7, count)?,
+            Kind::Decode(count) => self.decode(count)?,
+        }
+        let time = start.elapsed();
+        for (index, &sequence) in self.sequences.iter().enumerate() {
+            let kept = self.engine.truncate_sequence(sequence, self.depth)?;
+            if kept < self.depth {
+                // A sliding window let go of what the next token would need.
+                self.engine.truncate_sequence(sequence, 0)?;
+                prefill(self.engine, sequence, index, self.depth)?;
+            }
+        }
+        Ok(time)
+    }
+
+    fn decode(&mut self, count: usize) -> anyhow::Result<()> {
+        let vocabulary = self.engine.config().vocab_size as u32;
+        for step in 0..count as u32 {
+            let token = [step * 11 % vocabulary];
+            let input = |&sequence| SequenceInput { sequence, tokens: &token, wants_logits: true };
+            let batch: Vec<_> = self.sequences.iter().map(input).collect();
+            self.engine.forward(&batch)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn free(self) {
+        self.sequences.into_iter().for_each(|sequence| self.engine.free_sequence(sequence));
+    }
+}
+
+/// Appends `count` tokens, other ones for each `seed`.
+fn prefill(engine: &mut Engine, sequence: SequenceId, seed: usize, count: usize) -> anyhow::Result<()> {
+    let vocabulary = engine.config().vocab_size;
+    let tokens: Vec<u32> = (0..count).map(|index| ((index * 37 + seed * 101) % vocabulary) as u32).collect();
+    let chunks = tokens.chunks(engine.max_step_tokens());
+    let last = chunks.len().saturating_sub(1);
+    for (index, tokens) in chunks.enumerate() {
+        engine.forward(&[SequenceInput { sequence, tokens, wants_logits: index == last }])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! What a token costs: bytes read, operations done.
+
+use tinyllm_mem::Category;
+use tinyllm_model::{ModelConfig, engine::EnginePlan};
+
+/// Bytes and operations of a model.
+pub(super) struct Work {
+    /// Weights that a token reads: all but an embedding table that is only looked up.
+    pub(super) weight_bytes: usize,
+    /// Keys and values of a token.
+    pub(super) kv_token_bytes: usize,
+    /// Multiplications and additions of the layers' matrices, for each token.
+    layer_ops: usize,
+    /// Of the logits, for each token whose logits are wanted.
+    logit_ops: usize,
+    /// Of attention, for each token and each key it sees.
+    attention_ops: usize,
+}
+
+impl Work {
+    pub(super) fn of(plan: &EnginePlan, config: &ModelConfig) -> Self {
+        let looked_up = plan.categories().get(&Category::Embeddings).map_or(0, |usage| usage.bytes);
+        let slots = plan.slabs().into_iter().find(|slab| slab.name == "kv");
+        let tokens = slots.map_or(0, |slab| slab.regions[0].shape[0] * slab.regions[0].shape[4]);
+        let queries = config.num_attention_heads * config.head_dim;
+        let keys = config.num_key_value_heads * config.head_dim;
+        let layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size);
+        Work {
+            weight_bytes: plan.weights_bytes() - if config.tie_word_embeddings { 0 } else { looked_up },
+            kv_token_bytes: plan.kv_bytes() / tokens.max(1),
+            layer_ops: 2 * config.num_hidden_layers * layer,
+            logit_ops: 2 * config.hidden_size * config.vocab_size,
+            attention_ops: 4 * config.num_hidden_layers * queries,
+        }
+    }
+
+    /// Of a prompt of `count` tokens behind `depth` others, with the logits of its last token.
+    pub(super) fn prompt_ops(&self, count: usize, depth: usize) -> f64 {
+        let keys = count * depth + count * (count + 1) / 2;
+        (count * self.layer_ops + self.logit_ops + keys * self.attention_ops) as f64
+    }
+}
