@@ -65,10 +65,10 @@ unsafe fn multiply<L: Lanes, const R: usize>(rounds: usize) -> [f32; LANES] {
     let mut out = [0.0; LANES];
     // SAFETY: as above.
     unsafe {
-        let weights = L::load_pairs([1i8; 2 * LANES].as_ptr());
+        let weights = L::load_pairs(std::hint::black_box(&[1i8; 2 * LANES]).as_ptr());
         let mut sums = [L::zero_sums(); R];
         for _ in 0..rounds {
-            // Not known to the compiler, which would else multiply once for all rounds.
+            // Neither weights nor inputs are known to the compiler, which would else multiply beforehand.
             let inputs = std::hint::black_box(&inputs);
             for inputs in inputs.chunks_exact(CHAINS) {
                 for (sum, input) in sums.iter_mut().zip(inputs) {
