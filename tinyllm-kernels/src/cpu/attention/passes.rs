@@ -20,7 +20,7 @@ macro_rules! row_tiles {
     };
     (@ $L:ident, $rows:expr, $row:ident, $R:ident => $call:expr, $($count:literal)*) => {
         let mut $row = 0;
-        $(while $count <= $L::FLOAT_ROWS && $row + $count <= $rows {
+        $(while $count <= $L::FLOAT_ROWS && $rows - $row >= $count {
             const $R: usize = $count;
             $call;
             $row += $count;

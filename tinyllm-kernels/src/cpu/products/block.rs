@@ -71,7 +71,7 @@ pub(super) unsafe fn product<L: Lanes, B: Block>(
                     let block = Pieces { first_piece, last_piece, pair, scales_offset };
                     let mut row = 0;
                     macro_rules! tiles {
-                        ($($count:literal)*) => { $(while $count <= L::TILE_ROWS && row + $count <= rows {
+                        ($($count:literal)*) => { $(while $count <= L::TILE_ROWS && rows - row >= $count {
                             let x = input.row(first_row + row);
                             let accumulated = &mut accumulated[row..row + $count];
                             tile::<L, $count>(&block, &widened, &scales, x, input.row_stride_bytes, accumulated);
