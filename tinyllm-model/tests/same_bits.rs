@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::{RandomModel, configs, expected, group_sizes, kv_formats, oracle_entries};
+use common::{RandomModel, configs, expected, group_sizes, kv_formats, oracle_entries, small_config};
 use proptest::prelude::*;
 use tinyllm_kernels::Isa;
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
-    Engine,
+    Engine, ModelConfig,
     checkpoint::{self, Checkpoint},
     engine::{EmbeddingsMode, EngineOptions, KvCacheConfig, WeightsMode},
 };
@@ -93,5 +93,33 @@ fn every_reference_model_has_the_same_bits() {
                 }
             }
         }
+    }
+}
+
+/// Seven heads of ten segments each are more than two threads have room for at once: they are folded in two waves.
+#[test]
+fn long_sequences_have_the_same_bits_however_their_keys_are_shared_out() {
+    let config = ModelConfig {
+        num_attention_heads: 7,
+        num_key_value_heads: 7,
+        head_dim: 8,
+        max_position_embeddings: 4096,
+        ..small_config()
+    };
+    let ids: Vec<u32> = (0..2563).map(|i| i * 7 % config.vocab_size as u32).collect();
+    let (prompt, rest) = ids.split_at(2560);
+    let model = RandomModel::new(config, 5);
+    let bits = |threads, isa| -> Vec<Vec<u32>> {
+        let kv = KvCacheConfig::of_tokens(ids.len());
+        let options = EngineOptions { kv, isa, threads: Some(threads), ..EngineOptions::default() };
+        let mut engine = Engine::load(&model, &options, &HostResource::shared(), &|_| {}).unwrap();
+        engine.prefill(prompt, &mut || true).unwrap();
+        rest.iter()
+            .map(|id| engine.decode(*id).unwrap().iter().map(|value| value.to_bits()).collect())
+            .collect()
+    };
+    let expected = bits(1, Isa::best());
+    for (threads, isa) in [(2, Isa::best()), (3, Isa::best()), (2, Isa::Portable)] {
+        assert!(bits(threads, isa) == expected, "{threads} threads, {isa}");
     }
 }
