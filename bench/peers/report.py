@@ -62,7 +62,8 @@ class Samples:
                 row = (*key, contender.name, unit, statistics.median(values), min(values), max(values),
                        statistics.median(ratios) if ratios else None,
                        statistics.median(self.others[key][contender.name]))
-                rows.append(dict(zip(COLUMNS, row)) | {"values": values, "against": contender.against})
+                by_round = {"values": values, "others_by_round": self.others[key][contender.name]}
+                rows.append(dict(zip(COLUMNS, row)) | by_round | {"against": contender.against})
         return rows
 
 
