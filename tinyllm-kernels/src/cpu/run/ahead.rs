@@ -1,7 +1,7 @@
 //! What a member fetches while it waits for the others: the beginning of the weights it multiplies next. Memory would be
 //! idle otherwise.
 
-use super::Worker;
+use super::{STREAMS, Worker};
 use crate::{
     Op, Product,
     cpu::{products::WeightView, team::Waiting},
@@ -64,7 +64,7 @@ impl Worker<'_> {
                 };
                 let bytes = weight.values.len() / count;
                 let address = weight.values.as_ptr().wrapping_add((range.start - first) * bytes);
-                return Some((address.cast(), bytes, range.len().min(4)));
+                return Some((address.cast(), bytes, range.len().min(STREAMS)));
             }
             first += count;
         }
