@@ -33,6 +33,9 @@ pub(super) struct Measured {
     pub(super) tokens_per_s: f64,
     pub(super) bytes_per_token: f64,
     pub(super) read_bandwidth_bytes_per_s: f64,
+    /// Of decoding: what part of the machine's read bandwidth it reaches.
+    #[serde(default)]
+    bandwidth_fraction: Option<f64>,
     /// Of a prompt: what part of the processor's peak of int16 products it reaches.
     #[serde(default)]
     dot_fraction: Option<f64>,
@@ -77,7 +80,11 @@ impl Measured {
     /// What the machine allows: its read bandwidth (decoding), its peak of int16 products (a prompt).
     pub(super) fn limit_tokens_per_s(&self) -> Option<f64> {
         match self.subject()? {
-            Subject::Decode { .. } => Some(self.read_bandwidth_bytes_per_s / self.bytes_per_token),
+            // The fraction holds each run against the moment before it, the bandwidth is of all of them.
+            Subject::Decode { .. } => Some(match self.bandwidth_fraction {
+                Some(fraction) if fraction > 0.0 => self.tokens_per_s / fraction,
+                _ => self.read_bandwidth_bytes_per_s / self.bytes_per_token,
+            }),
             Subject::Prefill { .. } => self.dot_fraction.map(|fraction| self.tokens_per_s / fraction),
         }
     }
