@@ -67,6 +67,8 @@ pub struct Prepared {
     regions: Vec<(usize, usize)>,
     workspace: usize,
     scratch_elems: usize,
+    /// What each member makes for itself where a step has one row.
+    own_inputs: Vec<Option<crate::RegionId>>,
     /// Who does which part of each operation.
     shares: run::Shares,
     vocab_size: usize,
@@ -144,6 +146,7 @@ impl Backend for Cpu {
             cache_blocks: program.kv().blocks_in(kv.len()),
             workspace: offsets[program.regions().len()],
             scratch_elems: requirements::scratch_elems(&program),
+            own_inputs: run::own_inputs(&program),
             shares: run::Shares::new(program.ops().len(), self.threads()),
             vocab_size,
             program,

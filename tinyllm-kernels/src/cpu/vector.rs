@@ -11,7 +11,15 @@ pub(crate) enum VectorView<'a> {
     F32(&'a [f32]),
 }
 
-impl VectorView<'_> {
+impl<'a> VectorView<'a> {
+    /// The elements' bytes.
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
+        match self {
+            VectorView::F16(values) => bytemuck::cast_slice(values),
+            VectorView::F32(values) => bytemuck::cast_slice(values),
+        }
+    }
+
     /// Sixteen elements from `start` on, 0 beyond the end.
     ///
     /// # Safety

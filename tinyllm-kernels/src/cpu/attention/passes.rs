@@ -28,6 +28,12 @@ macro_rules! row_tiles {
     };
 }
 
+/// Whether two tiles' sums of so many rows stay in registers, beside what is added to them.
+#[inline(always)]
+const fn side_by_side<L: Lanes>(rows: usize) -> bool {
+    2 * rows < L::FLOAT_ROWS
+}
+
 /// Tiles between what is read and what is fetched: a memory latency.
 const AHEAD: usize = 4;
 
@@ -96,7 +102,7 @@ impl Place<'_> {
         }
     }
 
-    /// Scores of a few rows, from keys where they lie, two tiles at a time.
+    /// Scores of a few rows, from keys where they lie, two tiles at a time where registers allow.
     ///
     /// # Safety
     /// As [`Place::score_widened`].
@@ -107,27 +113,28 @@ impl Place<'_> {
         scratch: &mut Scratch<'_>,
     ) {
         let (rows, head_dim) = (queries.rows(), self.head.head_dim());
+        let transposed = scratch.queries.as_ptr();
         let mut tile = self.tiles.start;
-        // SAFETY: as above.
-        unsafe {
-            let transposed = scratch.queries.as_ptr();
-            while tile < self.tiles.end {
+        while tile < self.tiles.end {
+            // SAFETY: as above.
+            unsafe {
                 let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
                 let keys = |tile: usize| self.head.keys::<T>(self.position(tile));
                 let next = |tile: usize| self.ahead::<T>(tile, false);
-                if tile + 1 < self.tiles.end {
+                if side_by_side::<L>(rows) && tile + 1 < self.tiles.end {
                     let scales = [
                         self.score_scale::<L, T>(queries, tile),
                         self.score_scale::<L, T>(queries, tile + 1),
                     ];
                     let (keys, next) = ([keys(tile), keys(tile + 1)], [next(tile), next(tile + 1)]);
                     row_tiles!(L, rows, row, R => score::<L, T, R, 2>(row, keys, next, transposed, rows, head_dim, scales, scores));
+                    tile += 2;
                 } else {
                     let scales = [self.score_scale::<L, T>(queries, tile)];
                     let (keys, next) = ([keys(tile)], [next(tile)]);
                     row_tiles!(L, rows, row, R => score::<L, T, R, 1>(row, keys, next, transposed, rows, head_dim, scales, scores));
+                    tile += 1;
                 }
-                tile += 2;
             }
         }
     }
@@ -196,7 +203,11 @@ impl Place<'_> {
                 let next = self.ahead::<T>(tile, true);
                 let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
                 let weighted = scratch.weighted.as_mut_ptr();
-                row_tiles!(L, rows, row, R => weigh::<L, T, R, 2>(row, count, values, next, p, width, weighted));
+                if side_by_side::<L>(rows) {
+                    row_tiles!(L, rows, row, R => weigh::<L, T, R, 2>(row, count, values, next, p, width, weighted));
+                } else {
+                    row_tiles!(L, rows, row, R => weigh::<L, T, R, 1>(row, count, values, next, p, width, weighted));
+                }
             }
         }
     }

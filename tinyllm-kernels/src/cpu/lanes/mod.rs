@@ -162,9 +162,14 @@ pub(crate) unsafe fn load_or<L: Lanes>(values: &[f32], fill: f32) -> L::Floats {
 /// Stores as many lanes as `out` has room for.
 #[inline(always)]
 pub(crate) unsafe fn store_to<L: Lanes>(floats: L::Floats, out: &mut [f32]) {
-    let mut lanes = [0.0f32; LANES];
-    let count = out.len().min(LANES);
     // SAFETY: the instruction set is the caller's promise.
-    unsafe { L::store(floats, &mut lanes) };
-    out[..count].copy_from_slice(&lanes[..count]);
+    unsafe {
+        if let Some(out) = out.first_chunk_mut::<LANES>() {
+            return L::store(floats, out);
+        }
+        let mut lanes = [0.0f32; LANES];
+        L::store(floats, &mut lanes);
+        let count = out.len();
+        out.copy_from_slice(&lanes[..count]);
+    }
 }

@@ -1,5 +1,7 @@
 //! A product's input: int16 with one f32 scale for each piece.
 
+use std::mem::MaybeUninit;
+
 use crate::{
     Isa,
     cpu::lanes::{Kernel, Lanes, dispatch},
@@ -78,27 +80,32 @@ unsafe fn quantize_with(values: *const f32, k: usize, piece: usize, row: *mut u8
     let pieces = k.div_ceil(piece.max(1));
     // In place, the i16 of a piece end before the f32 of the next begin, but the scales lie where f32 wait to be read:
     // they are written at the end.
-    let mut scales = [0.0f32; crate::MAX_PIECES];
-    let mut copy = [0.0f32; crate::MAX_PIECE];
+    let mut scales = [const { MaybeUninit::<f32>::uninit() }; crate::MAX_PIECES];
+    let mut copy = [const { MaybeUninit::<f32>::uninit() }; crate::MAX_PIECE];
     let mut finite = true;
-    for (index, scale) in scales[..pieces].iter_mut().enumerate() {
+    for (index, scale_out) in scales[..pieces].iter_mut().enumerate() {
         let start = index * piece;
-        let copy = &mut copy[..piece.min(k - start)];
-        // SAFETY: the piece lies within the `k` readable values; `copy` is the stack's.
-        unsafe { std::ptr::copy_nonoverlapping(values.add(start), copy.as_mut_ptr(), copy.len()) };
+        let len = piece.min(k - start);
+        // SAFETY: the piece lies within the `k` readable values; `copy` is the stack's, as long as any piece, and its
+        // first `len` values are written before they are read.
+        let copy = unsafe {
+            std::ptr::copy_nonoverlapping(values.add(start), copy.as_mut_ptr().cast(), len);
+            std::slice::from_raw_parts(copy.as_ptr().cast::<f32>(), len)
+        };
         // Signs off, larger floats have larger bits, and an infinity or NaN has the largest: an exact maximum without
         // floating-point comparisons.
         let largest = copy.iter().fold(0u32, |largest, x| largest.max(x.to_bits() & 0x7fff_ffff));
         let largest = f32::from_bits(largest);
         finite &= largest.is_finite();
-        *scale = if largest.is_finite() { largest / LARGEST } else { 0.0 };
+        let scale = if largest.is_finite() { largest / LARGEST } else { 0.0 };
+        scale_out.write(scale);
         // SAFETY: the first 2·k bytes of the row are xi.
-        let xi = unsafe { std::slice::from_raw_parts_mut(row.cast::<i16>().add(start), copy.len()) };
-        if *scale == 0.0 {
+        let xi = unsafe { std::slice::from_raw_parts_mut(row.cast::<i16>().add(start), len) };
+        if scale == 0.0 {
             xi.fill(0);
         } else {
-            for (xi, x) in xi.iter_mut().zip(copy.iter()) {
-                let rounded = (x / *scale).round_ties_even().clamp(-LARGEST, LARGEST);
+            for (xi, x) in xi.iter_mut().zip(copy) {
+                let rounded = (x / scale).round_ties_even().clamp(-LARGEST, LARGEST);
                 // SAFETY: x is finite and the scale is not 0, so this is a number within ±32767.
                 *xi = unsafe { rounded.to_int_unchecked::<i32>() } as i16;
             }
@@ -108,10 +115,10 @@ unsafe fn quantize_with(values: *const f32, k: usize, piece: usize, row: *mut u8
         // SAFETY: the odd tail's partner lies before the scales.
         unsafe { row.cast::<i16>().add(k).write(0) };
     }
-    // SAFETY: the layout's row has room for `pieces` scales behind xi, at a multiple of 4 bytes.
+    // SAFETY: the layout's row has room for `pieces` scales behind xi, at a multiple of 4 bytes; all were written above.
     unsafe {
         let out = row.add(layout.scales_offset()).cast::<f32>();
-        std::ptr::copy_nonoverlapping(scales.as_ptr(), out, pieces);
+        std::ptr::copy_nonoverlapping(scales.as_ptr().cast(), out, pieces);
     }
     finite
 }

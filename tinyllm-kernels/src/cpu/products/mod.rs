@@ -11,6 +11,7 @@ mod panels;
 #[cfg(test)]
 mod reference;
 mod row_major;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use half::f16;
 pub(crate) use input::{ProductInputLayout, quantize_input_row, quantize_row_in_place};
 pub(crate) use output::{Output, Store};
 pub(crate) use pack::{pack_scales, pack_values, unpack_row};
+pub(crate) use streams::{Factors, MAX_STREAMS, Part, multiply};
 
 use super::{
     lanes::{Kernel, Lanes, dispatch},
@@ -105,7 +107,8 @@ impl InputView {
     }
 }
 
-/// Computes the outputs in `panels` for every row of `input`, and hands each (row, panel) to `output` once.
+/// Computes the outputs in `panels` for every row of `input`, and hands each (row, panel) to `output` once. Panels that a
+/// few rows share with other matrices go through [`multiply`].
 ///
 /// # Safety
 /// The processor has `isa`. `input` is `rows` readable rows in the weight's input format ([`ProductInputLayout`] for
@@ -120,6 +123,15 @@ pub(crate) unsafe fn product(
 ) {
     debug_assert_eq!(weight.shape().1, input.k);
     debug_assert!(panels.end <= weight.shape().0.div_ceil(PANEL) && output.n == weight.shape().0);
+    if let WeightView::Panels(weight) = weight
+        && Panels::streams(input.rows)
+    {
+        let part = Part { weight: *weight, output: *output };
+        let factors = Factors::one(part);
+        let streams = factors.streams(isa, panels, input.rows);
+        // SAFETY: the caller's promise.
+        return unsafe { multiply(isa, &factors, streams, 0..streams.columns(), input) };
+    }
     // SAFETY: the caller's promise.
     unsafe { dispatch(isa, ProductKernel { weight, panels, input, output }) }
 }
@@ -140,7 +152,7 @@ impl Kernel for ProductKernel<'_> {
         // SAFETY: the terms of `product`.
         unsafe {
             match weight {
-                WeightView::Panels(weight) => panels::w8a16::<L>(weight, panels, input, output),
+                WeightView::Panels(weight) => block::product::<L, _>(weight, panels, input, output),
                 WeightView::RowMajor(weight) => block::product::<L, _>(weight, panels, input, output),
                 WeightView::F16(weight) => {
                     let values = weight.values.as_ptr();

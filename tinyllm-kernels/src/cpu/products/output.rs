@@ -1,7 +1,7 @@
 //! What happens to sixteen outputs of a product: a bias, then into their row, onto it, or through the gate.
 
 use crate::cpu::{
-    lanes::{LANES, Lanes, load_or, store_to},
+    lanes::{Lanes, load_or, store_to},
     layout::PANEL,
     math,
     vector::VectorView,
@@ -38,24 +38,55 @@ impl Output<'_> {
     /// `L`.
     #[inline(always)]
     pub(super) unsafe fn put<L: Lanes>(&self, row: usize, panel: usize, y: L::Floats) {
-        let first = panel * PANEL;
-        let count = PANEL.min(self.n - first);
-        // SAFETY: the caller's promise; `count` columns from `first` on are inside the row.
+        // SAFETY: the caller's promise.
         unsafe {
-            let out = std::slice::from_raw_parts_mut(self.data.add(row * self.stride_elems + first), count);
-            let y = match self.bias {
-                None => y,
-                Some(bias) => L::add(y, bias.lanes::<L>(first)),
-            };
+            let out = self.columns(row, panel);
+            let y = self.biased::<L>(panel, y);
             let y = match self.store {
                 Store::Replace => y,
                 Store::Add => L::add(load_or::<L>(out, 0.0), y),
                 Store::Gate => L::mul(math::silu::<L>(load_or::<L>(out, 0.0)), y),
             };
-            match out.first_chunk_mut::<LANES>() {
-                Some(out) => L::store(y, out),
-                None => store_to::<L>(y, out),
-            }
+            store_to::<L>(y, out);
         }
+    }
+
+    /// As [`Output::put`] with [`Store::Gate`], where the gate, its bias added, is in registers.
+    ///
+    /// # Safety
+    /// As [`Output::put`].
+    #[inline(always)]
+    pub(super) unsafe fn put_gated<L: Lanes>(&self, row: usize, panel: usize, gate: L::Floats, y: L::Floats) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let y = L::mul(math::silu::<L>(gate), self.biased::<L>(panel, y));
+            store_to::<L>(y, self.columns(row, panel));
+        }
+    }
+
+    /// Outputs of a panel with the bias added, where there is one.
+    ///
+    /// # Safety
+    /// The processor has `L`.
+    #[inline(always)]
+    pub(super) unsafe fn biased<L: Lanes>(&self, panel: usize, y: L::Floats) -> L::Floats {
+        match self.bias {
+            None => y,
+            // SAFETY: the caller's promise.
+            Some(bias) => unsafe { L::add(y, bias.lanes::<L>(panel * PANEL)) },
+        }
+    }
+
+    /// A panel's columns in a row.
+    ///
+    /// # Safety
+    /// As [`Output::put`].
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)] // outputs are shared memory; the caller has these columns
+    unsafe fn columns(&self, row: usize, panel: usize) -> &mut [f32] {
+        let first = panel * PANEL;
+        let count = PANEL.min(self.n - first);
+        // SAFETY: the caller's promise; `count` columns from `first` on are inside the row.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(row * self.stride_elems + first), count) }
     }
 }

@@ -1,12 +1,8 @@
-//! Weights in panels. A few rows are multiplied while the weights stream by: integer sums stay in registers for a
-//! piece, float accumulators for the whole row, and several panels are in flight. Many rows go through [`block`].
+//! Weights in panels.
 
 use std::{mem::MaybeUninit, ops::Range};
 
-use super::{
-    InputView, Output, Panels, ProductInputLayout,
-    block::{self, Block},
-};
+use super::{InputView, Output, Panels, block::Block};
 use crate::{
     GroupSize,
     cpu::{lanes::Lanes, layout::PANEL},
@@ -15,139 +11,35 @@ use crate::{
 /// From this many rows on widening a block of weights costs less than it saves.
 const BLOCK_ROWS: usize = 16;
 
-/// How far ahead of the reader weights are fetched, in bytes of each panel in flight: about a memory latency at one
-/// core's bandwidth.
-const PREFETCH_BYTES: usize = 2048;
-
-/// Bytes that a prefetch brings.
-const LINE_BYTES: usize = 64;
-
-/// Pairs of inputs whose sixteen pairs of weights fill a line.
-const PAIRS_PER_LINE: usize = LINE_BYTES / (2 * PANEL);
-
-/// Pairs of inputs between one look at where the streams go on and the next.
-const STRETCH: usize = 32;
-
-/// W8A16 panels.
-#[inline(always)]
-pub(super) unsafe fn w8a16<L: Lanes>(
-    weight: &Panels<'_>,
-    panels: Range<usize>,
-    input: InputView,
-    output: &Output<'_>,
-) {
-    // SAFETY: the caller's promise (`super::product`); tiles stay within `panels` and `rows`.
-    unsafe {
-        if input.rows >= BLOCK_ROWS {
-            return block::product::<L, _>(weight, panels, input, output);
-        }
-        let mut panel = panels.start;
-        // A few rows leave the multipliers waiting for each other unless several panels are in flight.
-        while input.rows <= L::FEW_ROWS && panel + 4 <= panels.end {
-            w8a16_rows::<L, 4>(weight, panel, input, output);
-            panel += 4;
-        }
-        while input.rows <= L::FEW_ROWS && panel + 2 <= panels.end {
-            w8a16_rows::<L, 2>(weight, panel, input, output);
-            panel += 2;
-        }
-        while panel < panels.end {
-            w8a16_rows::<L, 1>(weight, panel, input, output);
-            panel += 1;
-        }
+impl Panels<'_> {
+    /// Whether `rows` rows are multiplied while the weights stream by ([`super::multiply`]).
+    pub(crate) fn streams(rows: usize) -> bool {
+        rows < BLOCK_ROWS
     }
-}
 
-/// All rows against `P` panels.
-#[inline(always)]
-unsafe fn w8a16_rows<L: Lanes, const P: usize>(
-    weight: &Panels<'_>,
-    panel: usize,
-    input: InputView,
-    output: &Output<'_>,
-) {
-    // SAFETY: the caller's promise; each tile's rows are below `input.rows`.
-    unsafe {
-        let mut row = 0;
-        while L::TILE_ROWS >= 12 && row + 12 <= input.rows {
-            w8a16_tile::<L, 12, P>(weight, panel, input, row, output);
-            row += 12;
-        }
-        while row + 4 <= input.rows {
-            w8a16_tile::<L, 4, P>(weight, panel, input, row, output);
-            row += 4;
-        }
-        while row < input.rows {
-            w8a16_tile::<L, 1, P>(weight, panel, input, row, output);
-            row += 1;
-        }
+    /// Number of panels.
+    #[inline(always)]
+    pub(crate) fn panels(&self) -> usize {
+        self.n.div_ceil(PANEL)
     }
-}
 
-/// `R` rows against `P` panels.
-#[inline(always)]
-unsafe fn w8a16_tile<L: Lanes, const R: usize, const P: usize>(
-    weight: &Panels<'_>,
-    panel: usize,
-    input: InputView,
-    row: usize,
-    output: &Output<'_>,
-) {
-    let k = weight.k;
-    let piece = weight.group_size.piece(k);
-    let pieces_per_group = weight.group_size.elements(k).div_ceil(piece);
-    let groups = weight.group_size.groups(k);
-    let pairs = k.div_ceil(2);
-    let scales_offset = ProductInputLayout { k, piece }.scales_offset();
-    let scale_bytes = PANEL * weight.scale_type.size_bytes();
-    // SAFETY: `values` holds ceil(n/16) panels of `pairs` × 32 bytes, `scales` as many of `groups` × 16 scales; the
-    // input holds rows `row..row + R` of the layout. Every index below stays under these.
-    unsafe {
-        let values: [*const i8; P] =
-            std::array::from_fn(|p| weight.values.as_ptr().add((panel + p) * pairs * 2 * PANEL));
-        let scales: [*const u8; P] =
-            std::array::from_fn(|p| weight.scales.as_ptr().add((panel + p) * groups * scale_bytes));
-        let inputs: [*const u8; R] = std::array::from_fn(|r| input.row(row + r));
-        let (panel_bytes, scales_bytes) = (pairs * 2 * PANEL, groups * scale_bytes);
-        for line in (0..P * scales_bytes).step_by(LINE_BYTES) {
-            L::prefetch(scales[0].wrapping_add(P * scales_bytes + line));
-        }
-        let mut accumulated = [[L::zero_floats(); R]; P];
-        for index in 0..k.div_ceil(piece) {
-            let first = index * piece / 2;
-            let last = ((index + 1) * piece).min(k).div_ceil(2);
-            let mut sums = [[L::zero_sums(); R]; P];
-            for start in (first..last).step_by(STRETCH) {
-                let end = (start + STRETCH).min(last);
-                let mut ahead = start * 2 * PANEL + PREFETCH_BYTES;
-                if ahead >= panel_bytes {
-                    // Each stream goes on in the panels that come after these `P`.
-                    ahead += (P - 1) * panel_bytes;
-                }
-                for pair in start..end {
-                    for p in 0..P {
-                        if pair % PAIRS_PER_LINE == 0 {
-                            let line = ahead + (pair - start) * 2 * PANEL;
-                            L::prefetch(values[p].cast::<u8>().wrapping_add(line));
-                        }
-                        let weights = L::load_pairs(values[p].add(pair * 2 * PANEL));
-                        for r in 0..R {
-                            let x = inputs[r].cast::<i32>().add(pair).read_unaligned();
-                            sums[p][r] = L::dot(sums[p][r], weights, x);
-                        }
-                    }
-                }
-            }
-            for p in 0..P {
-                let weight_scales =
-                    L::load_scales(scales[p].add(index / pieces_per_group * scale_bytes), weight.scale_type);
-                for r in 0..R {
-                    let input_scale = inputs[r].add(scales_offset).cast::<f32>().add(index).read_unaligned();
-                    accumulated[p][r] = L::scale(sums[p][r], input_scale, weight_scales, accumulated[p][r]);
-                }
-            }
-        }
-        emit::<L, R, P>(&accumulated, row, panel, output);
+    /// Size of a panel's values.
+    #[inline(always)]
+    pub(crate) fn panel_bytes(&self) -> usize {
+        self.k.div_ceil(2) * 2 * PANEL
+    }
+
+    /// A panel's values and scales.
+    #[inline(always)]
+    pub(crate) fn panel(&self, panel: usize) -> (*const i8, *const u8) {
+        let scales_bytes = self.group_size.groups(self.k) * PANEL * self.scale_type.size_bytes();
+        let values = self.values.as_ptr().wrapping_add(panel * self.panel_bytes());
+        (values, self.scales.as_ptr().wrapping_add(panel * scales_bytes))
+    }
+
+    /// Whether both can be multiplied with one input side by side.
+    pub(crate) fn fits(&self, other: &Panels<'_>) -> bool {
+        (self.k, self.group_size, self.scale_type) == (other.k, other.group_size, other.scale_type)
     }
 }
 

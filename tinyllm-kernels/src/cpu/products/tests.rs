@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{reference, *};
-use crate::MAX_PIECE;
+use crate::{MAX_PIECE, cpu::vector::VectorView};
 
 fn isas() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
@@ -67,18 +67,16 @@ impl Weights {
         Weights { values, scales: packed, row_major, row_major_scales: halves, n, k, group_size }
     }
 
+    fn panels(&self) -> Panels<'_> {
+        let Weights { n, k, group_size, .. } = *self;
+        Panels { values: &self.values, scales: &self.scales, scale_type: ScaleType::F16, n, k, group_size }
+    }
+
     fn views(&self) -> [WeightView<'_>; 2] {
         let Weights { n, k, group_size, .. } = *self;
         let scale_type = ScaleType::F16;
         [
-            WeightView::Panels(Panels {
-                values: &self.values,
-                scales: &self.scales,
-                scale_type,
-                n,
-                k,
-                group_size,
-            }),
+            WeightView::Panels(self.panels()),
             WeightView::RowMajor(RowMajor {
                 values: &self.row_major,
                 row_bytes: k,
@@ -137,6 +135,60 @@ proptest! {
             for (column, value) in row.iter().enumerate() {
                 prop_assert_eq!(*value, f32::from(q[(n - 1) * k + column]) * scales[(n - 1) * k.div_ceil(group) + column / group]);
             }
+        }
+    }
+
+    #[test]
+    fn matrices_side_by_side_equal_each_alone(
+        (n, k, group, x, q, scales) in problems(), cuts in (0usize..5, 0usize..5), claim in 1usize..4
+    ) {
+        let group_size = if group == 0 { GroupSize::Channel } else { GroupSize::Elements(group) };
+        let (groups, rows_of) = (group_size.groups(k), |part: usize| [n.min(1 + cuts.0 * 16), n.min(3 + cuts.1 * 7), n][part]);
+        // Three matrices: the first rows of one.
+        let all: Vec<Weights> = (0..3)
+            .map(|part| Weights::new(&q[..rows_of(part) * k], &scales[..rows_of(part) * groups], rows_of(part), k, group_size))
+            .collect();
+        let bias: Vec<f32> = (0..n).map(|column| column as f32 / 8.0 - 1.0).collect();
+        for isa in isas() {
+            let (data, stride) = rows(isa, &x, k, group_size.piece(k));
+            let input = InputView { data: data.as_ptr().cast(), row_stride_bytes: stride, rows: x.len() / k, k };
+            let output = |y: &mut [f32], weights: &Weights, store| Output {
+                data: y.as_mut_ptr(), stride_elems: n, n: weights.n, bias: Some(VectorView::F32(&bias[..weights.n])), store,
+            };
+            let alone = |y: &mut [f32], weights: &Weights, store| {
+                let output = output(y, weights, store);
+                // SAFETY: views, inputs and outputs of matching sizes.
+                unsafe { product(isa, &weights.views()[0], 0..weights.n.div_ceil(PANEL), input, &output) };
+            };
+            let together = |factors: Factors<'_>| {
+                for range in [0..factors.panels() / 3, factors.panels() / 3..factors.panels()] {
+                    let streams = factors.streams(isa, range, input.rows);
+                    for column in (0..streams.columns()).step_by(claim) {
+                        let columns = column..(column + claim).min(streams.columns());
+                        // SAFETY: as above.
+                        unsafe { multiply(isa, &factors, streams, columns, input) };
+                    }
+                }
+            };
+            let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<u32>>();
+            let mut expected = vec![vec![0.5; input.rows * n]; 3];
+            let mut found = expected.clone();
+            for (y, weights) in expected.iter_mut().zip(&all) {
+                alone(y, weights, Store::Add);
+            }
+            let parts = found.iter_mut().zip(&all).map(|(y, w)| Part { weight: w.panels(), output: output(y, w, Store::Add) });
+            together(Factors::parts(parts).unwrap());
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert_eq!(bits(found), bits(expected), "{}", isa);
+            }
+            let (mut expected, mut found) = (vec![0.0; input.rows * n], vec![0.0; input.rows * n]);
+            let (gate, up) = (&all[2], Weights::new(&q.iter().rev().copied().collect::<Vec<i8>>(), &scales[..n * groups], n, k, group_size));
+            alone(&mut expected, gate, Store::Replace);
+            alone(&mut expected, &up, Store::Gate);
+            let gate = Part { weight: gate.panels(), output: output(&mut found, gate, Store::Replace) };
+            let up = Part { weight: up.panels(), output: output(&mut found, &up, Store::Gate) };
+            together(Factors::gated(gate, up).unwrap());
+            prop_assert_eq!(bits(&found), bits(&expected), "{} gated", isa);
         }
     }
 

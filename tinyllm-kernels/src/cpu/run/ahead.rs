@@ -1,10 +1,10 @@
 //! What a member fetches while it waits for the others: the beginning of the weights it multiplies next. Memory would be
 //! idle otherwise.
 
-use super::{STREAMS, Worker};
+use super::Worker;
 use crate::{
-    Op, Product,
-    cpu::{products::WeightView, team::Waiting},
+    Op,
+    cpu::{products::MAX_STREAMS, team::Waiting},
 };
 
 /// Operations to look ahead: a norm, or what attention needs, lies between two products.
@@ -18,9 +18,8 @@ const LINE_BYTES: usize = 64;
 /// Lines to fetch, one at each look at the others.
 pub(super) struct Ahead {
     isa: crate::Isa,
-    address: *const u8,
-    streams: usize,
-    stream_bytes: usize,
+    streams: [*const u8; MAX_STREAMS],
+    count: usize,
     lines: std::ops::Range<usize>,
 }
 
@@ -28,46 +27,39 @@ impl Waiting for Ahead {
     #[inline]
     fn turn(&mut self) {
         if let Some(line) = self.lines.next() {
-            let offset = line % self.streams * self.stream_bytes + line / self.streams * LINE_BYTES;
-            crate::cpu::lanes::prefetch(self.isa, self.address.wrapping_add(offset));
+            let stream = self.streams[line % self.count];
+            let offset = line / self.count * LINE_BYTES;
+            crate::cpu::lanes::prefetch(self.isa, stream.wrapping_add(offset));
         }
     }
 }
 
 impl Worker<'_> {
+    /// Fetches the weight of the norm that comes after `operation`: too short for the processor to notice in time.
+    pub(super) fn fetch_norm(&self, operation: usize) {
+        if let Some(Op::RmsNorm { weight, .. }) = self.prepared.program.ops().get(operation + 1) {
+            let bytes = self.prepared.weights.vector(*weight).as_bytes();
+            for line in bytes.chunks(LINE_BYTES) {
+                crate::cpu::lanes::prefetch(self.isa, line.as_ptr());
+            }
+        }
+    }
+
     /// What to fetch after `operation`.
     pub(super) fn ahead(&self, operation: usize) -> Ahead {
         let ops = &self.prepared.program.ops()[operation + 1..];
-        let next = ops.iter().take(OPERATIONS).find_map(|op| match op {
-            Op::Linear { parts } => self.first_panel(parts.iter().map(|part| &part.product)),
-            Op::GatedLinear { gate, .. } => self.first_panel([gate].into_iter()),
+        let factors = ops.iter().take(OPERATIONS).find_map(|op| match op {
+            Op::Linear { parts } => Some(self.linear_factors(parts)),
+            Op::GatedLinear { gate, up, out } => Some(self.gated_factors(gate, up, *out)),
             _ => None,
         });
-        let (address, stream_bytes, streams) = next.unwrap_or((std::ptr::null(), 0, 0));
-        let lines = BYTES.min(streams * stream_bytes) / LINE_BYTES;
-        Ahead { isa: self.isa, address, streams: streams.max(1), stream_bytes, lines: 0..lines }
-    }
-
-    /// Where this member's range of the products' panels begins: address, bytes of a panel, panels read at once.
-    fn first_panel<'p>(
-        &self,
-        products: impl Iterator<Item = &'p Product> + Clone,
-    ) -> Option<(*const u8, usize, usize)> {
-        let total = products.clone().map(|product| self.panels(product)).sum();
-        let range = self.prepared.shares.range(self.member.index, total);
-        let mut first = 0;
-        for product in products {
-            let count = self.panels(product);
-            if range.start < first + count {
-                let WeightView::Panels(weight) = self.prepared.weights.view(product.weight) else {
-                    return None;
-                };
-                let bytes = weight.values.len() / count;
-                let address = weight.values.as_ptr().wrapping_add((range.start - first) * bytes);
-                return Some((address.cast(), bytes, range.len().min(STREAMS)));
+        let (streams, count) = match factors.flatten() {
+            Some(factors) => {
+                let range = self.prepared.shares.range(self.member.index, factors.panels());
+                factors.starts(factors.streams(self.isa, range, self.step.token_ids.len()))
             }
-            first += count;
-        }
-        None
+            None => ([std::ptr::null(); MAX_STREAMS], 0),
+        };
+        Ahead { isa: self.isa, streams, count, lines: 0..if count == 0 { 0 } else { BYTES / LINE_BYTES } }
     }
 }

@@ -4,6 +4,8 @@
 
 mod ahead;
 mod attention;
+mod own;
+mod products;
 mod shares;
 
 use std::{
@@ -11,21 +13,16 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-pub(super) use self::shares::Shares;
+pub(super) use self::{own::own_inputs, shares::Shares};
 
 use self::attention::Operands;
 use super::{
-    Cpu, Prepared, kv,
-    layout::PANEL,
-    norm,
-    products::{self, InputView, Output, Store, WeightView},
+    Cpu, Prepared, kv, norm,
+    products::{quantize_input_row, quantize_row_in_place, unpack_row},
     rope,
     team::Member,
 };
 use crate::{InputFormat, Isa, KernelError, Op, Product, RegionId, Rows, Step, VectorId};
-
-/// Panels of weights that are read at once where a step has a few rows.
-const STREAMS: usize = 4;
 
 /// No fault: larger than any.
 const NO_FAULT: u64 = u64::MAX;
@@ -44,8 +41,13 @@ pub(super) fn run(
     cpu.team.run(|member| {
         let worker = Worker { isa: cpu.isa, member, prepared: shared, arena, cache, step, fault: &fault };
         for operation in operations.clone() {
-            worker.execute(operation);
-            member.meet_while(worker.ahead(operation));
+            match worker.own(operation) {
+                Some(out) => worker.make_own(operation, out),
+                None => {
+                    worker.execute(operation);
+                    member.meet_while(worker.ahead(operation));
+                }
+            }
         }
     });
     match fault.into_inner() {
@@ -87,7 +89,8 @@ unsafe impl Sync for Memory {}
 /// One member's view of a run.
 ///
 /// # How members share the arena and the cache
-/// Between two meetings one operation runs. It writes rows (or panels of columns) that it claims, each claimed by one
+/// Between two meetings one operation runs, and before it perhaps one whose only row each member makes in its own
+/// scratch (see `own`): what that reads nobody writes in either. An operation writes rows (or panels of columns) that it claims, each claimed by one
 /// member, and reads regions that no member writes in that operation, or only the elements it writes itself. The
 /// program's regions live at disjoint places while they are live (`Backend::prepare` checked the places, the planner
 /// the lifetimes), the step's indices were validated, and the cache slots a step writes belong to the step's own
@@ -114,13 +117,12 @@ impl Worker<'_> {
             Op::Embed { table, out } => {
                 let table = self.prepared.weights.view(*table);
                 self.rows(operation, *out, |row| {
-                    products::unpack_row(&table, self.step.token_ids[row] as usize, self.row_mut(*out, row));
+                    unpack_row(&table, self.step.token_ids[row] as usize, self.row_mut(*out, row));
                 });
             }
             Op::RmsNorm { input, weight, eps, out } => {
-                let gathers = self.spec(*input).rows == Rows::Tokens && self.spec(*out).rows == Rows::Sampled;
                 self.rows(operation, *out, |row| {
-                    let source = if gathers { self.step.sampled_rows[row] as usize } else { row };
+                    let source = self.source_row(*input, *out, row);
                     self.rms_norm(operation, *input, source, *weight, *eps, *out, row);
                 });
             }
@@ -132,29 +134,8 @@ impl Worker<'_> {
             Op::ConvertInPlace { region, format } => {
                 self.rows(operation, *region, |row| self.convert_in_place(operation, row, *region, *format));
             }
-            Op::Linear { parts } => {
-                let total = parts.iter().map(|part| self.panels(&part.product)).sum();
-                self.shares(operation, total, STREAMS, |claimed| {
-                    let mut first = 0;
-                    for part in parts {
-                        let count = self.panels(&part.product);
-                        let range = claimed.start.max(first)..claimed.end.min(first + count);
-                        if range.start < range.end {
-                            let local = range.start - first..range.end - first;
-                            let store = if part.accumulate { Store::Add } else { Store::Replace };
-                            self.product(operation, &part.product, local, part.out, store);
-                        }
-                        first += count;
-                    }
-                });
-            }
-            Op::GatedLinear { gate, up, out } => {
-                self.shares(operation, self.panels(gate), STREAMS, |claimed| {
-                    // The gate's outputs wait in `out` for a moment, in this core's cache.
-                    self.product(operation, gate, claimed.clone(), *out, Store::Replace);
-                    self.product(operation, up, claimed, *out, Store::Gate);
-                });
-            }
+            Op::Linear { parts } => self.linear(operation, parts),
+            Op::GatedLinear { gate, up, out } => self.gated_linear(operation, gate, up, *out),
             Op::RotateAndStore { q, k, v, table, qk_norm, eps, layer } => {
                 let heads = self.prepared.program.query_heads() + self.prepared.program.kv().kv_heads();
                 let items = self.step.token_ids.len() * heads;
@@ -176,8 +157,11 @@ impl Worker<'_> {
 
     /// Claims parts of `0..count`, in multiples of `grain`, until nothing is left.
     fn shares(&self, operation: usize, count: usize, grain: usize, mut work: impl FnMut(Range<usize>)) {
-        while let Some(claimed) = self.prepared.shares.claim(operation, self.member.index, count, grain) {
-            work(claimed);
+        let shares = &self.prepared.shares;
+        let len = |member| shares.range(member, count).len();
+        while let Some((owner, part)) = shares.claim(operation, self.member.index, len, grain) {
+            let start = shares.range(owner, count).start;
+            work(start + part.start..start + part.end);
         }
     }
 
@@ -248,6 +232,12 @@ impl Worker<'_> {
         self.step.query_starts.partition_point(|start| *start as usize <= row) - 1
     }
 
+    /// The row of `input` that becomes a row of `out`: a sampled row is gathered.
+    fn source_row(&self, input: RegionId, out: RegionId, row: usize) -> usize {
+        let gathers = self.spec(input).rows == Rows::Tokens && self.spec(out).rows == Rows::Sampled;
+        if gathers { self.step.sampled_rows[row] as usize } else { row }
+    }
+
     #[allow(clippy::too_many_arguments)] // the operation's own fields
     fn rms_norm(
         &self,
@@ -278,9 +268,8 @@ impl Worker<'_> {
         match self.spec(out).input_format {
             Some(InputFormat::Int16 { piece }) => {
                 // SAFETY: the row is this member's, and as long as the layout of its columns and piece says.
-                let finite = unsafe {
-                    products::quantize_input_row(self.isa, values, piece, self.row_address(out, row))
-                };
+                let finite =
+                    unsafe { quantize_input_row(self.isa, values, piece, self.row_address(out, row)) };
                 self.note(finite, operation, row);
             }
             None | Some(InputFormat::Float) => self.row_mut(out, row).copy_from_slice(values),
@@ -291,8 +280,7 @@ impl Worker<'_> {
         if let InputFormat::Int16 { piece } = format {
             let k = self.spec(region).columns;
             // SAFETY: the row is this member's; its 4·k bytes (at least 8) hold the converted form, which is no longer.
-            let finite =
-                unsafe { products::quantize_row_in_place(self.isa, self.row_address(region, row), k, piece) };
+            let finite = unsafe { quantize_row_in_place(self.isa, self.row_address(region, row), k, piece) };
             self.note(finite, operation, row);
         }
     }
@@ -302,46 +290,6 @@ impl Worker<'_> {
         if !finite {
             self.fault.fetch_min((operation as u64) << 32 | row as u64, Ordering::Relaxed);
         }
-    }
-
-    fn panels(&self, product: &Product) -> usize {
-        self.prepared.program.weights()[product.weight.index()].n.div_ceil(PANEL)
-    }
-
-    /// The product's outputs in `panels`, which this member has claimed, bias added, into `out` as `store` says.
-    fn product(
-        &self,
-        operation: usize,
-        product: &Product,
-        panels: Range<usize>,
-        out: RegionId,
-        store: Store,
-    ) {
-        let weight = self.prepared.weights.view(product.weight);
-        let spec = &self.prepared.program.weights()[product.weight.index()];
-        let rows = self.row_count(product.input);
-        if panels.start == 0 && matches!(weight, WeightView::F16(_) | WeightView::F32(_)) {
-            for row in 0..rows {
-                self.note(self.row(product.input, row).iter().all(|x| x.is_finite()), operation, row);
-            }
-        }
-        let input = InputView {
-            data: self.row_address(product.input, 0),
-            row_stride_bytes: self.prepared.regions[product.input.index()].1,
-            rows,
-            k: spec.k,
-        };
-        let output = Output {
-            data: self.row_address(out, 0).cast(),
-            stride_elems: self.prepared.regions[out.index()].1 / 4,
-            n: spec.n,
-            bias: product.bias.map(|bias| self.prepared.weights.vector(bias)),
-            store,
-        };
-        // SAFETY: `Cpu::new` checked the instruction set; the input region holds `rows` rows in the format the weight
-        // reads and `out` as many of n columns (`ProgramBuilder::finish` checked both); nobody writes the input during
-        // this operation, and the columns of these panels are this member's.
-        unsafe { products::product(self.isa, &weight, panels, input, &output) };
     }
 
     /// Columns of a row that this member has claimed by their panel.

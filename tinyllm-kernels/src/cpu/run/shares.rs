@@ -31,40 +31,39 @@ impl Shares {
         count * member / self.members..count * (member + 1) / self.members
     }
 
-    /// The next part of `0..count` for `member`, a multiple of `grain` unless less is left; `None` when all is taken.
+    /// The next part for `member` of what is cut into a range of `len(owner)` for each member: the owner, and a part of
+    /// its range, a multiple of `grain` unless less is left. `None` when all is taken.
     pub(super) fn claim(
         &self,
         operation: usize,
         member: usize,
-        count: usize,
+        len: impl Fn(usize) -> usize,
         grain: usize,
-    ) -> Option<Range<usize>> {
-        self.take(operation, member, count, grain, true).or_else(|| {
-            let others = (1..self.members).map(|step| (member + step) % self.members);
-            others.into_iter().find_map(|other| self.take(operation, other, count, grain, false))
-        })
+    ) -> Option<(usize, Range<usize>)> {
+        (0..self.members)
+            .map(|step| (member + step) % self.members)
+            .find_map(|owner| Some((owner, self.take(operation, owner, len(owner), grain, owner == member)?)))
     }
 
     fn take(
         &self,
         operation: usize,
         owner: usize,
-        count: usize,
+        len: usize,
         grain: usize,
         from_front: bool,
     ) -> Option<Range<usize>> {
-        let range = self.range(owner, count);
         let word = &self.taken[operation * self.members + owner];
         let mut taken = word.load(Ordering::Relaxed);
         loop {
             let (front, back) = ((taken & 0xffff_ffff) as usize, (taken >> 32) as usize);
-            let left = range.len().checked_sub(front + back).filter(|left| *left > 0)?;
+            let left = len.checked_sub(front + back).filter(|left| *left > 0)?;
             let part = if self.members == 1 { left } else { left / 2 / grain * grain };
             let size = part.max(grain).min(left);
             let (new, part) = if from_front {
-                (taken + size as u64, range.start + front..range.start + front + size)
+                (taken + size as u64, front..front + size)
             } else {
-                (taken + ((size as u64) << 32), range.end - back - size..range.end - back)
+                (taken + ((size as u64) << 32), len - back - size..len - back)
             };
             match word.compare_exchange_weak(taken, new, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(part),
@@ -92,7 +91,10 @@ mod tests {
             let mut own = vec![Vec::new(); members];
             // Member 0 takes a part for every three of the others.
             for turn in (0..members).chain((0..members).cycle().skip(1).take(100 * members)) {
-                if let Some(part) = shares.claim(1, turn, count, grain) {
+                let len = |member| shares.range(member, count).len();
+                if let Some((owner, part)) = shares.claim(1, turn, len, grain) {
+                    let start = shares.range(owner, count).start;
+                    let part = start + part.start..start + part.end;
                     part.clone().for_each(|index| hits[index] += 1);
                     own[turn].push(part);
                 }

@@ -1,0 +1,73 @@
+//! A single row's norm and conversion, which each member makes for itself: that takes less time than to meet.
+//!
+//! The row lies in the member's scratch, in the format that the product after it reads.
+
+use super::Worker;
+use crate::{
+    InputFormat, Op, Program, RegionId,
+    cpu::{
+        norm,
+        products::{quantize_input_row, quantize_row_in_place},
+    },
+};
+
+/// For each operation, the region it makes for nobody but the product that comes next; `None` where others read it, or
+/// where what it reads may be overwritten while another member still reads.
+pub(in crate::cpu) fn own_inputs(program: &Program) -> Vec<Option<RegionId>> {
+    let (ops, lifetimes) = (program.ops(), program.lifetimes());
+    let of = |operation: usize| {
+        let out = match &ops[operation] {
+            Op::RmsNorm { out, .. } => *out,
+            Op::ConvertInPlace { region, .. } => *region,
+            _ => return None,
+        };
+        if !matches!(program.regions()[out.index()].input_format, Some(InputFormat::Int16 { .. })) {
+            return None;
+        }
+        let next = operation + 1;
+        let read = ops[operation].regions();
+        let reads = match ops.get(next)? {
+            Op::Linear { parts } => {
+                parts.iter().all(|part| part.product.input == out && !read.contains(&part.out))
+            }
+            Op::GatedLinear { gate, up, out: gated } => {
+                gate.input == out && up.input == out && !read.contains(gated)
+            }
+            _ => false,
+        };
+        let is_last = lifetimes[out.index()].1 == next;
+        let stays = read.iter().all(|region| lifetimes[region.index()].1 >= next);
+        (reads && is_last && stays && next != program.head_start()).then_some(out)
+    };
+    (0..ops.len()).map(of).collect()
+}
+
+impl Worker<'_> {
+    /// What the operation makes, where it is a single row that every member makes for itself.
+    pub(super) fn own(&self, operation: usize) -> Option<RegionId> {
+        self.prepared.own_inputs[operation].filter(|out| self.row_count(*out) == 1)
+    }
+
+    /// The row that this member made, in its product's format.
+    pub(super) fn own_row(&self) -> *mut u8 {
+        self.scratch().as_mut_ptr().cast()
+    }
+
+    /// Makes the operation's only row.
+    pub(super) fn make_own(&self, operation: usize, out: RegionId) {
+        let Some(InputFormat::Int16 { piece }) = self.spec(out).input_format else { return };
+        let (row, k) = (self.own_row(), self.spec(out).columns);
+        let finite = match &self.prepared.program.ops()[operation] {
+            Op::RmsNorm { input, weight, eps, .. } => {
+                let source = self.row(*input, self.source_row(*input, out, 0));
+                let weight = self.prepared.weights.vector(*weight);
+                norm::rms_norm(self.isa, source, weight, *eps, &mut self.scratch()[..k]);
+                // SAFETY: a member's scratch holds a row of any region, as f32 and in a product's format.
+                unsafe { quantize_row_in_place(self.isa, row, k, piece) }
+            }
+            // SAFETY: as above; the region's row lies elsewhere.
+            _ => unsafe { quantize_input_row(self.isa, self.row(out, 0), piece, row) },
+        };
+        self.note(finite, operation, 0);
+    }
+}
