@@ -6,10 +6,15 @@ use std::{hint::black_box, time::Instant};
 use tinyllm_kernels::Cpu;
 use tinyllm_mem::{Buffer, Category, HostResource, Request};
 
+use super::median;
+
 /// The least that is read: less is over too soon to be timed.
 const MIN_BYTES: usize = 16 << 20;
 
-/// Passes that are timed; a cache takes some to settle.
+/// Passes before those that are timed: a cache takes some to settle.
+const WARM_UP_PASSES: usize = 4;
+
+/// Passes that are timed.
 const PASSES: usize = 8;
 
 /// Rounds of a multiplying pass: some milliseconds.
@@ -41,25 +46,40 @@ impl Meter {
         Ok(Meter { cpu, buffer })
     }
 
-    pub(super) fn measure(&self) -> Limits {
+    /// Some passes of reading and of multiplying.
+    pub(super) fn measure(&self) -> Passes {
         let read = || {
             black_box(self.cpu.read(self.buffer.as_slice()));
             self.buffer.size_bytes() as f64
         };
-        let multiply = || self.cpu.multiply(ROUNDS) as f64;
-        Limits { read_bytes_per_s: fastest(read), dot_ops_per_s: fastest(multiply) }
+        Passes { read: speeds(read), dot: speeds(|| self.cpu.multiply(ROUNDS) as f64) }
     }
 }
 
-/// The fastest of some passes after as many to warm up; a pass says how much it did.
-fn fastest(pass: impl Fn() -> f64) -> f64 {
+/// How fast each pass was.
+pub(super) struct Passes {
+    read: Vec<f64>,
+    dot: Vec<f64>,
+}
+
+impl Limits {
+    /// The medians of the passes just before and just after a run: what the machine did while it ran, as near as can be
+    /// measured without slowing it. On a shared machine the fastest pass is a moment that a whole run does not get.
+    pub(super) fn around(before: &Passes, after: &Passes) -> Self {
+        let both = |of: fn(&Passes) -> &Vec<f64>| median([&of(before)[..], of(after)].concat());
+        Limits { read_bytes_per_s: both(|passes| &passes.read), dot_ops_per_s: both(|passes| &passes.dot) }
+    }
+}
+
+/// The speeds of some passes after a few to warm up; a pass says how much it did.
+fn speeds(pass: impl Fn() -> f64) -> Vec<f64> {
     let speed = |_| {
         let start = Instant::now();
         let amount = pass();
         amount / start.elapsed().as_secs_f64()
     };
-    (0..PASSES).for_each(|_| {
+    (0..WARM_UP_PASSES).for_each(|_| {
         pass();
     });
-    (0..PASSES).map(speed).fold(0.0, f64::max)
+    (0..PASSES).map(speed).collect()
 }

@@ -19,7 +19,7 @@ use tinyllm_model::{
 
 use self::{
     chart::Results,
-    limits::Meter,
+    limits::{Limits, Meter},
     rows::{Row, Sample},
     subject::Subject,
     work::Work,
@@ -168,10 +168,13 @@ fn measure(
         // Once to warm up: pages, caches, clocks.
         subject.time(Kind::Decode(4.min(tests[0].longest() - tests[0].depth)))?;
         let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); tests.len()];
+        let mut before = meter.measure();
         for _ in 0..repetitions {
             for (test, samples) in tests.iter().zip(&mut samples) {
-                let limits = meter.measure();
-                samples.push(Sample { limits, time: subject.time(test.kind)? });
+                let time = subject.time(test.kind)?;
+                let after = meter.measure();
+                samples.push(Sample { limits: Limits::around(&before, &after), time });
+                before = after;
                 bar.inc(1);
             }
         }
@@ -182,4 +185,9 @@ fn measure(
     }
     bar.finish_and_clear();
     Ok(rows)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

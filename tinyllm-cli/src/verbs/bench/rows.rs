@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use serde_json::{Value, json};
 
-use super::{Kind, Test, limits::Limits, work::Work};
+use super::{Kind, Test, limits::Limits, median, work::Work};
 
 /// One test with one number of threads.
 pub(super) struct Row {
@@ -28,15 +28,10 @@ pub(super) struct Row {
     dot_fraction: Option<f64>,
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// One run of a test.
 #[derive(Clone, Copy)]
 pub(super) struct Sample {
-    /// What the machine did just before.
+    /// What the machine did just before and just after.
     pub(super) limits: Limits,
     pub(super) time: Duration,
 }
