@@ -34,6 +34,9 @@ const fn side_by_side<L: Lanes>(rows: usize) -> bool {
     2 * rows < L::FLOAT_ROWS
 }
 
+/// Bytes that a prefetch brings.
+const LINE_BYTES: usize = 64;
+
 /// Tiles between what is read and what is fetched: a memory latency.
 const AHEAD: usize = 4;
 
@@ -65,7 +68,8 @@ impl Place<'_> {
             return self.head.values(self.position(self.tiles.start + step - count));
         }
         let position = self.base + SEGMENT + (step - 2 * count) * TILE_TOKENS;
-        if position < self.written { self.head.keys(position) } else { std::ptr::null() }
+        // Where nothing follows, what is near already: an address without memory behind it would be looked up each time.
+        self.head.keys(if position < self.written { position } else { self.position(tile) })
     }
 
     /// What scores of a tile's keys are multiplied with.
@@ -213,6 +217,12 @@ impl Place<'_> {
     }
 }
 
+/// Rows of sixteen elements in a line of memory, at least one.
+const fn rows_per_line<T>() -> usize {
+    let rows = LINE_BYTES / (LANES * size_of::<T>());
+    if rows == 0 { 1 } else { rows }
+}
+
 /// `scores[row][j] = scale · Σ_d q[row][d] k[d][j]` for `R` rows and `C` tiles of keys, d in order, lanes along keys;
 /// fetches `next` meanwhile.
 #[inline(always)]
@@ -227,19 +237,27 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     scales: [L::Floats; C],
     scores: *mut f32,
 ) {
+    // A few rows use keys where they lie only where head_dim is a multiple of 32.
+    debug_assert!(head_dim.is_multiple_of(rows_per_line::<T>()));
     // SAFETY: keys are `[head_dim][16]`, queries `[head_dim][rows]`, scores `[rows][SEGMENT]` from the first tile's column
     // on; a prefetch reads nothing.
     unsafe {
         let mut sums = [[L::zero_floats(); R]; C];
-        for d in 0..head_dim {
-            let query = queries.add(d * rows + row);
-            for c in 0..C {
-                L::prefetch(next[c].wrapping_add(d * LANES).cast());
-                let key = T::load::<L>(keys[c].add(d * LANES));
-                for (r, sum) in sums[c].iter_mut().enumerate() {
-                    *sum = L::fma(key, query.add(r).read(), *sum);
+        let mut d = 0;
+        while d < head_dim {
+            for next in next {
+                L::prefetch(next.wrapping_add(d * LANES).cast());
+            }
+            for d in d..d + rows_per_line::<T>() {
+                let query = queries.add(d * rows + row);
+                for c in 0..C {
+                    let key = T::load::<L>(keys[c].add(d * LANES));
+                    for (r, sum) in sums[c].iter_mut().enumerate() {
+                        *sum = L::fma(key, query.add(r).read(), *sum);
+                    }
                 }
             }
+            d += rows_per_line::<T>();
         }
         for (c, sums) in sums.into_iter().enumerate() {
             for (r, sum) in sums.into_iter().enumerate() {
@@ -267,6 +285,7 @@ unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
         let p = p.add(row * SEGMENT);
         for column in (0..width).step_by(C * LANES) {
             let place = |r: usize, c: usize| (row + r) * width + column + c * LANES;
+            let begins_line = |c: usize| (column / LANES + c).is_multiple_of(rows_per_line::<T>());
             let mut sums = [[L::zero_floats(); R]; C];
             for (c, sums) in sums.iter_mut().enumerate() {
                 for (r, sum) in sums.iter_mut().enumerate() {
@@ -276,7 +295,9 @@ unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
             for j in 0..count {
                 for (c, sums) in sums.iter_mut().enumerate() {
                     let offset = j * width + column + c * LANES;
-                    L::prefetch(next.wrapping_add(offset).cast());
+                    if begins_line(c) {
+                        L::prefetch(next.wrapping_add(offset).cast());
+                    }
                     let value = T::load::<L>(values.add(offset));
                     for (r, sum) in sums.iter_mut().enumerate() {
                         *sum = L::fma(value, p.add(r * SEGMENT + j).read(), *sum);
