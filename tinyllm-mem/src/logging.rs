@@ -104,7 +104,7 @@ unsafe impl<S: Space, W: Write + Send + std::fmt::Debug> MemoryResource for Logg
             name: request.name.clone(),
             bytes: request.bytes,
             align_bytes: request.align_bytes,
-            stream: request.stream.0,
+            stream: request.stream.handle(),
             parts: request.parts.iter().map(part).collect(),
             error: result.as_ref().err().map(ToString::to_string),
         });
@@ -116,7 +116,7 @@ unsafe impl<S: Space, W: Write + Send + std::fmt::Debug> MemoryResource for Logg
             let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let place = (allocation.address.as_ptr().addr(), allocation.bytes);
             if let Some(id) = state.live.get_mut(&place).and_then(Vec::pop) {
-                state.write(&Line::Deallocate { id, stream: stream.0 });
+                state.write(&Line::Deallocate { id, stream: stream.handle() });
             }
         }
         // SAFETY: the caller's promise, passed on.
@@ -141,13 +141,15 @@ pub struct Replay {
     pub leaked_bytes: usize,
 }
 
-/// Makes the calls of a log on `resource`, in order, and frees at the end what the log did not.
+/// Makes the calls of a log on `resource`, in order, and frees at the end what the log did not. `streams` gives the stream for
+/// a handle in the log, which meant one when it was written.
 ///
 /// # Errors
 /// [`MemError::Log`] for a line that is none; the resource's own errors. Everything allocated so far is freed.
 pub fn replay<S: Space>(
     log: impl BufRead,
     resource: &Arc<dyn MemoryResource<Space = S>>,
+    streams: impl Fn(u64) -> Stream,
 ) -> Result<Replay, MemError> {
     let mut live = Live { resource, allocations: HashMap::new() };
     let (mut done, mut live_bytes) = (Replay::default(), 0);
@@ -161,7 +163,7 @@ pub fn replay<S: Space>(
                     .into_iter()
                     .map(|(category, name, bytes)| Part::new(category, name, bytes))
                     .collect();
-                let request = Request { bytes, align_bytes, stream: Stream(stream), name, parts };
+                let request = Request { bytes, align_bytes, stream: streams(stream), name, parts };
                 if live.allocations.contains_key(&id) {
                     return Err(malformed(format!("allocation {id} is there already")));
                 }
@@ -177,7 +179,7 @@ pub fn replay<S: Space>(
                     .ok_or_else(|| malformed(format!("allocation {id} is not there")))?;
                 live_bytes -= allocation.bytes;
                 // SAFETY: it came from this resource above, was removed from the list just now, and nobody uses it.
-                unsafe { resource.deallocate(allocation, Stream(stream)) }
+                unsafe { resource.deallocate(allocation, streams(stream)) }
             }
         }
     }

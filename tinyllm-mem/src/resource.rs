@@ -10,13 +10,27 @@ use std::{fmt, ptr::NonNull, sync::Arc};
 
 use crate::{Category, MemError, Part};
 
-/// A handle of the driver's stream, or [`Stream::DEFAULT`]. The number means nothing to host memory.
+/// A handle of the driver's stream, or [`Stream::DEFAULT`]. It means nothing to host memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stream(pub u64);
+pub struct Stream(u64);
 
 impl Stream {
     /// The default stream of a device, and the one host memory uses.
     pub const DEFAULT: Stream = Stream(0);
+
+    /// The stream with a driver's handle.
+    ///
+    /// # Safety
+    /// As long as this value or a copy is used with memory of a device, the handle is that of a live stream of its driver: a
+    /// driver reads what it points to. Resources of the host alone take any number.
+    pub const unsafe fn from_raw(handle: u64) -> Self {
+        Stream(handle)
+    }
+
+    /// The driver's handle.
+    pub const fn handle(self) -> u64 {
+        self.0
+    }
 }
 
 mod sealed {

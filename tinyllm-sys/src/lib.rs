@@ -1,19 +1,25 @@
-//! The CUDA driver as raw calls: the table of those that the crates above make, and whether there is a driver.
+//! The CUDA driver as raw calls: a table of them as a trait, and the driver of this machine, if it has one.
+//!
+//! Nothing of CUDA is needed to compile or to start: the driver's library is looked for when [`LibCuda::load`] is called.
 //!
 //! ```
-//! // True or false, never a panic: a machine without CUDA is an ordinary machine.
-//! let _found: bool = tinyllm_sys::driver_library_is_present();
+//! use tinyllm_sys::{DriverApi, LibCuda};
+//!
+//! match LibCuda::load() {
+//!     Ok(driver) => println!("CUDA {}, {} devices", driver.driver_version()?, driver.device_count()?),
+//!     // A machine without a GPU is an ordinary machine: the error says what is missing.
+//!     Err(missing) => println!("{missing}"),
+//! }
+//! # Ok::<(), tinyllm_sys::DriverError>(())
 //! ```
 
 mod driver;
 mod error;
+mod library;
 
-pub use driver::{DevicePointer, DriverApi, PoolHandle, StreamHandle};
+pub use driver::{
+    ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DevicePointer, DriverApi, PoolHandle,
+    StreamHandle,
+};
 pub use error::DriverError;
-
-/// Whether the driver's library can be loaded. Its calls may be used only where this is true: cudarc panics otherwise.
-pub fn driver_library_is_present() -> bool {
-    // SAFETY: loads and unloads the driver's library under its usual names, which runs only the driver's own
-    // initialisers; no symbol of it is called.
-    unsafe { cudarc::driver::sys::is_culib_present() }
-}
+pub use library::{LibCuda, LoadError};

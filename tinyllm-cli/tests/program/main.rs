@@ -3,6 +3,7 @@
 
 mod bench;
 mod chat;
+mod doctor;
 mod documentation;
 mod errors;
 mod json;

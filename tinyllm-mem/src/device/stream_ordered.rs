@@ -21,13 +21,18 @@ pub struct StreamOrderedResource {
 }
 
 impl StreamOrderedResource {
-    /// A pool that keeps up to `release_threshold_bytes` of freed memory rather than to give it back to the system.
+    /// A pool on the device number `ordinal` that keeps up to `release_threshold_bytes` of freed memory rather than to give
+    /// it back to the system.
     ///
     /// # Errors
     /// The driver's.
-    pub fn new(driver: Arc<dyn DriverApi>, release_threshold_bytes: u64) -> Result<Self, MemError> {
+    pub fn new(
+        driver: Arc<dyn DriverApi>,
+        ordinal: u32,
+        release_threshold_bytes: u64,
+    ) -> Result<Self, MemError> {
         let pool = driver
-            .mem_pool_create(release_threshold_bytes)
+            .mem_pool_create(ordinal, release_threshold_bytes)
             .map_err(|error| MemError::Driver { name: "memory pool".into(), error })?;
         Ok(StreamOrderedResource { driver, pool, deferred: Deferred::default(), bases: Bases::default() })
     }
@@ -37,7 +42,8 @@ impl StreamOrderedResource {
     /// # Errors
     /// The driver's.
     pub fn synchronize(&self, stream: Stream) -> Result<(), MemError> {
-        let waited = self.driver.stream_synchronize(StreamHandle(stream.0));
+        // SAFETY: a `Stream` is a live stream of its driver (`Stream::from_raw`).
+        let waited = unsafe { self.driver.stream_synchronize(StreamHandle(stream.handle())) };
         waited.map_err(|error| MemError::Driver { name: "synchronize".into(), error })
     }
 }
@@ -57,11 +63,12 @@ unsafe impl MemoryResource for StreamOrderedResource {
     fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
         let padded = padded_bytes(request)?;
         self.deferred.say(request)?;
-        let stream = StreamHandle(request.stream.0);
+        let stream = StreamHandle(request.stream.handle());
         let base = match request.bytes {
             0 => 0,
             _ => {
-                let base = self.driver.mem_alloc_from_pool_async(padded, self.pool, stream);
+                // SAFETY: the pool is this resource's; a `Stream` is a live stream of its driver.
+                let base = unsafe { self.driver.mem_alloc_from_pool_async(padded, self.pool, stream) };
                 base.map_err(|error| refused(request, error))?.0
             }
         };
@@ -71,7 +78,8 @@ unsafe impl MemoryResource for StreamOrderedResource {
     unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
         if let Some(base) = self.bases.take(&allocation) {
             // SAFETY: it came from this pool, was on the list once, and the caller promises that no later work uses it.
-            let freed = unsafe { self.driver.mem_free_async(DevicePointer(base), StreamHandle(stream.0)) };
+            let freed =
+                unsafe { self.driver.mem_free_async(DevicePointer(base), StreamHandle(stream.handle())) };
             self.deferred.keep(freed);
         }
     }

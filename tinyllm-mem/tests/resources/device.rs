@@ -9,10 +9,13 @@ use std::{
 };
 
 use tinyllm_mem::{
-    Buffer, Category, Device, DeviceResource, MemError, MemoryResource, PinnedHostResource, Request, Stream,
+    Buffer, Category, Device, DeviceResource, MemError, MemoryResource, PinnedHostResource, Request,
     StreamOrderedResource,
 };
-use tinyllm_sys::{DevicePointer, DriverApi, DriverError, PoolHandle, StreamHandle};
+use tinyllm_sys::{
+    ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DevicePointer, DriverApi, DriverError,
+    PoolHandle, StreamHandle,
+};
 
 use crate::suite;
 
@@ -84,6 +87,46 @@ fn error(call: &'static str, code: u32, name: &'static str, argument: usize) -> 
 
 // SAFETY: memory comes from the allocator, aligned to 256 bytes, and leaves the list of what lives before it is freed.
 unsafe impl DriverApi for HostDriver {
+    fn driver_version(&self) -> Result<CudaVersion, DriverError> {
+        Ok(CudaVersion::OLDEST)
+    }
+
+    fn device_count(&self) -> Result<u32, DriverError> {
+        Ok(1)
+    }
+
+    fn device_get(&self, ordinal: u32) -> Result<DeviceHandle, DriverError> {
+        Ok(DeviceHandle(ordinal as i32))
+    }
+
+    fn device_name(&self, _device: DeviceHandle) -> Result<String, DriverError> {
+        Ok("host memory".into())
+    }
+
+    fn device_total_mem(&self, _device: DeviceHandle) -> Result<u64, DriverError> {
+        Ok(self.capacity_bytes)
+    }
+
+    fn device_attribute(
+        &self,
+        _attribute: DeviceAttribute,
+        _device: DeviceHandle,
+    ) -> Result<i32, DriverError> {
+        Ok(1)
+    }
+
+    fn primary_context_retain(&self, _device: DeviceHandle) -> Result<ContextHandle, DriverError> {
+        Ok(ContextHandle(1))
+    }
+
+    unsafe fn primary_context_release(&self, _device: DeviceHandle) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    unsafe fn context_set_current(&self, _context: ContextHandle) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     fn mem_alloc(&self, bytes: usize) -> Result<DevicePointer, DriverError> {
         self.take("cuMemAlloc", bytes).map(DevicePointer)
     }
@@ -101,7 +144,11 @@ unsafe impl DriverApi for HostDriver {
         self.free("cuMemFreeHost", address.addr() as u64)
     }
 
-    fn mem_pool_create(&self, _release_threshold_bytes: u64) -> Result<PoolHandle, DriverError> {
+    fn mem_pool_create(
+        &self,
+        _ordinal: u32,
+        _release_threshold_bytes: u64,
+    ) -> Result<PoolHandle, DriverError> {
         let state = &mut *self.state.lock().unwrap();
         state.pools += 1;
         Ok(PoolHandle(state.pools))
@@ -115,7 +162,7 @@ unsafe impl DriverApi for HostDriver {
         Ok(())
     }
 
-    fn mem_alloc_from_pool_async(
+    unsafe fn mem_alloc_from_pool_async(
         &self,
         bytes: usize,
         _pool: PoolHandle,
@@ -147,7 +194,7 @@ unsafe impl DriverApi for HostDriver {
         Ok((self.capacity_bytes - self.state.lock().unwrap().used_bytes, self.capacity_bytes))
     }
 
-    fn stream_synchronize(&self, stream: StreamHandle) -> Result<(), DriverError> {
+    unsafe fn stream_synchronize(&self, stream: StreamHandle) -> Result<(), DriverError> {
         let state = &mut *self.state.lock().unwrap();
         let (done, pending) =
             std::mem::take(&mut state.pending).into_iter().partition(|(_, _, on)| *on == stream);
@@ -169,15 +216,15 @@ impl Drop for HostDriver {
 fn every_resource_passes_the_suite() {
     suite::run(&|| Arc::new(DeviceResource::new(HostDriver::new(1 << 30))));
     suite::run(&|| Arc::new(PinnedHostResource::new(HostDriver::new(1 << 30))));
-    suite::run(&|| Arc::new(StreamOrderedResource::new(HostDriver::new(1 << 30), 1 << 20).unwrap()));
+    suite::run(&|| Arc::new(StreamOrderedResource::new(HostDriver::new(1 << 30), 0, 1 << 20).unwrap()));
 }
 
 #[test]
 fn freed_memory_comes_back_on_its_own_stream_first() {
-    let resource = Arc::new(StreamOrderedResource::new(HostDriver::new(1000), 0).unwrap());
+    let resource = Arc::new(StreamOrderedResource::new(HostDriver::new(1000), 0, 0).unwrap());
     let shared: Arc<dyn MemoryResource<Space = Device>> = resource.clone();
     let allocate = |stream| {
-        let request = Request::new(Category::Workspace, "w", 1000, 1).on(Stream(stream));
+        let request = Request::new(Category::Workspace, "w", 1000, 1).on(suite::stream(stream));
         Buffer::<u8, Device>::allocate(&shared, request)
     };
     let first = allocate(1).unwrap();
@@ -188,7 +235,7 @@ fn freed_memory_comes_back_on_its_own_stream_first() {
         "stream 1 may use it"
     );
     assert_eq!(allocate(1).unwrap().address(), address);
-    resource.synchronize(Stream(1)).unwrap();
+    resource.synchronize(suite::stream(1)).unwrap();
     assert!(allocate(2).is_ok());
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tinyllm_mem::{
     Budget, Buffer, Category, DeviceResource, FailureInjection, Failures, HostMemory, HostResource,
-    HugePages, Limiting, Logging, MemError, MemoryResource, Request, Stream, Tracking, replay,
+    HugePages, Limiting, Logging, MemError, MemoryResource, Request, Tracking, replay,
 };
 
 use crate::{device::HostDriver, suite};
@@ -67,7 +67,8 @@ fn story(memory: &HostMemory) {
         tinyllm_mem::Part::new(Category::Kv, "keys", 300),
         tinyllm_mem::Part::new(Category::Padding, "padding", 212),
     ];
-    let second = Buffer::<u8>::allocate(memory, Request::slab("second", parts, 256).on(Stream(7))).unwrap();
+    let second =
+        Buffer::<u8>::allocate(memory, Request::slab("second", parts, 256).on(suite::stream(7))).unwrap();
     drop(second);
     let third = Buffer::<f32>::zeroed(memory, Category::Kv, "third", 25).unwrap();
     drop((first, third));
@@ -82,7 +83,7 @@ fn a_log_replays_to_the_same_counts() {
     let text = log.0.lock().unwrap().clone();
     assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 6);
     let replayed = Arc::new(Tracking::new(HostResource::shared()));
-    let done = replay(text.as_slice(), &(replayed.clone() as HostMemory)).unwrap();
+    let done = replay(text.as_slice(), &(replayed.clone() as HostMemory), suite::stream).unwrap();
     assert_eq!((done.allocations, done.peak_bytes, done.leaked_bytes), (3, 1512, 0));
     assert_eq!(replayed.report(), tracking.report());
     assert_eq!(tracking.report().categories[&Category::Kv].peak_bytes, 300);
@@ -90,11 +91,11 @@ fn a_log_replays_to_the_same_counts() {
 
     // Cut short, it leaks, and the leak is freed.
     let cut = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    let done = replay(&text[..cut], &(replayed.clone() as HostMemory)).unwrap();
+    let done = replay(&text[..cut], &(replayed.clone() as HostMemory), suite::stream).unwrap();
     assert_eq!(done.leaked_bytes, 1000);
     assert_eq!(replayed.report().total.live_bytes, 0);
     for wrong in ["{", r#"{"call":"deallocate","id":5,"stream":0}"#] {
-        let error = replay(wrong.as_bytes(), &(replayed.clone() as HostMemory)).unwrap_err();
+        let error = replay(wrong.as_bytes(), &(replayed.clone() as HostMemory), suite::stream).unwrap_err();
         assert!(matches!(error, MemError::Log { line: 1, .. }), "{error}");
     }
 }

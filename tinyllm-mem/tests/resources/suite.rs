@@ -10,6 +10,12 @@ use tinyllm_mem::{Allocation, Category, MAX_ALIGN_BYTES, MemError, MemoryResourc
 
 type Resource<S> = Arc<dyn MemoryResource<Space = S>>;
 
+/// A stream of a driver made of host memory, which takes any number for one.
+pub(crate) fn stream(handle: u64) -> Stream {
+    // SAFETY: no driver reads what the handle points to.
+    unsafe { Stream::from_raw(handle) }
+}
+
 /// Runs the suite on fresh resources.
 pub(crate) fn run<S: Space>(make: &dyn Fn() -> Resource<S>) {
     sizes_and_alignments(&make());
@@ -22,7 +28,7 @@ pub(crate) fn run<S: Space>(make: &dyn Fn() -> Resource<S>) {
 }
 
 fn request(bytes: usize, align_bytes: usize, stream: u64) -> Request {
-    Request::new(Category::Workspace, "suite", bytes, align_bytes).on(Stream(stream))
+    Request::new(Category::Workspace, "suite", bytes, align_bytes).on(self::stream(stream))
 }
 
 fn sizes_and_alignments<S: Space>(resource: &Resource<S>) {
@@ -86,6 +92,6 @@ fn free<S: Space>(
     let bytes = unsafe { std::slice::from_raw_parts(allocation.address.as_ptr(), allocation.bytes) };
     prop_assert!(bytes.iter().all(|byte| *byte == fill), "the contents changed");
     // SAFETY: it came from this resource and is given back once.
-    unsafe { resource.deallocate(allocation, Stream(stream)) }
+    unsafe { resource.deallocate(allocation, self::stream(stream)) }
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! `doctor`: what this machine offers, in one screen.
 
+mod cuda;
+
 use clap::Args;
 use serde_json::json;
 use tinyllm_kernels::Isa;
 use tinyllm_mem::{HostResource, MemoryResource};
 
+use self::cuda::Cuda;
 use crate::output;
 
 #[derive(Args)]
@@ -19,13 +22,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let available: Vec<&str> = Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(Isa::name).collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = HostResource::default().memory_info();
-    let cuda = tinyllm_sys::driver_library_is_present();
+    let cuda = Cuda::find();
     if arguments.json {
         return output::print_json(&json!({
             "isa": isa.name(), "isa_available": available, "cores": cores,
             "memory_total_bytes": memory.map(|memory| memory.total_bytes),
             "memory_free_bytes": memory.map(|memory| memory.free_bytes),
-            "cuda_driver": cuda,
+            "cuda_driver": cuda.has_library(),
+            "cuda": cuda.json(),
         }));
     }
     let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
@@ -37,10 +41,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             gib(memory.total_bytes)
         ));
     }
-    text.push_str(if cuda {
-        "CUDA driver   found; models run on the processor in this version\n"
-    } else {
-        "CUDA driver   not found; models run on the processor\n"
-    });
+    text.push_str(&cuda.text());
     output::print(&text)
 }
