@@ -7,6 +7,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     cmd!(shell, "cargo fmt --all -- --check").run()?;
     crate::tidy::run()?;
     cmd!(shell, "cargo clippy --workspace --all-targets --quiet -- -D warnings").run()?;
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        crate::kernels::run(true)?;
+    } else {
+        println!("the kernels' PTX is not checked: its compiler runs on Linux on x86-64 only");
+    }
     // The program's comments are its help texts: brackets there are no links.
     cmd!(shell, "cargo doc --workspace --exclude tinyllm-cli --no-deps --quiet")
         .env("RUSTDOCFLAGS", "-D warnings")

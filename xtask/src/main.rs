@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod kernels;
 mod tidy;
 
 use std::process::ExitCode;
@@ -19,6 +20,12 @@ mod flags {
             cmd ci {}
             /// What no compiler checks: file lengths, headers, README of each crate, dependencies that nothing uses.
             cmd tidy {}
+            /// Compiles the CUDA sources in tinyllm-kernels/cuda/ to the PTX in tinyllm-kernels/ptx/, with a compiler of its own
+            /// making (from PyPI; no CUDA and no GPU needed)
+            cmd kernels {
+                /// Changes nothing; fails where the PTX is not what the sources give
+                optional --check
+            }
             /// Measures the program on a model, and the kernels; writes the figures to bench/results/ and draws their chart
             /// in docs/images/.
             cmd bench {
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
     let result = match flags::Xtask::from_env_or_exit().subcommand {
         flags::XtaskCmd::Ci(_) => ci::run(),
         flags::XtaskCmd::Tidy(_) => tidy::run(),
+        flags::XtaskCmd::Kernels(options) => kernels::run(options.check),
         flags::XtaskCmd::Bench(options) => bench::run(&options),
     };
     match result {

@@ -1,0 +1,111 @@
+//! The pinned compiler and assemblers, in a private Python environment under the target folder. Nothing of it is installed
+//! anywhere else.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+use xshell::{Shell, cmd};
+
+use super::occupancy::Target;
+
+/// What is installed, each with its hash.
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+
+/// Calls the compiler, which is a library.
+const NVRTC: &str = include_str!("nvrtc.py");
+
+/// The instruction set that PTX is for: Ampere, and everything after it.
+const ARCHITECTURE: &str = "compute_80";
+
+/// Compiler and assemblers.
+#[derive(Debug)]
+pub(super) struct Toolchain {
+    shell: Shell,
+    python: PathBuf,
+    /// Where the wheels put their files.
+    packages: PathBuf,
+    scratch: tempfile::TempDir,
+}
+
+impl Toolchain {
+    /// Makes the environment, or uses the one made before from the same requirements.
+    pub(super) fn install(root: &Path) -> anyhow::Result<Self> {
+        let shell = Shell::new()?;
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let environment = target.join("kernels-toolchain");
+        let python = environment.join("bin/python");
+        let stamp = environment.join("requirements.txt");
+        if fs::read_to_string(&stamp).ok().as_deref() != Some(REQUIREMENTS) {
+            if environment.exists() {
+                fs::remove_dir_all(&environment)?;
+            }
+            eprintln!("installing the compiler in {}", environment.display());
+            cmd!(shell, "python3 -m venv {environment}")
+                .quiet()
+                .run()
+                .context("the compiler comes as Python packages: python3 with venv is needed")?;
+            let wanted = environment.join("wanted.txt");
+            fs::write(&wanted, REQUIREMENTS)?;
+            cmd!(
+                shell,
+                "{python} -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r {wanted}"
+            )
+            .quiet()
+            .run()
+            .context("the compiler's packages for Linux on x86-64 could not be had from PyPI")?;
+            fs::rename(wanted, stamp)?;
+        }
+        let find = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
+        let packages = PathBuf::from(cmd!(shell, "{python} -c {find}").quiet().read()?).join("nvidia");
+        Ok(Toolchain { shell, python, packages, scratch: tempfile::tempdir()? })
+    }
+
+    /// A source file as PTX, without paths of this machine.
+    pub(super) fn compile(&self, source: &Path) -> anyhow::Result<String> {
+        let Toolchain { shell, python, .. } = self;
+        let scratch = self.scratch.path();
+        let (script, output) = (scratch.join("nvrtc.py"), scratch.join("out.ptx"));
+        fs::write(&script, NVRTC)?;
+        let library = self.packages.join("cuda_nvrtc/lib/libnvrtc.so.12");
+        let include = self.packages.join("cuda_runtime/include");
+        let folder = source.parent().context("a source lies in a folder")?;
+        // The compiler writes the current folder before the names of files.
+        let _inside = shell.push_dir(scratch);
+        cmd!(
+            shell,
+            "{python} {script} {library} {source} {output} --gpu-architecture={ARCHITECTURE} --std=c++17 --generate-line-info -I{include} -I{folder}"
+        )
+        .quiet()
+        .run()
+        .with_context(|| source.display().to_string())?;
+        let mut ptx = fs::read_to_string(output)?;
+        for prefix in [folder, &include, scratch] {
+            ptx = ptx.replace(&format!("\"{}/", prefix.display()), "\"");
+        }
+        let local = ptx.lines().find(|line| line.trim_start().starts_with(".file") && line.contains("\"/"));
+        ensure!(local.is_none(), "a path of this machine is left: {}", local.unwrap_or_default());
+        Ok(ptx)
+    }
+
+    /// What the target's assembler reports of the PTX.
+    pub(super) fn assemble(&self, ptx: &str, target: &Target) -> anyhow::Result<String> {
+        let assembler = match target.assembler {
+            12 => self.packages.join("cuda_nvcc/bin/ptxas"),
+            _ => self.packages.join("cu13/bin/ptxas"),
+        };
+        let input = self.scratch.path().join("in.ptx");
+        fs::write(&input, ptx)?;
+        let (name, shell) = (target.name, &self.shell);
+        let output = cmd!(shell, "{assembler} -v -arch={name} {input} -o /dev/null")
+            .quiet()
+            .ignore_status()
+            .output()?;
+        let report =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{name}: {report}");
+        Ok(report)
+    }
+}
