@@ -16,12 +16,12 @@ mod flags {
     xflags::xflags! {
         /// Tasks of the repository.
         cmd xtask {
-            /// Format, tidiness, lints, documentation, tests.
+            /// Format, tidiness, lints, the kernels' PTX, documentation, tests.
             cmd ci {}
             /// What no compiler checks: file lengths, headers, README of each crate, dependencies that nothing uses.
             cmd tidy {}
-            /// Compiles the CUDA sources in tinyllm-kernels/cuda/ to the PTX in tinyllm-kernels/ptx/, with a compiler of its own
-            /// making (from PyPI; no CUDA and no GPU needed)
+            /// Compiles the CUDA sources in tinyllm-kernels/cuda/ to the PTX in tinyllm-kernels/ptx/, with a pinned compiler
+            /// from PyPI (no CUDA and no GPU needed)
             cmd kernels {
                 /// Changes nothing; fails where the PTX is not what the sources give
                 optional --check

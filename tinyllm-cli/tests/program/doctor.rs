@@ -6,16 +6,16 @@ use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
-/// What `doctor` prints with a driver built with `state`, as text and as JSON; without any where `state` is `None`.
-fn doctor(state: Option<&str>) -> (String, Value) {
+/// What `doctor` prints with a driver in `states`, as text and as JSON; with what the machine has where there is `None`.
+fn doctor(states: Option<&[&str]>) -> (String, Value) {
     let folder = tempfile::tempdir().unwrap();
-    if let Some(state) = state {
+    if let Some(states) = states {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/fixtures/driver.rs");
         let compiler = std::env::var_os("RUSTC").unwrap_or("rustc".into());
         let status = Command::new(compiler)
             .args(["--edition", "2021", "-o"])
             .arg(folder.path().join("libcuda.so"))
-            .args(["--cfg", state])
+            .args(states.iter().flat_map(|state| ["--cfg", *state]))
             .arg(source)
             .status()
             .unwrap();
@@ -40,7 +40,7 @@ fn problem(json: &Value) -> &str {
 
 #[test]
 fn a_gpu_is_described() {
-    let (text, json) = doctor(Some("whole"));
+    let (text, json) = doctor(Some(&[]));
     assert!(text.contains("supports CUDA 12.8"), "{text}");
     assert!(
         text.contains("NVIDIA Paper 1, compute capability 8.6, 82 multiprocessors, 24.0 GiB\n"),
@@ -54,30 +54,35 @@ fn a_gpu_is_described() {
 
 #[test]
 fn a_driver_that_is_too_old_is_named_with_the_remedy() {
-    let (text, json) = doctor(Some("old"));
-    assert_eq!(json["cuda"]["version"], "11.4");
-    for part in ["CUDA 11.4", "12.0 or later", "update NVIDIA's driver to 525"] {
-        assert!(problem(&json).contains(part) && text.contains(part), "{part}: {text}");
+    // Whether or not it has every function that newer ones have.
+    for states in [&["old"][..], &["old", "no_pools"]] {
+        let (text, json) = doctor(Some(states));
+        assert_eq!(json["cuda"]["version"], "11.4");
+        for part in ["CUDA 11.4", "12.0 or later", "update NVIDIA's driver to 525"] {
+            assert!(problem(&json).contains(part) && text.contains(part), "{part}: {text}");
+        }
     }
 }
 
 #[test]
 fn what_a_driver_lacks_is_named() {
-    let (text, json) = doctor(Some("no_pools"));
+    let (text, json) = doctor(Some(&["no_pools"]));
     assert!(problem(&json).contains("cuMemPoolCreate") && text.contains("cuMemPoolCreate"), "{text}");
-    let (text, json) = doctor(Some("no_device"));
+    let (text, json) = doctor(Some(&["no_device"]));
     assert!(problem(&json).contains("no GPU") && text.contains("CUDA_VISIBLE_DEVICES"), "{text}");
-    let (text, json) = doctor(Some("broken"));
+    let (text, json) = doctor(Some(&["broken"]));
     assert!(problem(&json).contains("cuInit(): CUDA_ERROR_UNKNOWN (999)"), "{text}");
 }
 
 #[test]
-fn a_machine_without_cuda_is_told_what_is_missing_in_one_screen() {
+fn this_machine_is_told_what_it_has_or_lacks_in_one_screen() {
     let (text, json) = doctor(None);
-    // A machine with a real driver has nothing missing.
-    if json["cuda_driver"] == true {
-        return;
-    }
-    assert!(text.contains("libcuda.so.1") && text.contains("driver, 525 or later"), "{text}");
     assert!(text.lines().count() <= 24, "{text}");
+    // The loader finds a real driver wherever it is; then its devices are named, or what it lacks.
+    if json["cuda_driver"] == true {
+        let devices = json["cuda"]["devices"].as_array().unwrap();
+        assert_ne!(devices.is_empty(), json["cuda"]["problem"].is_null(), "{json}");
+    } else {
+        assert!(text.contains("libcuda.so.1") && text.contains("driver, 525 or later"), "{text}");
+    }
 }

@@ -68,7 +68,7 @@ pub struct Prepared {
     workspace: usize,
     scratch_elems: usize,
     /// What each member makes for itself where a step has one row.
-    own_inputs: Vec<Option<crate::RegionId>>,
+    own_rows: Vec<Option<run::OwnRow>>,
     /// Who does which part of each operation.
     shares: run::Shares,
     vocab_size: usize,
@@ -146,7 +146,7 @@ impl Backend for Cpu {
             cache_blocks: program.kv().blocks_in(kv.len()),
             workspace: offsets[program.regions().len()],
             scratch_elems: requirements::scratch_elems(&program),
-            own_inputs: run::own_inputs(&program),
+            own_rows: run::own_rows(&program),
             shares: run::Shares::new(program.ops().len(), self.threads()),
             vocab_size,
             program,

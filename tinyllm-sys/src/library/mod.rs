@@ -40,8 +40,12 @@ impl LibCuda {
         if !unsafe { sys::is_culib_present() } {
             return Err(LoadError::NoLibrary);
         }
+        // An old driver lacks functions, and its age says more than the first of them.
         // SAFETY: it is present, and a library of that name is the driver.
-        let symbols = unsafe { Symbols::find() }.map_err(|symbol| LoadError::MissingSymbol { symbol })?;
+        let symbols = unsafe { Symbols::find() }.map_err(|symbol| match unsafe { symbols::version() } {
+            Some(found) if found < CudaVersion::OLDEST => LoadError::OldDriver { found },
+            _ => LoadError::MissingSymbol { symbol },
+        })?;
         let driver = LibCuda { symbols };
         let found = driver.driver_version()?;
         if found < CudaVersion::OLDEST {

@@ -5,6 +5,8 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use cudarc::driver::sys::{CUcontext, CUdevice, CUdeviceptr, CUmemPoolProps, CUmemoryPool, CUstream, culib};
 
+use crate::CudaVersion;
+
 /// Declares the table and how it is filled: field, the driver's name, arguments.
 macro_rules! symbols {
     ($($field:ident = $name:literal($($argument:ty),*);)*) => {
@@ -22,16 +24,34 @@ macro_rules! symbols {
             /// have these arguments.
             pub(super) unsafe fn find() -> Result<Self, &'static str> {
                 Ok(Symbols {
-                    // SAFETY: the caller's promise; the library is never unloaded.
-                    $($field: unsafe {
-                        *culib()
-                            .get::<unsafe extern "C" fn($($argument),*) -> c_uint>(concat!($name, "\0").as_bytes())
-                            .map_err(|_| $name)?
-                    },)*
+                    // SAFETY: the caller's promise.
+                    $($field: unsafe { find(concat!($name, "\0").as_bytes()) }.ok_or($name)?,)*
                 })
             }
         }
     };
+}
+
+/// The function of a name that ends with 0.
+///
+/// # Safety
+/// The library is there, and the function is an `F`, if it has it.
+unsafe fn find<F: Copy>(name: &[u8]) -> Option<F> {
+    // SAFETY: the caller's promise; the library is never unloaded.
+    unsafe { culib().get::<F>(name).ok().map(|function| *function) }
+}
+
+/// The driver's version, from a driver of any age.
+///
+/// # Safety
+/// As [`Symbols::find`].
+pub(super) unsafe fn version() -> Option<CudaVersion> {
+    let mut version: c_int = 0;
+    // SAFETY: the caller's promise; writes one int.
+    let code = unsafe {
+        find::<unsafe extern "C" fn(*mut c_int) -> c_uint>(b"cuDriverGetVersion\0")?(&raw mut version)
+    };
+    (code == 0).then_some(CudaVersion(version.unsigned_abs()))
 }
 
 symbols! {

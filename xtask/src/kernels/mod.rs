@@ -46,8 +46,7 @@ fn make(toolchain: &Toolchain, sources: &Path) -> anyhow::Result<BTreeMap<String
     let mut sources = files(sources)?;
     sources.sort();
     for source in sources.iter().filter(|path| path.extension().is_some_and(|extension| extension == "cu")) {
-        let name = source.with_extension("ptx").file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = name.with_context(|| format!("{}: no name", source.display()))?;
+        let name = file_name(&source.with_extension("ptx"));
         let ptx = toolchain.compile(source)?;
         for target in &occupancy::TARGETS {
             let report = toolchain.assemble(&ptx, target)?;

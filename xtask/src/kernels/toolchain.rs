@@ -35,6 +35,8 @@ impl Toolchain {
     pub(super) fn install(root: &Path) -> anyhow::Result<Self> {
         let shell = Shell::new()?;
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        // It is called from another folder.
+        let target = std::path::absolute(target)?;
         let environment = target.join("kernels-toolchain");
         let python = environment.join("bin/python");
         let stamp = environment.join("requirements.txt");

@@ -9,7 +9,7 @@ use super::{
     tile::{Cached, Head},
 };
 use crate::{
-    cpu::lanes::{LANES, Lanes, load_or, store_to},
+    cpu::lanes::{LANES, LINE_BYTES, Lanes, load_or, store_to},
     kv_layout::TILE_TOKENS,
 };
 
@@ -33,9 +33,6 @@ macro_rules! row_tiles {
 const fn side_by_side<L: Lanes>(rows: usize) -> bool {
     2 * rows < L::FLOAT_ROWS
 }
-
-/// Bytes that a prefetch brings.
-const LINE_BYTES: usize = 64;
 
 /// Tiles between what is read and what is fetched: a memory latency.
 const AHEAD: usize = 4;

@@ -18,6 +18,9 @@ pub(crate) use x86::{Avx2, Avx512};
 /// Lanes of a [`Lanes`] value.
 pub(crate) const LANES: usize = 16;
 
+/// Bytes that a prefetch brings.
+pub(crate) const LINE_BYTES: usize = 64;
+
 /// Sixteen lanes. Every method is unsafe because the processor must have the instructions; those that take an address
 /// also need sixteen readable (or writable) elements there, at any alignment.
 pub(crate) trait Lanes {

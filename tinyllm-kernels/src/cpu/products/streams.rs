@@ -10,7 +10,7 @@ use super::{InputView, Output, Panels, ProductInputLayout};
 use crate::{
     Isa,
     cpu::{
-        lanes::{Kernel, Lanes, dispatch},
+        lanes::{Kernel, LINE_BYTES, Lanes, dispatch},
         layout::PANEL,
     },
 };
@@ -21,9 +21,6 @@ pub(crate) const MAX_STREAMS: usize = 4;
 /// How far ahead of the reader weights are fetched, in bytes of each stream: about a memory latency at one core's
 /// bandwidth.
 const PREFETCH_BYTES: usize = 2048;
-
-/// Bytes that a prefetch brings.
-const LINE_BYTES: usize = 64;
 
 /// Pairs of inputs whose sixteen pairs of weights fill a line.
 const PAIRS_PER_LINE: usize = LINE_BYTES / (2 * PANEL);
@@ -56,12 +53,13 @@ impl<'a> Factors<'a> {
         Factors::Parts { parts: [part; MAX_PARTS], count: 1 }
     }
 
-    /// One matrix or several; `None` where they do not fit together.
-    pub(crate) fn parts(mut all: impl Iterator<Item = Part<'a>>) -> Option<Self> {
-        let first = all.next()?;
+    /// One matrix or several; `None` where one is missing or they do not fit together.
+    pub(crate) fn parts(mut all: impl Iterator<Item = Option<Part<'a>>>) -> Option<Self> {
+        let first = all.next()??;
         let (mut parts, mut count) = ([first; MAX_PARTS], 1);
         for part in all {
-            *parts.get_mut(count).filter(|_| first.weight.fits(&part.weight))? = part;
+            let part = part.filter(|part| first.weight.fits(&part.weight))?;
+            *parts.get_mut(count)? = part;
             count += 1;
         }
         Some(Factors::Parts { parts, count })
@@ -95,39 +93,24 @@ impl<'a> Factors<'a> {
     /// Where the streams' values begin, and how many there are.
     pub(crate) fn starts(&self, streams: Streams) -> ([*const u8; MAX_STREAMS], usize) {
         let mut starts = [std::ptr::null(); MAX_STREAMS];
-        let width = if streams.panels == 0 { 0 } else { streams.width(0) };
-        let panel = |stretch| streams.panel(stretch, 0);
-        for (stretch, start) in starts[..width].iter_mut().enumerate() {
-            *start = self.source(panel(stretch)).values.cast();
-        }
-        match self {
-            Factors::Gated { up, .. } if streams.count > 1 => {
-                for stretch in 0..width {
-                    starts[width + stretch] = up.weight.panel(panel(stretch)).0.cast();
-                }
-                (starts, 2 * width)
-            }
-            _ => (starts, width),
-        }
-    }
-
-    /// A panel of the parts.
-    #[inline(always)]
-    fn source(&self, index: usize) -> Source<'_> {
-        let (parts, count) = match self {
-            Factors::Parts { parts, count } => (&parts[..], *count),
-            Factors::Gated { gate, .. } => (std::slice::from_ref(gate), 1),
+        let mut count = 0;
+        let mut start = |values: *const i8| {
+            starts[count] = values.cast();
+            count += 1;
         };
-        let (mut part, mut panel) = (0, index);
-        while part + 1 < count && panel >= parts[part].weight.panels() {
-            panel -= parts[part].weight.panels();
-            part += 1;
+        for stretch in 0..if streams.panels == 0 { 0 } else { streams.width(0) } {
+            let panel = streams.panel(stretch, 0);
+            match self {
+                Factors::Parts { parts, count } => start(source(&parts[..*count], panel).values),
+                Factors::Gated { gate, up } => {
+                    start(Source::of(gate, panel).values);
+                    if streams.count > 1 {
+                        start(Source::of(up, panel).values);
+                    }
+                }
+            }
         }
-        let source = Source::of(&parts[part], panel);
-        if panel + 1 == parts[part].weight.panels() && part + 1 < count {
-            return Source { next: parts[part + 1].weight.panel(0).0, ..source };
-        }
-        source
+        (starts, count)
     }
 }
 
@@ -204,8 +187,8 @@ impl Kernel for StreamKernel<'_> {
             // SAFETY: the terms of `multiply`.
             unsafe {
                 match factors {
-                    Factors::Parts { .. } => {
-                        let source = |stretch| factors.source(panel(stretch));
+                    Factors::Parts { parts, count } => {
+                        let source = |stretch| source(&parts[..*count], panel(stretch));
                         match width {
                             4 => panels::<L, 4, false>(&[source(0), source(1), source(2), source(3)], input),
                             3 => {
@@ -250,6 +233,23 @@ impl<'a> Source<'a> {
     fn of(part: &'a Part<'a>, panel: usize) -> Self {
         let (values, scales) = part.weight.panel(panel);
         Source { part, panel, values, scales, next: values.wrapping_add(part.weight.panel_bytes()) }
+    }
+}
+
+/// Panel `index` of matrices one after another.
+#[inline(always)]
+fn source<'a>(parts: &'a [Part<'a>], index: usize) -> Source<'a> {
+    let (mut part, mut panel) = (0, index);
+    while part + 1 < parts.len() && panel >= parts[part].weight.panels() {
+        panel -= parts[part].weight.panels();
+        part += 1;
+    }
+    let source = Source::of(&parts[part], panel);
+    match parts.get(part + 1) {
+        Some(following) if panel + 1 == parts[part].weight.panels() => {
+            Source { next: following.weight.panel(0).0, ..source }
+        }
+        _ => source,
     }
 }
 

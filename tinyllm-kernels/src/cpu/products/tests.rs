@@ -176,7 +176,7 @@ proptest! {
             for (y, weights) in expected.iter_mut().zip(&all) {
                 alone(y, weights, Store::Add);
             }
-            let parts = found.iter_mut().zip(&all).map(|(y, w)| Part { weight: w.panels(), output: output(y, w, Store::Add) });
+            let parts = found.iter_mut().zip(&all).map(|(y, w)| Some(Part { weight: w.panels(), output: output(y, w, Store::Add) }));
             together(Factors::parts(parts).unwrap());
             for (found, expected) in found.iter().zip(&expected) {
                 prop_assert_eq!(bits(found), bits(expected), "{}", isa);

@@ -4,7 +4,11 @@
 use super::Worker;
 use crate::{
     Op,
-    cpu::{products::MAX_STREAMS, team::Waiting},
+    cpu::{
+        lanes::{LINE_BYTES, prefetch},
+        products::MAX_STREAMS,
+        team::Waiting,
+    },
 };
 
 /// Operations to look ahead: a norm, or what attention needs, lies between two products.
@@ -12,8 +16,6 @@ const OPERATIONS: usize = 4;
 
 /// Bytes fetched at most: half of the nearest cache.
 const BYTES: usize = 16 << 10;
-
-const LINE_BYTES: usize = 64;
 
 /// Lines to fetch, one at each look at the others.
 pub(super) struct Ahead {
@@ -29,7 +31,7 @@ impl Waiting for Ahead {
         if let Some(line) = self.lines.next() {
             let stream = self.streams[line % self.count];
             let offset = line / self.count * LINE_BYTES;
-            crate::cpu::lanes::prefetch(self.isa, stream.wrapping_add(offset));
+            prefetch(self.isa, stream.wrapping_add(offset));
         }
     }
 }
@@ -40,7 +42,7 @@ impl Worker<'_> {
         if let Some(Op::RmsNorm { weight, .. }) = self.prepared.program.ops().get(operation + 1) {
             let bytes = self.prepared.weights.vector(*weight).as_bytes();
             for line in bytes.chunks(LINE_BYTES) {
-                crate::cpu::lanes::prefetch(self.isa, line.as_ptr());
+                prefetch(self.isa, line.as_ptr());
             }
         }
     }
@@ -48,15 +50,20 @@ impl Worker<'_> {
     /// What to fetch after `operation`.
     pub(super) fn ahead(&self, operation: usize) -> Ahead {
         let ops = &self.prepared.program.ops()[operation + 1..];
-        let factors = ops.iter().take(OPERATIONS).find_map(|op| match op {
-            Op::Linear { parts } => Some(self.linear_factors(parts)),
-            Op::GatedLinear { gate, up, out } => Some(self.gated_factors(gate, up, *out)),
+        let product = |op: &&Op| matches!(op, Op::Linear { .. } | Op::GatedLinear { .. });
+        let next = match ops.iter().take(OPERATIONS).find(product) {
+            Some(Op::Linear { parts }) => {
+                self.linear_factors(parts).map(|factors| (factors, parts[0].product.input))
+            }
+            Some(Op::GatedLinear { gate, up, out }) => {
+                self.gated_factors(gate, up, *out).map(|factors| (factors, gate.input))
+            }
             _ => None,
-        });
-        let (streams, count) = match factors.flatten() {
-            Some(factors) => {
+        };
+        let (streams, count) = match next {
+            Some((factors, input)) => {
                 let range = self.prepared.shares.range(self.member.index, factors.panels());
-                factors.starts(factors.streams(self.isa, range, self.step.token_ids.len()))
+                factors.starts(factors.streams(self.isa, range, self.row_count(input)))
             }
             None => ([std::ptr::null(); MAX_STREAMS], 0),
         };

@@ -13,7 +13,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-pub(super) use self::{own::own_inputs, shares::Shares};
+pub(super) use self::{
+    own::{OwnRow, own_rows},
+    shares::Shares,
+};
 
 use self::attention::Operands;
 use super::{
@@ -42,7 +45,7 @@ pub(super) fn run(
         let worker = Worker { isa: cpu.isa, member, prepared: shared, arena, cache, step, fault: &fault };
         for operation in operations.clone() {
             match worker.own(operation) {
-                Some(out) => worker.make_own(operation, out),
+                Some(own) => worker.make_own(operation, own),
                 None => {
                     worker.execute(operation);
                     member.meet_while(worker.ahead(operation));
@@ -90,11 +93,11 @@ unsafe impl Sync for Memory {}
 ///
 /// # How members share the arena and the cache
 /// Between two meetings one operation runs, and before it perhaps one whose only row each member makes in its own
-/// scratch (see `own`): what that reads nobody writes in either. An operation writes rows (or panels of columns) that it claims, each claimed by one
-/// member, and reads regions that no member writes in that operation, or only the elements it writes itself. The
-/// program's regions live at disjoint places while they are live (`Backend::prepare` checked the places, the planner
-/// the lifetimes), the step's indices were validated, and the cache slots a step writes belong to the step's own
-/// tokens. Each SAFETY comment below leans on this.
+/// scratch (see `own`): what that reads nobody writes in either. An operation writes rows (or panels of columns) that
+/// it claims, each claimed by one member, and reads regions that no member writes in that operation, or only the
+/// elements it writes itself. The program's regions live at disjoint places while they are live (`Backend::prepare`
+/// checked the places, the planner the lifetimes), the step's indices were validated, and the cache slots a step writes
+/// belong to the step's own tokens. Each SAFETY comment below leans on this.
 struct Worker<'a> {
     isa: Isa,
     member: &'a Member<'a>,

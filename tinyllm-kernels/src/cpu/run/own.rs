@@ -11,9 +11,18 @@ use crate::{
     },
 };
 
-/// For each operation, the region it makes for nobody but the product that comes next; `None` where others read it, or
-/// where what it reads may be overwritten while another member still reads.
-pub(in crate::cpu) fn own_inputs(program: &Program) -> Vec<Option<RegionId>> {
+/// What an operation makes, where each member can make it for itself.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cpu) struct OwnRow {
+    /// Where it would lie for all.
+    region: RegionId,
+    /// Inputs that share a scale.
+    piece: usize,
+}
+
+/// For each operation, what it makes for nobody but the product that comes next; `None` where others read it, or where
+/// what it reads may be overwritten while another member still reads.
+pub(in crate::cpu) fn own_rows(program: &Program) -> Vec<Option<OwnRow>> {
     let (ops, lifetimes) = (program.ops(), program.lifetimes());
     let of = |operation: usize| {
         let out = match &ops[operation] {
@@ -21,9 +30,9 @@ pub(in crate::cpu) fn own_inputs(program: &Program) -> Vec<Option<RegionId>> {
             Op::ConvertInPlace { region, .. } => *region,
             _ => return None,
         };
-        if !matches!(program.regions()[out.index()].input_format, Some(InputFormat::Int16 { .. })) {
+        let Some(InputFormat::Int16 { piece }) = program.regions()[out.index()].input_format else {
             return None;
-        }
+        };
         let next = operation + 1;
         let read = ops[operation].regions();
         let reads = match ops.get(next)? {
@@ -37,15 +46,15 @@ pub(in crate::cpu) fn own_inputs(program: &Program) -> Vec<Option<RegionId>> {
         };
         let is_last = lifetimes[out.index()].1 == next;
         let stays = read.iter().all(|region| lifetimes[region.index()].1 >= next);
-        (reads && is_last && stays && next != program.head_start()).then_some(out)
+        (reads && is_last && stays && next != program.head_start()).then_some(OwnRow { region: out, piece })
     };
     (0..ops.len()).map(of).collect()
 }
 
 impl Worker<'_> {
     /// What the operation makes, where it is a single row that every member makes for itself.
-    pub(super) fn own(&self, operation: usize) -> Option<RegionId> {
-        self.prepared.own_inputs[operation].filter(|out| self.row_count(*out) == 1)
+    pub(super) fn own(&self, operation: usize) -> Option<OwnRow> {
+        self.prepared.own_rows[operation].filter(|own| self.row_count(own.region) == 1)
     }
 
     /// The row that this member made, in its product's format.
@@ -54,8 +63,7 @@ impl Worker<'_> {
     }
 
     /// Makes the operation's only row.
-    pub(super) fn make_own(&self, operation: usize, out: RegionId) {
-        let Some(InputFormat::Int16 { piece }) = self.spec(out).input_format else { return };
+    pub(super) fn make_own(&self, operation: usize, OwnRow { region: out, piece }: OwnRow) {
         let (row, k) = (self.own_row(), self.spec(out).columns);
         let finite = match &self.prepared.program.ops()[operation] {
             Op::RmsNorm { input, weight, eps, .. } => {

@@ -49,11 +49,7 @@ impl Worker<'_> {
 
     /// The parts as weights that stream by, where they are and the rows are few.
     pub(super) fn linear_factors(&self, parts: &[LinearPart]) -> Option<Factors<'_>> {
-        let streams = |part: &LinearPart| self.streamed(&part.product, part.out, store(part));
-        if !parts.iter().all(|part| streams(part).is_some()) {
-            return None;
-        }
-        Factors::parts(parts.iter().filter_map(streams))
+        Factors::parts(parts.iter().map(|part| self.streamed(&part.product, part.out, store(part))))
     }
 
     /// As [`Worker::linear_factors`].
