@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::DriverCode;
+
 /// A call that failed, with the driver's name for why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriverError {
@@ -17,7 +19,17 @@ pub struct DriverError {
 
 impl DriverError {
     /// `CUDA_ERROR_OUT_OF_MEMORY`.
-    pub const OUT_OF_MEMORY: u32 = 2;
+    pub const OUT_OF_MEMORY: u32 = DriverCode::OutOfMemory.number();
+
+    /// An error of a driver that answers calls itself.
+    pub fn new(call: &'static str, code: DriverCode, arguments: impl Into<String>) -> Self {
+        DriverError { call, code: code.number(), name: code.name(), arguments: arguments.into() }
+    }
+
+    /// Its code, if it is one that this crate lists.
+    pub fn driver_code(&self) -> Option<DriverCode> {
+        DriverCode::from_number(self.code)
+    }
 
     /// Whether there was not enough memory.
     pub fn is_out_of_memory(&self) -> bool {

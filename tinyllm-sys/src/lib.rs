@@ -13,13 +13,17 @@
 //! # Ok::<(), tinyllm_sys::DriverError>(())
 //! ```
 
+mod code;
 mod driver;
 mod error;
 mod library;
+mod numbered;
 
+pub use code::DriverCode;
 pub use driver::{
-    ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DevicePointer, DriverApi, PoolHandle,
-    StreamHandle,
+    CaptureMode, CaptureStatus, ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DevicePointer,
+    DriverApi, EventHandle, EventTiming, FunctionAttribute, FunctionHandle, GraphExecHandle, GraphHandle,
+    LaunchConfig, MemoryHandle, ModuleHandle, PoolHandle, PoolUsage, StreamFlags, StreamHandle,
 };
 pub use error::DriverError;
 pub use library::{LibCuda, LoadError};

@@ -5,6 +5,7 @@
 use std::{
     alloc::{Layout, alloc, dealloc},
     collections::HashMap,
+    ffi::{CStr, c_void},
     sync::{Arc, Mutex},
 };
 
@@ -13,8 +14,10 @@ use tinyllm_mem::{
     StreamOrderedResource,
 };
 use tinyllm_sys::{
-    ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DevicePointer, DriverApi, DriverError,
-    PoolHandle, StreamHandle,
+    CaptureMode, CaptureStatus, ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DevicePointer,
+    DriverApi, DriverCode, DriverError, EventHandle, EventTiming, FunctionAttribute, FunctionHandle,
+    GraphExecHandle, GraphHandle, LaunchConfig, MemoryHandle, ModuleHandle, PoolHandle, PoolUsage,
+    StreamFlags, StreamHandle,
 };
 
 use crate::suite;
@@ -83,6 +86,11 @@ impl HostDriver {
 
 fn error(call: &'static str, code: u32, name: &'static str, argument: usize) -> DriverError {
     DriverError { call, code, name, arguments: argument.to_string() }
+}
+
+/// What this driver has not.
+fn absent<T>() -> Result<T, DriverError> {
+    Err(DriverError::new("absent", DriverCode::NotSupported, ""))
 }
 
 // SAFETY: memory comes from the allocator, aligned to 256 bytes, and leaves the list of what lives before it is freed.
@@ -202,6 +210,296 @@ unsafe impl DriverApi for HostDriver {
         let done: Vec<(u64, usize, StreamHandle)> = done;
         done.into_iter().for_each(|(address, bytes, _)| Self::give(state, address, bytes));
         Ok(())
+    }
+
+    // Resources do nothing of what follows.
+
+    fn context_get_current(&self) -> Result<Option<ContextHandle>, DriverError> {
+        absent()
+    }
+
+    fn context_synchronize(&self) -> Result<(), DriverError> {
+        absent()
+    }
+
+    fn stream_create(&self, _flags: StreamFlags) -> Result<StreamHandle, DriverError> {
+        absent()
+    }
+
+    unsafe fn stream_destroy(&self, _stream: StreamHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn stream_query(&self, _stream: StreamHandle) -> Result<bool, DriverError> {
+        absent()
+    }
+
+    unsafe fn stream_wait_event(
+        &self,
+        _stream: StreamHandle,
+        _event: EventHandle,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    fn event_create(&self, _timing: EventTiming) -> Result<EventHandle, DriverError> {
+        absent()
+    }
+
+    unsafe fn event_destroy(&self, _event: EventHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn event_record(&self, _event: EventHandle, _stream: StreamHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn event_query(&self, _event: EventHandle) -> Result<bool, DriverError> {
+        absent()
+    }
+
+    unsafe fn event_synchronize(&self, _event: EventHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn event_elapsed_time(&self, _start: EventHandle, _end: EventHandle) -> Result<f32, DriverError> {
+        absent()
+    }
+
+    unsafe fn mem_pool_usage(&self, _pool: PoolHandle) -> Result<PoolUsage, DriverError> {
+        absent()
+    }
+
+    unsafe fn mem_pool_trim_to(&self, _pool: PoolHandle, _keep_bytes: usize) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memcpy_htod(
+        &self,
+        _dst: DevicePointer,
+        _src: *const u8,
+        _bytes: usize,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memcpy_dtoh(
+        &self,
+        _dst: *mut u8,
+        _src: DevicePointer,
+        _bytes: usize,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memcpy_dtod(
+        &self,
+        _dst: DevicePointer,
+        _src: DevicePointer,
+        _bytes: usize,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memcpy_htod_async(
+        &self,
+        _dst: DevicePointer,
+        _src: *const u8,
+        _bytes: usize,
+        _stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memcpy_dtoh_async(
+        &self,
+        _dst: *mut u8,
+        _src: DevicePointer,
+        _bytes: usize,
+        _stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memcpy_dtod_async(
+        &self,
+        _dst: DevicePointer,
+        _src: DevicePointer,
+        _bytes: usize,
+        _stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memset_d8(&self, _dst: DevicePointer, _value: u8, _bytes: usize) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memset_d32(&self, _dst: DevicePointer, _value: u32, _words: usize) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memset_d8_async(
+        &self,
+        _dst: DevicePointer,
+        _value: u8,
+        _bytes: usize,
+        _stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn memset_d32_async(
+        &self,
+        _dst: DevicePointer,
+        _value: u32,
+        _words: usize,
+        _stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    fn mem_allocation_granularity(&self, _ordinal: u32) -> Result<usize, DriverError> {
+        absent()
+    }
+
+    fn mem_address_reserve(&self, _bytes: usize, _align_bytes: usize) -> Result<DevicePointer, DriverError> {
+        absent()
+    }
+
+    unsafe fn mem_address_free(&self, _pointer: DevicePointer, _bytes: usize) -> Result<(), DriverError> {
+        absent()
+    }
+
+    fn mem_create(&self, _ordinal: u32, _bytes: usize) -> Result<MemoryHandle, DriverError> {
+        absent()
+    }
+
+    unsafe fn mem_release(&self, _memory: MemoryHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn mem_map(
+        &self,
+        _pointer: DevicePointer,
+        _bytes: usize,
+        _offset: usize,
+        _memory: MemoryHandle,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn mem_unmap(&self, _pointer: DevicePointer, _bytes: usize) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn mem_set_access(
+        &self,
+        _pointer: DevicePointer,
+        _bytes: usize,
+        _ordinal: u32,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    fn module_load_data(&self, _image: &CStr) -> Result<ModuleHandle, DriverError> {
+        absent()
+    }
+
+    unsafe fn module_unload(&self, _module: ModuleHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn module_get_function(
+        &self,
+        _module: ModuleHandle,
+        _name: &CStr,
+    ) -> Result<FunctionHandle, DriverError> {
+        absent()
+    }
+
+    unsafe fn module_get_global(
+        &self,
+        _module: ModuleHandle,
+        _name: &CStr,
+    ) -> Result<(DevicePointer, usize), DriverError> {
+        absent()
+    }
+
+    unsafe fn function_attribute(
+        &self,
+        _function: FunctionHandle,
+        _attribute: FunctionAttribute,
+    ) -> Result<i32, DriverError> {
+        absent()
+    }
+
+    unsafe fn function_set_attribute(
+        &self,
+        _function: FunctionHandle,
+        _attribute: FunctionAttribute,
+        _value: i32,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn occupancy_max_active_blocks(
+        &self,
+        _function: FunctionHandle,
+        _block_threads: u32,
+        _shared_bytes: usize,
+    ) -> Result<u32, DriverError> {
+        absent()
+    }
+
+    unsafe fn launch_kernel(
+        &self,
+        _function: FunctionHandle,
+        _config: &LaunchConfig,
+        _stream: StreamHandle,
+        _params: &[*mut c_void],
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn stream_begin_capture(
+        &self,
+        _stream: StreamHandle,
+        _mode: CaptureMode,
+    ) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn stream_end_capture(&self, _stream: StreamHandle) -> Result<GraphHandle, DriverError> {
+        absent()
+    }
+
+    unsafe fn stream_capture_status(&self, _stream: StreamHandle) -> Result<CaptureStatus, DriverError> {
+        absent()
+    }
+
+    unsafe fn graph_destroy(&self, _graph: GraphHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn graph_instantiate(&self, _graph: GraphHandle) -> Result<GraphExecHandle, DriverError> {
+        absent()
+    }
+
+    unsafe fn graph_exec_update(
+        &self,
+        _exec: GraphExecHandle,
+        _graph: GraphHandle,
+    ) -> Result<bool, DriverError> {
+        absent()
+    }
+
+    unsafe fn graph_exec_destroy(&self, _exec: GraphExecHandle) -> Result<(), DriverError> {
+        absent()
+    }
+
+    unsafe fn graph_launch(&self, _exec: GraphExecHandle, _stream: StreamHandle) -> Result<(), DriverError> {
+        absent()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What calls of the driver take and give: handles, versions, attributes.
+//! What calls of the driver take and give: addresses, handles, versions, usage.
 
 use std::fmt;
 
@@ -14,13 +14,57 @@ pub struct DeviceHandle(pub i32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContextHandle(pub u64);
 
-/// A handle of a stream; 0 is the default stream.
+/// A handle of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamHandle(pub u64);
 
 /// A handle of a memory pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolHandle(pub u64);
+
+/// A handle of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventHandle(pub u64);
+
+/// A handle of a module: PTX that was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ModuleHandle(pub u64);
+
+/// A handle of a module's function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FunctionHandle(pub u64);
+
+/// A handle of a graph: work as it was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GraphHandle(pub u64);
+
+/// A handle of a graph that can be launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GraphExecHandle(pub u64);
+
+/// A handle of memory that has no address until it is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MemoryHandle(pub u64);
+
+impl StreamHandle {
+    /// The default stream, which all threads share.
+    pub const LEGACY: Self = StreamHandle(0);
+    /// The calling thread's default stream (`CU_STREAM_PER_THREAD`).
+    pub const PER_THREAD: Self = StreamHandle(2);
+}
+
+/// What a memory pool holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Held from the device now.
+    pub reserved_bytes: u64,
+    /// The most that was held.
+    pub reserved_high_bytes: u64,
+    /// Handed out now.
+    pub used_bytes: u64,
+    /// The most that was handed out.
+    pub used_high_bytes: u64,
+}
 
 impl fmt::Display for DevicePointer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,10 +78,27 @@ impl fmt::Display for DeviceHandle {
     }
 }
 
-impl fmt::Display for StreamHandle {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "stream {:#x}", self.0)
-    }
+/// Handles as errors name them.
+macro_rules! named {
+    ($($name:ident $what:literal;)*) => {
+        $(impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, concat!($what, " {:#x}"), self.0)
+            }
+        })*
+    };
+}
+
+named! {
+    ContextHandle "context";
+    StreamHandle "stream";
+    PoolHandle "pool";
+    EventHandle "event";
+    ModuleHandle "module";
+    FunctionHandle "function";
+    GraphHandle "graph";
+    GraphExecHandle "executable graph";
+    MemoryHandle "memory";
 }
 
 /// A version as the driver counts it: `1000 * major + 10 * minor`.
@@ -57,18 +118,4 @@ impl fmt::Display for CudaVersion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{}", self.0 / 1000, self.0 % 1000 / 10)
     }
-}
-
-/// A property of a device, numbered as `CUdevice_attribute`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeviceAttribute {
-    /// Streaming multiprocessors.
-    MultiprocessorCount = 16,
-    /// The 9 of compute capability 9.0.
-    ComputeCapabilityMajor = 75,
-    /// The 0 of compute capability 9.0.
-    ComputeCapabilityMinor = 76,
-    /// 1 where `cuMemAllocAsync` works.
-    MemoryPoolsSupported = 115,
 }
