@@ -34,7 +34,7 @@ mod view;
 pub use block_pool::{BlockId, BlockPool};
 pub use buffer::{Buffer, Element};
 pub use category::{Category, Part};
-pub use device::{DeviceResource, PinnedHostResource, StreamOrderedResource};
+pub use device::{DeviceResource, MappedResource, PinnedHostResource, StreamOrderedResource};
 pub use error::MemError;
 pub use failure_injection::{FailureInjection, Failures};
 pub use host::{HostResource, HugePages};

@@ -1,8 +1,10 @@
-//! Resources over the driver table: device memory, stream-ordered device memory, page-locked host memory.
+//! Resources over the driver table: device memory, stream-ordered device memory, mapped device memory, page-locked host
+//! memory.
 //!
 //! What the driver refuses when memory is given back cannot be returned from a `Drop`: it is kept, and the next call to
 //! allocate says it.
 
+mod mapped;
 mod pinned;
 mod plain;
 mod stream_ordered;
@@ -16,6 +18,7 @@ use std::{
 
 use tinyllm_sys::DriverError;
 
+pub use mapped::MappedResource;
 pub use pinned::PinnedHostResource;
 pub use plain::DeviceResource;
 pub use stream_ordered::StreamOrderedResource;

@@ -35,7 +35,11 @@ unsafe impl MemoryResource for DeviceResource {
         self.deferred.say(request)?;
         let base = match request.bytes {
             0 => 0,
-            _ => self.driver.mem_alloc(padded).map_err(|error| refused(request, error))?.0,
+            _ => {
+                let base = self.driver.mem_alloc(padded).map_err(|error| refused(request, error))?;
+                self.driver.name_memory(base, padded, &request.name);
+                base.0
+            }
         };
         Ok(self.bases.keep(base, aligned(request, base)?))
     }

@@ -69,7 +69,9 @@ unsafe impl MemoryResource for StreamOrderedResource {
             _ => {
                 // SAFETY: the pool is this resource's; a `Stream` is a live stream of its driver.
                 let base = unsafe { self.driver.mem_alloc_from_pool_async(padded, self.pool, stream) };
-                base.map_err(|error| refused(request, error))?.0
+                let base = base.map_err(|error| refused(request, error))?;
+                self.driver.name_memory(base, padded, &request.name);
+                base.0
             }
         };
         Ok(self.bases.keep(base, aligned(request, base)?))

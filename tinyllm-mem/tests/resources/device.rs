@@ -1,564 +1,240 @@
-//! The resources over the driver table, on a driver made of host memory: a capacity, memory that is not zeroed, and freeing
-//! that is ordered on a stream. What is freed on a stream can be had again on it at once, on others only when the stream has
-//! been waited for.
+//! The resources over the driver table, on the emulated device: every access, free and order is checked.
 
-use std::{
-    alloc::{Layout, alloc, dealloc},
-    collections::HashMap,
-    ffi::{CStr, c_void},
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
+use tinyllm_emulator::Emulator;
 use tinyllm_mem::{
-    Buffer, Category, Device, DeviceResource, MemError, MemoryResource, PinnedHostResource, Request,
-    StreamOrderedResource,
+    Allocation, Buffer, Category, Device, DeviceResource, FailureInjection, Failures, MappedResource,
+    MemError, MemoryResource, PinnedHostResource, Request, Stream, StreamOrderedResource, Tracking,
 };
-use tinyllm_sys::{
-    CaptureMode, CaptureStatus, ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DevicePointer,
-    DriverApi, DriverCode, DriverError, EventHandle, EventTiming, FunctionAttribute, FunctionHandle,
-    GraphExecHandle, GraphHandle, LaunchConfig, MemoryHandle, ModuleHandle, PoolHandle, PoolUsage,
-    StreamFlags, StreamHandle,
-};
+use tinyllm_sys::{DevicePointer, DriverApi, StreamFlags, StreamHandle};
 
-use crate::suite;
+use crate::suite::{self, Memory};
 
-/// A driver without a device.
-#[derive(Debug)]
-pub(crate) struct HostDriver {
-    capacity_bytes: u64,
-    state: Mutex<State>,
+type DeviceMemory = Arc<dyn MemoryResource<Space = Device>>;
+
+/// An emulated device with three streams.
+pub(crate) struct Gpu {
+    pub(crate) driver: Arc<Emulator>,
+    streams: Vec<StreamHandle>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    used_bytes: u64,
-    /// Sizes by address.
-    live: HashMap<u64, usize>,
-    /// Freed on a stream, and perhaps still in use by work on it.
-    pending: Vec<(u64, usize, StreamHandle)>,
-    pools: u64,
-    /// The next call to free fails with this.
-    fail_free: Option<DriverError>,
-}
-
-fn layout(bytes: usize) -> Layout {
-    Layout::from_size_align(bytes, 256).unwrap()
-}
-
-impl HostDriver {
-    pub(crate) fn new(capacity_bytes: u64) -> Arc<Self> {
-        Arc::new(HostDriver { capacity_bytes, state: Mutex::default() })
+impl Gpu {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let driver = Emulator::builder().memory(bytes).seed(bytes).build();
+        let context = driver.primary_context_retain(driver.device_get(0).unwrap()).unwrap();
+        // SAFETY: the context is this driver's.
+        unsafe { driver.context_set_current(context) }.unwrap();
+        let streams = (0..2).map(|_| driver.stream_create(StreamFlags::NonBlocking).unwrap());
+        let streams = [StreamHandle::LEGACY].into_iter().chain(streams).collect();
+        Gpu { driver: Arc::new(driver), streams }
     }
 
-    fn take(&self, call: &'static str, bytes: usize) -> Result<u64, DriverError> {
-        let state = &mut *self.state.lock().unwrap();
-        if bytes as u64 > self.capacity_bytes - state.used_bytes {
-            return Err(error(call, DriverError::OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", bytes));
+    fn handle(&self, stream: u64) -> StreamHandle {
+        self.streams[stream as usize % self.streams.len()]
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.driver.mem_get_info().unwrap().0
+    }
+
+    /// Nothing was found, and nothing is left.
+    pub(crate) fn end(self) {
+        for stream in &self.streams[1..] {
+            // SAFETY: made in `new`, and nothing names it any more.
+            unsafe { self.driver.stream_destroy(*stream) }.unwrap();
         }
-        // SAFETY: resources ask for no zero bytes.
-        let address = unsafe { alloc(layout(bytes)) };
-        // Device memory holds anything.
-        // SAFETY: as many bytes as were asked for.
-        unsafe { address.write_bytes(0xcd, bytes) };
-        let address = address.expose_provenance() as u64;
-        state.used_bytes += bytes as u64;
-        state.live.insert(address, bytes);
-        Ok(address)
+        let findings: Vec<String> = self.driver.finish().iter().map(ToString::to_string).collect();
+        assert_eq!(findings, [""; 0]);
+    }
+}
+
+impl Memory for Gpu {
+    fn stream(&self, stream: u64) -> Stream {
+        // SAFETY: a stream of the driver that lives as long as `self`.
+        unsafe { Stream::from_raw(self.handle(stream).0) }
     }
 
-    fn give(state: &mut State, address: u64, bytes: usize) {
-        state.used_bytes -= bytes as u64;
-        // SAFETY: it came from `take` with this layout, and leaves the lists now.
-        unsafe { dealloc(std::ptr::with_exposed_provenance_mut(address as usize), layout(bytes)) }
+    fn fill(&self, allocation: &Allocation, stream: u64, byte: u8) {
+        let address = DevicePointer(allocation.address.as_ptr().addr() as u64);
+        // SAFETY: as many bytes as were asked for, and nobody else's.
+        unsafe { self.driver.memset_d8_async(address, byte, allocation.bytes, self.handle(stream)) }.unwrap();
     }
 
-    fn free(&self, call: &'static str, address: u64) -> Result<(), DriverError> {
-        let state = &mut *self.state.lock().unwrap();
-        if let Some(error) = state.fail_free.take() {
-            return Err(error);
+    fn read(&self, allocation: &Allocation, stream: u64) -> Vec<u8> {
+        let mut bytes = vec![0; allocation.bytes];
+        let address = DevicePointer(allocation.address.as_ptr().addr() as u64);
+        let (out, stream) = (bytes.as_mut_ptr(), self.handle(stream));
+        // SAFETY: as many bytes on both sides; the copy has been waited for when the vector is looked at.
+        unsafe {
+            self.driver.memcpy_dtoh_async(out, address, allocation.bytes, stream).unwrap();
+            self.driver.stream_synchronize(stream).unwrap();
         }
-        let bytes = state.live.remove(&address);
-        let bytes = bytes.ok_or_else(|| error(call, 1, "CUDA_ERROR_INVALID_VALUE", address as usize))?;
-        Self::give(state, address, bytes);
-        Ok(())
-    }
-}
-
-fn error(call: &'static str, code: u32, name: &'static str, argument: usize) -> DriverError {
-    DriverError { call, code, name, arguments: argument.to_string() }
-}
-
-/// What this driver has not.
-fn absent<T>() -> Result<T, DriverError> {
-    Err(DriverError::new("absent", DriverCode::NotSupported, ""))
-}
-
-// SAFETY: memory comes from the allocator, aligned to 256 bytes, and leaves the list of what lives before it is freed.
-unsafe impl DriverApi for HostDriver {
-    fn driver_version(&self) -> Result<CudaVersion, DriverError> {
-        Ok(CudaVersion::OLDEST)
-    }
-
-    fn device_count(&self) -> Result<u32, DriverError> {
-        Ok(1)
-    }
-
-    fn device_get(&self, ordinal: u32) -> Result<DeviceHandle, DriverError> {
-        Ok(DeviceHandle(ordinal as i32))
-    }
-
-    fn device_name(&self, _device: DeviceHandle) -> Result<String, DriverError> {
-        Ok("host memory".into())
-    }
-
-    fn device_total_mem(&self, _device: DeviceHandle) -> Result<u64, DriverError> {
-        Ok(self.capacity_bytes)
-    }
-
-    fn device_attribute(
-        &self,
-        _attribute: DeviceAttribute,
-        _device: DeviceHandle,
-    ) -> Result<i32, DriverError> {
-        Ok(1)
-    }
-
-    fn primary_context_retain(&self, _device: DeviceHandle) -> Result<ContextHandle, DriverError> {
-        Ok(ContextHandle(1))
-    }
-
-    unsafe fn primary_context_release(&self, _device: DeviceHandle) -> Result<(), DriverError> {
-        Ok(())
-    }
-
-    unsafe fn context_set_current(&self, _context: ContextHandle) -> Result<(), DriverError> {
-        Ok(())
-    }
-
-    fn mem_alloc(&self, bytes: usize) -> Result<DevicePointer, DriverError> {
-        self.take("cuMemAlloc", bytes).map(DevicePointer)
-    }
-
-    unsafe fn mem_free(&self, pointer: DevicePointer) -> Result<(), DriverError> {
-        self.free("cuMemFree", pointer.0)
-    }
-
-    fn mem_alloc_host(&self, bytes: usize) -> Result<*mut u8, DriverError> {
-        let address = self.take("cuMemAllocHost", bytes)?;
-        Ok(std::ptr::with_exposed_provenance_mut(address as usize))
-    }
-
-    unsafe fn mem_free_host(&self, address: *mut u8) -> Result<(), DriverError> {
-        self.free("cuMemFreeHost", address.addr() as u64)
-    }
-
-    fn mem_pool_create(
-        &self,
-        _ordinal: u32,
-        _release_threshold_bytes: u64,
-    ) -> Result<PoolHandle, DriverError> {
-        let state = &mut *self.state.lock().unwrap();
-        state.pools += 1;
-        Ok(PoolHandle(state.pools))
-    }
-
-    unsafe fn mem_pool_destroy(&self, _pool: PoolHandle) -> Result<(), DriverError> {
-        let state = &mut *self.state.lock().unwrap();
-        for (address, bytes, _) in std::mem::take(&mut state.pending) {
-            Self::give(state, address, bytes);
-        }
-        Ok(())
-    }
-
-    unsafe fn mem_alloc_from_pool_async(
-        &self,
-        bytes: usize,
-        _pool: PoolHandle,
-        stream: StreamHandle,
-    ) -> Result<DevicePointer, DriverError> {
-        {
-            let state = &mut *self.state.lock().unwrap();
-            if let Some(index) =
-                state.pending.iter().position(|(_, size, on)| *size == bytes && *on == stream)
-            {
-                let (address, bytes, _) = state.pending.swap_remove(index);
-                state.live.insert(address, bytes);
-                return Ok(DevicePointer(address));
-            }
-        }
-        self.take("cuMemAllocFromPoolAsync", bytes).map(DevicePointer)
-    }
-
-    unsafe fn mem_free_async(&self, pointer: DevicePointer, stream: StreamHandle) -> Result<(), DriverError> {
-        let state = &mut *self.state.lock().unwrap();
-        let bytes = state.live.remove(&pointer.0);
-        let bytes = bytes
-            .ok_or_else(|| error("cuMemFreeAsync", 1, "CUDA_ERROR_INVALID_VALUE", pointer.0 as usize))?;
-        state.pending.push((pointer.0, bytes, stream));
-        Ok(())
-    }
-
-    fn mem_get_info(&self) -> Result<(u64, u64), DriverError> {
-        Ok((self.capacity_bytes - self.state.lock().unwrap().used_bytes, self.capacity_bytes))
-    }
-
-    unsafe fn stream_synchronize(&self, stream: StreamHandle) -> Result<(), DriverError> {
-        let state = &mut *self.state.lock().unwrap();
-        let (done, pending) =
-            std::mem::take(&mut state.pending).into_iter().partition(|(_, _, on)| *on == stream);
-        state.pending = pending;
-        let done: Vec<(u64, usize, StreamHandle)> = done;
-        done.into_iter().for_each(|(address, bytes, _)| Self::give(state, address, bytes));
-        Ok(())
-    }
-
-    // Resources do nothing of what follows.
-
-    fn context_get_current(&self) -> Result<Option<ContextHandle>, DriverError> {
-        absent()
-    }
-
-    fn context_synchronize(&self) -> Result<(), DriverError> {
-        absent()
-    }
-
-    fn stream_create(&self, _flags: StreamFlags) -> Result<StreamHandle, DriverError> {
-        absent()
-    }
-
-    unsafe fn stream_destroy(&self, _stream: StreamHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn stream_query(&self, _stream: StreamHandle) -> Result<bool, DriverError> {
-        absent()
-    }
-
-    unsafe fn stream_wait_event(
-        &self,
-        _stream: StreamHandle,
-        _event: EventHandle,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    fn event_create(&self, _timing: EventTiming) -> Result<EventHandle, DriverError> {
-        absent()
-    }
-
-    unsafe fn event_destroy(&self, _event: EventHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn event_record(&self, _event: EventHandle, _stream: StreamHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn event_query(&self, _event: EventHandle) -> Result<bool, DriverError> {
-        absent()
-    }
-
-    unsafe fn event_synchronize(&self, _event: EventHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn event_elapsed_time(&self, _start: EventHandle, _end: EventHandle) -> Result<f32, DriverError> {
-        absent()
-    }
-
-    unsafe fn mem_pool_usage(&self, _pool: PoolHandle) -> Result<PoolUsage, DriverError> {
-        absent()
-    }
-
-    unsafe fn mem_pool_trim_to(&self, _pool: PoolHandle, _keep_bytes: usize) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memcpy_htod(
-        &self,
-        _dst: DevicePointer,
-        _src: *const u8,
-        _bytes: usize,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memcpy_dtoh(
-        &self,
-        _dst: *mut u8,
-        _src: DevicePointer,
-        _bytes: usize,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memcpy_dtod(
-        &self,
-        _dst: DevicePointer,
-        _src: DevicePointer,
-        _bytes: usize,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memcpy_htod_async(
-        &self,
-        _dst: DevicePointer,
-        _src: *const u8,
-        _bytes: usize,
-        _stream: StreamHandle,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memcpy_dtoh_async(
-        &self,
-        _dst: *mut u8,
-        _src: DevicePointer,
-        _bytes: usize,
-        _stream: StreamHandle,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memcpy_dtod_async(
-        &self,
-        _dst: DevicePointer,
-        _src: DevicePointer,
-        _bytes: usize,
-        _stream: StreamHandle,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memset_d8(&self, _dst: DevicePointer, _value: u8, _bytes: usize) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memset_d32(&self, _dst: DevicePointer, _value: u32, _words: usize) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memset_d8_async(
-        &self,
-        _dst: DevicePointer,
-        _value: u8,
-        _bytes: usize,
-        _stream: StreamHandle,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn memset_d32_async(
-        &self,
-        _dst: DevicePointer,
-        _value: u32,
-        _words: usize,
-        _stream: StreamHandle,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    fn mem_allocation_granularity(&self, _ordinal: u32) -> Result<usize, DriverError> {
-        absent()
-    }
-
-    fn mem_address_reserve(&self, _bytes: usize, _align_bytes: usize) -> Result<DevicePointer, DriverError> {
-        absent()
-    }
-
-    unsafe fn mem_address_free(&self, _pointer: DevicePointer, _bytes: usize) -> Result<(), DriverError> {
-        absent()
-    }
-
-    fn mem_create(&self, _ordinal: u32, _bytes: usize) -> Result<MemoryHandle, DriverError> {
-        absent()
-    }
-
-    unsafe fn mem_release(&self, _memory: MemoryHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn mem_map(
-        &self,
-        _pointer: DevicePointer,
-        _bytes: usize,
-        _offset: usize,
-        _memory: MemoryHandle,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn mem_unmap(&self, _pointer: DevicePointer, _bytes: usize) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn mem_set_access(
-        &self,
-        _pointer: DevicePointer,
-        _bytes: usize,
-        _ordinal: u32,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    fn module_load_data(&self, _image: &CStr) -> Result<ModuleHandle, DriverError> {
-        absent()
-    }
-
-    unsafe fn module_unload(&self, _module: ModuleHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn module_get_function(
-        &self,
-        _module: ModuleHandle,
-        _name: &CStr,
-    ) -> Result<FunctionHandle, DriverError> {
-        absent()
-    }
-
-    unsafe fn module_get_global(
-        &self,
-        _module: ModuleHandle,
-        _name: &CStr,
-    ) -> Result<(DevicePointer, usize), DriverError> {
-        absent()
-    }
-
-    unsafe fn function_attribute(
-        &self,
-        _function: FunctionHandle,
-        _attribute: FunctionAttribute,
-    ) -> Result<i32, DriverError> {
-        absent()
-    }
-
-    unsafe fn function_set_attribute(
-        &self,
-        _function: FunctionHandle,
-        _attribute: FunctionAttribute,
-        _value: i32,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn occupancy_max_active_blocks(
-        &self,
-        _function: FunctionHandle,
-        _block_threads: u32,
-        _shared_bytes: usize,
-    ) -> Result<u32, DriverError> {
-        absent()
-    }
-
-    unsafe fn launch_kernel(
-        &self,
-        _function: FunctionHandle,
-        _config: &LaunchConfig,
-        _stream: StreamHandle,
-        _params: &[*mut c_void],
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn stream_begin_capture(
-        &self,
-        _stream: StreamHandle,
-        _mode: CaptureMode,
-    ) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn stream_end_capture(&self, _stream: StreamHandle) -> Result<GraphHandle, DriverError> {
-        absent()
-    }
-
-    unsafe fn stream_capture_status(&self, _stream: StreamHandle) -> Result<CaptureStatus, DriverError> {
-        absent()
-    }
-
-    unsafe fn graph_destroy(&self, _graph: GraphHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn graph_instantiate(&self, _graph: GraphHandle) -> Result<GraphExecHandle, DriverError> {
-        absent()
-    }
-
-    unsafe fn graph_exec_update(
-        &self,
-        _exec: GraphExecHandle,
-        _graph: GraphHandle,
-    ) -> Result<bool, DriverError> {
-        absent()
-    }
-
-    unsafe fn graph_exec_destroy(&self, _exec: GraphExecHandle) -> Result<(), DriverError> {
-        absent()
-    }
-
-    unsafe fn graph_launch(&self, _exec: GraphExecHandle, _stream: StreamHandle) -> Result<(), DriverError> {
-        absent()
-    }
-}
-
-impl Drop for HostDriver {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap();
-        assert!(state.live.is_empty(), "leaked {} allocations", state.live.len());
+        bytes
     }
 }
 
 #[test]
 fn every_resource_passes_the_suite() {
-    suite::run(&|| Arc::new(DeviceResource::new(HostDriver::new(1 << 30))));
-    suite::run(&|| Arc::new(PinnedHostResource::new(HostDriver::new(1 << 30))));
-    suite::run(&|| Arc::new(StreamOrderedResource::new(HostDriver::new(1 << 30), 0, 1 << 20).unwrap()));
+    let gpu = Gpu::new(1 << 30);
+    suite::run_on(&gpu, &|| Arc::new(DeviceResource::new(gpu.driver.clone())));
+    suite::run_on(&gpu, &|| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 1 << 20).unwrap()));
+    suite::run_on(&gpu, &|| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()));
+    suite::run_on(&gpu, &|| Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone())))));
+    suite::run(&|| Arc::new(PinnedHostResource::new(gpu.driver.clone())));
+    assert_eq!(gpu.free_bytes(), 1 << 30);
+    gpu.end();
 }
 
 #[test]
 fn freed_memory_comes_back_on_its_own_stream_first() {
-    let resource = Arc::new(StreamOrderedResource::new(HostDriver::new(1000), 0, 0).unwrap());
-    let shared: Arc<dyn MemoryResource<Space = Device>> = resource.clone();
+    let gpu = Gpu::new(2 << 20);
+    let resource = Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap());
+    let shared: DeviceMemory = resource.clone();
     let allocate = |stream| {
-        let request = Request::new(Category::Workspace, "w", 1000, 1).on(suite::stream(stream));
+        let request = Request::new(Category::Workspace, "w", 2_000_000, 1).on(gpu.stream(stream));
         Buffer::<u8, Device>::allocate(&shared, request)
     };
     let first = allocate(1).unwrap();
     let address = first.address();
     drop(first);
     assert!(
-        matches!(allocate(2), Err(MemError::OutOfMemory { requested_bytes: 1000, .. })),
+        matches!(allocate(2), Err(MemError::OutOfMemory { requested_bytes: 2_000_000, .. })),
         "stream 1 may use it"
     );
     assert_eq!(allocate(1).unwrap().address(), address);
-    resource.synchronize(suite::stream(1)).unwrap();
-    assert!(allocate(2).is_ok());
+    resource.synchronize(gpu.stream(1)).unwrap();
+    drop(allocate(2).unwrap());
+    drop((shared, resource));
+    gpu.end();
+}
+
+#[test]
+fn an_event_carries_memory_from_stream_to_stream() {
+    let gpu = Gpu::new(16 << 20);
+    let memory: DeviceMemory = Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap());
+    let request = Request::new(Category::Activations, "x", 4096, 256).on(gpu.stream(1));
+    let buffer = Buffer::<u8, Device>::allocate(&memory, request).unwrap();
+    let (first, second) = (gpu.handle(1), gpu.handle(2));
+    let pointer = DevicePointer(buffer.address().addr() as u64);
+    let event = gpu.driver.event_create(tinyllm_sys::EventTiming::Disabled).unwrap();
+    // SAFETY: the buffer's bytes, ordered by the event there and back.
+    unsafe {
+        gpu.driver.memset_d8_async(pointer, 1, 4096, first).unwrap();
+        gpu.driver.event_record(event, first).unwrap();
+        gpu.driver.stream_wait_event(second, event).unwrap();
+        gpu.driver.memset_d8_async(pointer, 2, 4096, second).unwrap();
+        gpu.driver.event_record(event, second).unwrap();
+        gpu.driver.stream_wait_event(first, event).unwrap();
+    }
+    // Freed on the first stream, which has waited for the second.
+    drop(buffer);
+    // SAFETY: nothing waits for it any more but what does already.
+    unsafe { gpu.driver.event_destroy(event) }.unwrap();
+    drop(memory);
+    gpu.end();
 }
 
 #[test]
 fn page_locked_memory_is_zeroed_host_memory() {
-    let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(HostDriver::new(1 << 20)));
+    let gpu = Gpu::new(1 << 20);
+    let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(gpu.driver.clone()));
     let buffer = Buffer::<u32>::zeroed(&resource, Category::Staging, "staging", 1000).unwrap();
     assert!(buffer.as_slice().iter().all(|value| *value == 0));
+    drop(buffer);
+    gpu.end();
 }
 
 #[test]
 fn what_a_free_fails_with_is_said_by_the_next_call() {
-    let driver = HostDriver::new(1 << 20);
-    let resource: Arc<dyn MemoryResource<Space = Device>> = Arc::new(DeviceResource::new(driver.clone()));
-    let request = || Request::new(Category::Kv, "kv", 512, 4096);
+    let gpu = Gpu::new(1 << 20);
+    let resource: DeviceMemory = Arc::new(DeviceResource::new(gpu.driver.clone()));
+    let request = || Request::new(Category::Kv, "kv", 512, 256);
     let buffer = Buffer::<u8, Device>::allocate(&resource, request()).unwrap();
-    let pointer = *driver.state.lock().unwrap().live.keys().next().unwrap();
-    let failure = error("cuMemFree", 719, "CUDA_ERROR_LAUNCH_FAILED", 0);
-    driver.state.lock().unwrap().fail_free = Some(failure);
+    // Behind the buffer's back.
+    // SAFETY: nothing uses it; the second free is the mistake that is looked for.
+    unsafe { gpu.driver.mem_free(DevicePointer(buffer.address().addr() as u64)) }.unwrap();
+    let address = buffer.address().addr();
     drop(buffer);
     let said = Buffer::<u8, Device>::allocate(&resource, request()).unwrap_err().to_string();
-    assert_eq!(said, "kv: cuMemFree(0): CUDA_ERROR_LAUNCH_FAILED (719)");
+    assert_eq!(said, format!("kv: cuMemFree({address:#x}: freed already): CUDA_ERROR_INVALID_VALUE (1)"));
     assert!(Buffer::<u8, Device>::allocate(&resource, request()).is_ok(), "once");
-    // SAFETY: the failed call left it with the driver.
-    unsafe { driver.mem_free(DevicePointer(pointer)).unwrap() };
     let info = resource.memory_info().unwrap();
     assert_eq!(info.free_bytes, info.total_bytes);
+    let found: Vec<String> = gpu.driver.findings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [format!("double free: cuMemFree at {address:#x}, byte 0 of kv (512 bytes), which was freed")]
+    );
+}
+
+/// Sizes of a small engine's buffers.
+const SIZES: [(&str, usize); 5] =
+    [("weights", 700_000), ("kv", 262_144), ("logits", 1), ("x", 4096), ("y", 4097)];
+
+#[test]
+fn what_is_tracked_is_what_the_driver_counts() {
+    /// What `cuMemAlloc` rounds up to here.
+    const GRANULE: u64 = 512;
+    let gpu = Gpu::new(1 << 30);
+    let tracking = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone()))));
+    let memory: DeviceMemory = tracking.clone();
+    let mut buffers = Vec::new();
+    let mut expected = 0;
+    for (name, bytes) in SIZES {
+        buffers.push(
+            Buffer::<u8, Device>::allocate(&memory, Request::new(Category::Weights, name, bytes, 256))
+                .unwrap(),
+        );
+        expected += (bytes as u64).next_multiple_of(GRANULE);
+        assert_eq!((1 << 30) - gpu.free_bytes(), expected);
+    }
+    let planned: usize = SIZES.iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!(tracking.report().total.live_bytes, planned);
+    drop(buffers);
+    assert_eq!(gpu.free_bytes(), 1 << 30);
+    drop((memory, tracking));
+    gpu.end();
+}
+
+#[test]
+fn out_of_memory_at_each_allocation_is_survived() {
+    let all = |memory: &DeviceMemory| -> Result<Vec<Buffer<u8, Device>>, MemError> {
+        let requests = SIZES.iter().map(|(name, bytes)| Request::new(Category::Weights, *name, *bytes, 256));
+        requests.map(|request| Buffer::allocate(memory, request)).collect()
+    };
+    let makes: [fn(&Gpu) -> DeviceMemory; 3] = [
+        |gpu| Arc::new(DeviceResource::new(gpu.driver.clone())),
+        |gpu| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap()),
+        |gpu| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()),
+    ];
+    for make in makes {
+        // Devices that grow until everything fits: the memory ends at every place in turn.
+        let mut refused = 0;
+        for bytes in (0..12u64).map(|steps| steps << 20) {
+            let gpu = Gpu::new(bytes);
+            let memory = make(&gpu);
+            match all(&memory) {
+                Ok(_) => {}
+                Err(MemError::OutOfMemory { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+            // What there was came back.
+            // SAFETY: the default stream is there always.
+            unsafe { gpu.driver.stream_synchronize(StreamHandle::LEGACY) }.unwrap();
+            assert_eq!(gpu.free_bytes(), bytes);
+            drop(memory);
+            gpu.end();
+        }
+        assert!((1..12).contains(&refused), "{refused}");
+        // And on purpose, call by call.
+        for nth in 0..SIZES.len() as u64 {
+            let gpu = Gpu::new(1 << 30);
+            let memory: DeviceMemory = Arc::new(FailureInjection::new(make(&gpu), Failures::Nth(nth)));
+            assert!(all(&memory).is_err());
+            assert!(all(&memory).is_ok());
+            drop(memory);
+            gpu.end();
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tinyllm_mem::{
     HugePages, Limiting, Logging, MemError, MemoryResource, Request, Tracking, replay,
 };
 
-use crate::{device::HostDriver, suite};
+use crate::{device::Gpu, suite};
 
 /// A log that can be read while it is written.
 #[derive(Clone, Debug, Default)]
@@ -53,11 +53,13 @@ fn stacks_in_either_order() {
         let logged = Arc::new(Logging::new(limited, Log::default()));
         Arc::new(Tracking::new(Arc::new(FailureInjection::new(logged, Failures::Never))))
     });
-    suite::run(&|| {
-        let tracked = Arc::new(Tracking::new(Arc::new(DeviceResource::new(HostDriver::new(1 << 30)))));
+    let gpu = Gpu::new(1 << 30);
+    suite::run_on(&gpu, &|| {
+        let tracked = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone()))));
         let failing = Arc::new(FailureInjection::new(tracked, Failures::Never));
         Arc::new(Logging::new(Arc::new(Limiting::new(failing, plenty())), Log::default()))
     });
+    gpu.end();
 }
 
 /// Three buffers, of which the second is freed first.

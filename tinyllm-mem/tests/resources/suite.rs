@@ -1,4 +1,4 @@
-//! What every resource promises. The memory of all spaces tested here can be touched by the processor.
+//! What every resource promises, whoever can touch its memory.
 
 use std::sync::Arc;
 
@@ -10,31 +10,68 @@ use tinyllm_mem::{Allocation, Category, MAX_ALIGN_BYTES, MemError, MemoryResourc
 
 type Resource<S> = Arc<dyn MemoryResource<Space = S>>;
 
-/// A stream of a driver made of host memory, which takes any number for one.
+/// How a test reaches a resource's memory.
+pub(crate) trait Memory {
+    /// The stream of a small number.
+    fn stream(&self, stream: u64) -> Stream;
+
+    /// Writes every byte of an allocation, in the order of a stream.
+    fn fill(&self, allocation: &Allocation, stream: u64, byte: u8);
+
+    /// Every byte of an allocation, in the order of a stream, which has been waited for then.
+    fn read(&self, allocation: &Allocation, stream: u64) -> Vec<u8>;
+}
+
+/// Memory that the processor can touch.
+struct HostBytes;
+
+impl Memory for HostBytes {
+    fn stream(&self, stream: u64) -> Stream {
+        self::stream(stream)
+    }
+
+    fn fill(&self, allocation: &Allocation, _stream: u64, byte: u8) {
+        // SAFETY: as many bytes as were asked for, and nobody else's.
+        unsafe { allocation.address.write_bytes(byte, allocation.bytes) }
+    }
+
+    fn read(&self, allocation: &Allocation, _stream: u64) -> Vec<u8> {
+        // SAFETY: the suite filled every byte before.
+        unsafe { std::slice::from_raw_parts(allocation.address.as_ptr(), allocation.bytes) }.to_vec()
+    }
+}
+
+/// A stream's number where no driver looks at it.
 pub(crate) fn stream(handle: u64) -> Stream {
-    // SAFETY: no driver reads what the handle points to.
+    // SAFETY: host memory has no streams.
     unsafe { Stream::from_raw(handle) }
 }
 
-/// Runs the suite on fresh resources.
+/// Runs the suite on fresh resources of host memory.
 pub(crate) fn run<S: Space>(make: &dyn Fn() -> Resource<S>) {
+    run_on(&HostBytes, make);
+}
+
+/// Runs the suite on fresh resources.
+pub(crate) fn run_on<S: Space>(memory: &dyn Memory, make: &dyn Fn() -> Resource<S>) {
     sizes_and_alignments(&make());
     impossible_requests(&make());
     let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec((any::<bool>(), 0usize..40_000, 0u32..13, 0u64..3), 0..60);
-    TestRunner::new(config).run(&steps, |steps| random_calls(&make(), &steps)).unwrap();
+    TestRunner::new(config).run(&steps, |steps| random_calls(memory, &make(), &steps)).unwrap();
     // A mapping of its own, past the sizes above.
-    random_calls(&make(), &[(true, 5 << 20, 12, 0), (true, 3 << 20, 3, 0), (false, 0, 0, 0)]).unwrap();
+    let large = [(true, 5 << 20, 12, 0), (true, 3 << 20, 3, 0), (false, 0, 0, 0)];
+    random_calls(memory, &make(), &large).unwrap();
 }
 
-fn request(bytes: usize, align_bytes: usize, stream: u64) -> Request {
-    Request::new(Category::Workspace, "suite", bytes, align_bytes).on(self::stream(stream))
+fn request(bytes: usize, align_bytes: usize, stream: Stream) -> Request {
+    Request::new(Category::Workspace, "suite", bytes, align_bytes).on(stream)
 }
 
 fn sizes_and_alignments<S: Space>(resource: &Resource<S>) {
     for bytes in [0, 1, 3, 64, 4095, 4096, 4097, 1 << 20] {
         for align_bytes in [1, 2, 16, 256, MAX_ALIGN_BYTES] {
-            let allocation = resource.allocate(&request(bytes, align_bytes, 0)).unwrap();
+            let allocation = resource.allocate(&request(bytes, align_bytes, Stream::DEFAULT)).unwrap();
             assert_eq!((allocation.bytes, allocation.align_bytes), (bytes, align_bytes));
             assert!(allocation.address.as_ptr().addr().is_multiple_of(align_bytes), "{bytes} {align_bytes}");
             // SAFETY: handed out just now, and used by nobody.
@@ -45,53 +82,55 @@ fn sizes_and_alignments<S: Space>(resource: &Resource<S>) {
 
 fn impossible_requests<S: Space>(resource: &Resource<S>) {
     for align_bytes in [0, 3, 2 * MAX_ALIGN_BYTES] {
-        let error = resource.allocate(&request(64, align_bytes, 0)).unwrap_err();
+        let error = resource.allocate(&request(64, align_bytes, Stream::DEFAULT)).unwrap_err();
         assert!(matches!(error, MemError::BadAlignment { .. }), "{error}");
     }
     for bytes in [usize::MAX, isize::MAX as usize, isize::MAX as usize - MAX_ALIGN_BYTES] {
-        assert!(resource.allocate(&request(bytes, 64, 0)).is_err(), "{bytes}");
+        assert!(resource.allocate(&request(bytes, 64, Stream::DEFAULT)).is_err(), "{bytes}");
     }
     // And it goes on.
-    let allocation = resource.allocate(&request(64, 64, 0)).unwrap();
+    let allocation = resource.allocate(&request(64, 64, Stream::DEFAULT)).unwrap();
     // SAFETY: handed out just now, and used by nobody.
     unsafe { resource.deallocate(allocation, Stream::DEFAULT) }
 }
 
 /// Allocates and frees in any order; each allocation is filled with bytes of its own, which must be there at the end.
 fn random_calls<S: Space>(
+    memory: &dyn Memory,
     resource: &Resource<S>,
     steps: &[(bool, usize, u32, u64)],
 ) -> Result<(), TestCaseError> {
-    let mut live: Vec<(Allocation, u8)> = Vec::new();
+    let mut live: Vec<(Allocation, u8, u64)> = Vec::new();
     for (index, (is_allocation, bytes, align, stream)) in steps.iter().enumerate() {
         if *is_allocation || live.is_empty() {
-            let allocation = resource.allocate(&request(*bytes, 1 << align, *stream)).unwrap();
+            let allocation = resource.allocate(&request(*bytes, 1 << align, memory.stream(*stream))).unwrap();
             let start = allocation.address.as_ptr().addr();
-            for (other, _) in live.iter().filter(|(other, _)| other.bytes > 0 && *bytes > 0) {
+            for (other, ..) in live.iter().filter(|(other, ..)| other.bytes > 0 && *bytes > 0) {
                 let other_start = other.address.as_ptr().addr();
                 prop_assert!(start + bytes <= other_start || other_start + other.bytes <= start, "overlap");
             }
-            // SAFETY: as many bytes as were asked for, and nobody else's.
-            unsafe { allocation.address.write_bytes(index as u8, *bytes) };
-            live.push((allocation, index as u8));
+            memory.fill(&allocation, *stream, index as u8);
+            live.push((allocation, index as u8, *stream));
         } else {
-            let (allocation, fill) = live.swap_remove(bytes % live.len());
-            free(resource, allocation, fill, *stream)?;
+            let (allocation, fill, of) = live.swap_remove(bytes % live.len());
+            free(memory, resource, allocation, fill, of, *stream)?;
         }
     }
-    live.into_iter().try_for_each(|(allocation, fill)| free(resource, allocation, fill, 0))
+    live.into_iter().try_for_each(|(allocation, fill, of)| free(memory, resource, allocation, fill, of, 0))
 }
 
+/// Looks at an allocation on the stream that it was made on, waits for that, and gives it back on another.
 fn free<S: Space>(
+    memory: &dyn Memory,
     resource: &Resource<S>,
     allocation: Allocation,
     fill: u8,
+    of: u64,
     stream: u64,
 ) -> Result<(), TestCaseError> {
-    // SAFETY: `random_calls` wrote every byte.
-    let bytes = unsafe { std::slice::from_raw_parts(allocation.address.as_ptr(), allocation.bytes) };
+    let bytes = memory.read(&allocation, of);
     prop_assert!(bytes.iter().all(|byte| *byte == fill), "the contents changed");
     // SAFETY: it came from this resource and is given back once.
-    unsafe { resource.deallocate(allocation, self::stream(stream)) }
+    unsafe { resource.deallocate(allocation, memory.stream(stream)) }
     Ok(())
 }

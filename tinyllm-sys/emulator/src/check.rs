@@ -1,0 +1,76 @@
+//! Which checks run.
+
+use crate::report::Kind;
+
+/// A set of checks. All of them cost time only; none changes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Out of bounds, freed memory, misalignment, double and wrong frees. Always faults as the hardware would; this says whether it is reported.
+    pub memcheck: bool,
+    /// Reads of bytes that nobody wrote.
+    pub initcheck: bool,
+    /// Races between threads of a block in shared memory, and between blocks in global memory.
+    pub racecheck: bool,
+    /// Barriers that not all threads reach.
+    pub synccheck: bool,
+    /// Memory that is still allocated at the end.
+    pub leak: bool,
+    /// Work on one stream that uses what another stream does without an order between them.
+    pub stream: bool,
+}
+
+impl Check {
+    /// Every check.
+    pub const fn all() -> Self {
+        Check { memcheck: true, initcheck: true, racecheck: true, synccheck: true, leak: true, stream: true }
+    }
+
+    /// No check: kernels only run.
+    pub const fn none() -> Self {
+        Check {
+            memcheck: false,
+            initcheck: false,
+            racecheck: false,
+            synccheck: false,
+            leak: false,
+            stream: false,
+        }
+    }
+
+    /// Whether findings of a kind are looked for.
+    pub(crate) const fn finds(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::OutOfBounds
+            | Kind::UseAfterFree
+            | Kind::Misaligned
+            | Kind::DoubleFree
+            | Kind::InvalidFree => self.memcheck,
+            Kind::Uninitialized => self.initcheck,
+            Kind::SharedRace | Kind::GlobalRace => self.racecheck,
+            Kind::BarrierDivergence => self.synccheck,
+            Kind::StreamRace => self.stream,
+            Kind::Leak => self.leak,
+        }
+    }
+
+    /// The checks of a list as `memcheck,leak` has it.
+    ///
+    /// # Errors
+    /// The first name that is none.
+    pub fn parse(list: &str) -> Result<Self, String> {
+        let mut checks = Check::none();
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match name {
+                "all" => checks = Check::all(),
+                "memcheck" => checks.memcheck = true,
+                "initcheck" => checks.initcheck = true,
+                "racecheck" => checks.racecheck = true,
+                "synccheck" => checks.synccheck = true,
+                "leak" => checks.leak = true,
+                "stream" => checks.stream = true,
+                other => return Err(other.to_owned()),
+            }
+        }
+        Ok(checks)
+    }
+}

@@ -1,0 +1,111 @@
+//! A device: its memory, and what the program has of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tinyllm_sys::DriverCode;
+
+use super::heap::Heap;
+use crate::{
+    memory::{Bytes, Freed, Name, Region, Space},
+    report::Place,
+};
+
+/// Freed ranges that are remembered.
+const MAX_FREED: usize = 1 << 16;
+
+/// How memory was had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// `cuMemAlloc`.
+    Plain,
+    /// A pool.
+    Pool(u64),
+    /// A module's variable.
+    Module,
+    /// `cuMemMap`.
+    Mapped,
+}
+
+/// Memory as the program sees it: from the call that gave it to the call that takes it back.
+#[derive(Clone, Debug)]
+pub(super) struct Allocation {
+    pub(super) bytes: u64,
+    pub(super) origin: Origin,
+    pub(super) label: Arc<str>,
+}
+
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) heap: Heap,
+    pub(super) space: Space,
+    /// By address.
+    pub(super) allocations: BTreeMap<u64, Allocation>,
+    /// Why the context is of no more use.
+    pub(super) lost: Option<DriverCode>,
+    /// How often its context was retained.
+    pub(super) retained: u64,
+}
+
+impl Device {
+    pub(super) fn new(ordinal: usize, memory_bytes: u64) -> Self {
+        Device {
+            heap: Heap::new(ordinal, memory_bytes),
+            space: Space::default(),
+            allocations: BTreeMap::new(),
+            lost: None,
+            retained: 0,
+        }
+    }
+
+    /// Lets kernels reach memory.
+    pub(super) fn insert(&mut self, region: Region) {
+        let at = self.space.regions.partition_point(|other| other.start < region.start);
+        self.space.regions.insert(at, region);
+    }
+
+    /// Whether a range is free of regions.
+    pub(super) fn is_vacant(&self, start: u64, bytes: u64) -> bool {
+        self.space.regions.iter().all(|region| region.end <= start || start + bytes <= region.start)
+    }
+
+    /// Takes memory from kernels; what was there is remembered.
+    pub(super) fn remove(&mut self, start: u64) -> Option<Region> {
+        let at = self.space.regions.partition_point(|other| other.start < start);
+        let found = self.space.regions.get(at).is_some_and(|region| region.start == start);
+        let region = found.then(|| self.space.regions.remove(at))?;
+        if self.space.freed.len() >= MAX_FREED {
+            self.space.freed.drain(..MAX_FREED / 2);
+        }
+        self.space.freed.push(Freed { start, end: region.end, label: region.label.clone() });
+        Some(region)
+    }
+
+    /// The allocation that the program has at a whole range.
+    pub(super) fn allocation(&self, address: u64, bytes: u64) -> Option<(u64, &Allocation)> {
+        let (start, allocation) = self.allocations.range(..=address).next_back()?;
+        let end = address.checked_add(bytes)?;
+        (end <= start + allocation.bytes).then_some((*start, allocation))
+    }
+
+    /// New memory at an address.
+    pub(super) fn region(address: u64, bytes: u64, label: Arc<str>) -> std::io::Result<Region> {
+        Ok(Region {
+            start: address,
+            end: address + bytes,
+            bytes: Arc::new(Bytes::new(bytes)?),
+            offset: 0,
+            label,
+        })
+    }
+
+    /// Names a range.
+    pub(super) fn name(&mut self, start: u64, bytes: u64, name: &str) {
+        // A range that is named again has the new name only.
+        self.space.names.retain(|named| (named.start, named.end) != (start, start + bytes));
+        self.space.names.push(Name { start, end: start + bytes, name: name.into() });
+    }
+
+    pub(super) fn place(&self, address: u64) -> Option<Place> {
+        self.space.place(address)
+    }
+}

@@ -1,0 +1,56 @@
+//! A device's addresses and how much of its memory is taken.
+
+/// Where the first device's addresses begin; each next device's are as far apart.
+const BASE: u64 = 0x7000_0000_0000;
+const DISTANCE: u64 = 0x100_0000_0000;
+
+/// Addresses that nobody has, after every allocation: what runs over its end hits nothing.
+const GUARD_BYTES: u64 = 4096;
+
+/// Addresses of a device. None is given out twice, so that what is freed is recognised for ever.
+#[derive(Debug)]
+pub(super) struct Heap {
+    next: u64,
+    end: u64,
+    total_bytes: u64,
+    taken_bytes: u64,
+}
+
+impl Heap {
+    pub(super) fn new(ordinal: usize, total_bytes: u64) -> Self {
+        let next = BASE + ordinal as u64 * DISTANCE;
+        Heap { next, end: next + DISTANCE, total_bytes, taken_bytes: 0 }
+    }
+
+    /// Addresses without memory.
+    pub(super) fn reserve(&mut self, bytes: u64, align_bytes: u64) -> Option<u64> {
+        let start = self.next.checked_next_multiple_of(align_bytes)?;
+        let end = start.checked_add(bytes)?.checked_add(GUARD_BYTES)?;
+        if end > self.end {
+            return None;
+        }
+        self.next = end;
+        Some(start)
+    }
+
+    /// Takes memory; false where there is not as much.
+    pub(super) fn take(&mut self, bytes: u64) -> bool {
+        let fits = bytes <= self.total_bytes - self.taken_bytes;
+        if fits {
+            self.taken_bytes += bytes;
+        }
+        fits
+    }
+
+    pub(super) fn give(&mut self, bytes: u64) {
+        self.taken_bytes -= bytes;
+    }
+
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.total_bytes - self.taken_bytes
+    }
+
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+}

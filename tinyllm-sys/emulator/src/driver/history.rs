@@ -1,0 +1,99 @@
+//! Work that has run and that other work may race with still.
+
+use std::sync::Arc;
+
+use super::{
+    clock::Clock,
+    device::Device,
+    footprint::{Footprint, Meeting},
+    work::Issued,
+};
+use crate::{
+    kernel::Kernel,
+    memory::CHUNK_BYTES,
+    report::{Access, Finding, Kind, MemorySpace, Other, Site},
+};
+
+/// One piece of work that ran.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub(super) issued: Issued,
+    pub(super) name: String,
+    pub(super) kernel: Option<Arc<Kernel>>,
+    /// It hands memory out or takes it back.
+    pub(super) lifetime: bool,
+    pub(super) footprint: Footprint,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct History {
+    past: Vec<Past>,
+}
+
+impl Past {
+    fn access(&self, writes: bool) -> Access {
+        match (self.lifetime, writes) {
+            (true, _) => Access::Lifetime,
+            (false, true) => Access::Write,
+            (false, false) => Access::Read,
+        }
+    }
+
+    /// The instruction that touched an address last.
+    fn site(&self, address: u64, writes: bool) -> Option<Site> {
+        let chunk = self.footprint.touched.chunks.get(&(address / CHUNK_BYTES))?;
+        self.kernel.as_ref()?.site(if writes { chunk.writer } else { chunk.reader })
+    }
+}
+
+impl History {
+    /// Adds a piece of work, and gives what it races with.
+    pub(super) fn add(&mut self, past: Past, device: &Device) -> Vec<Finding> {
+        let unordered = self.past.iter().filter(|other| {
+            !past.issued.clock.knows(other.issued.lane, other.issued.count)
+                && !other.issued.clock.knows(past.issued.lane, past.issued.count)
+        });
+        let findings = unordered.filter_map(|other| {
+            let meeting = other.footprint.meeting(&past.footprint)?;
+            // Said the same way whichever ran first.
+            let (first, second, meeting) = match other.issued.id < past.issued.id {
+                true => (other, &past, meeting),
+                false => {
+                    let Meeting { address, writes, other_writes } = meeting;
+                    (&past, other, Meeting { address, writes: other_writes, other_writes: writes })
+                }
+            };
+            Some(finding(first, second, meeting, device))
+        });
+        let findings = findings.collect();
+        if !past.footprint.is_empty() {
+            self.past.push(past);
+        }
+        findings
+    }
+
+    /// Drops what the host has waited for: everything it asks for from now on is after it.
+    pub(super) fn forget(&mut self, host: &Clock) {
+        self.past.retain(|past| !host.knows(past.issued.lane, past.issued.count));
+    }
+}
+
+fn finding(first: &Past, second: &Past, meeting: Meeting, device: &Device) -> Finding {
+    let Meeting { address, writes, other_writes } = meeting;
+    Finding {
+        site: second.site(address, other_writes),
+        access: Some(second.access(other_writes)),
+        space: Some(MemorySpace::Global),
+        address: Some(address),
+        bytes: 1,
+        place: device.place(address),
+        other: Some(Other {
+            access: first.access(writes),
+            thread: None,
+            site: first.site(address, writes),
+            work: Some(first.name.clone()),
+        }),
+        note: format!("{}; no event orders the two", second.name),
+        ..Finding::new(Kind::StreamRace, second.name.clone())
+    }
+}

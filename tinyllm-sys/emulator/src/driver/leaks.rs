@@ -1,0 +1,61 @@
+//! The end of a program: what it has not given back.
+
+use super::{device::Origin, state::State};
+use crate::report::{Finding, Kind, Place, Relation};
+
+/// The work that leaks are found in.
+const END: &str = "the end of the program";
+
+fn leak(name: String, bytes: u64, address: Option<u64>, note: &str) -> Finding {
+    let place = Some(Place { name, bytes, offset: 0, relation: Relation::Inside });
+    Finding { address, bytes, place, note: note.to_owned(), ..Finding::new(Kind::Leak, END) }
+}
+
+impl State {
+    /// Runs what waits, and looks for leaks. What a failed kernel leaves is none: its context is gone.
+    pub(super) fn finish(&mut self) -> Vec<Finding> {
+        while self.run_any() {}
+        let mut findings = self.findings.list().to_vec();
+        if !self.config.check.leak {
+            return findings;
+        }
+        for device in self.devices.iter().filter(|device| device.lost.is_none()) {
+            for (address, allocation) in &device.allocations {
+                let call = match allocation.origin {
+                    Origin::Plain => "cuMemAlloc without cuMemFree",
+                    Origin::Pool(_) => "cuMemAllocFromPoolAsync without cuMemFreeAsync",
+                    Origin::Mapped => "cuMemMap without cuMemUnmap",
+                    Origin::Module => continue,
+                };
+                let name =
+                    device.place(*address).map_or_else(|| allocation.label.to_string(), |place| place.name);
+                findings.push(leak(name, allocation.bytes, Some(*address), call));
+            }
+        }
+        if self.devices.iter().all(|device| device.lost.is_some()) {
+            return findings;
+        }
+        for (address, memory) in &self.page_locked {
+            let name = format!("page-locked memory of {} bytes", memory.len());
+            findings.push(leak(name, memory.len(), Some(*address), "cuMemAllocHost without cuMemFreeHost"));
+        }
+        findings.extend(self.unreleased().map(|bytes| {
+            leak("memory without an address".into(), bytes, None, "cuMemCreate without cuMemRelease")
+        }));
+        let counts = [
+            ("streams", self.program_streams().count(), "cuStreamCreate without cuStreamDestroy"),
+            ("events", self.events.len(), "cuEventCreate without cuEventDestroy"),
+            ("modules", self.modules.len(), "cuModuleLoadDataEx without cuModuleUnload"),
+            ("memory pools", self.pools.len(), "cuMemPoolCreate without cuMemPoolDestroy"),
+            ("graphs", self.graphs.len(), "cuStreamEndCapture without cuGraphDestroy"),
+            ("executable graphs", self.execs.len(), "cuGraphInstantiate without cuGraphExecDestroy"),
+            ("reservations", self.reservations.len(), "cuMemAddressReserve without cuMemAddressFree"),
+        ];
+        for (what, count, note) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
+            let mut finding = leak(format!("{count} {what}"), 0, None, note);
+            finding.count = 1;
+            findings.push(finding);
+        }
+        findings
+    }
+}

@@ -1,0 +1,288 @@
+//! Modules: PTX that was loaded, its variables in the device's memory, its functions, and launches of them.
+
+use std::{
+    collections::HashMap,
+    ffi::{CStr, c_void},
+    sync::Arc,
+};
+
+use tinyllm_sys::{DriverCode, FunctionAttribute, LaunchConfig};
+
+use super::{
+    device::Origin,
+    limits,
+    state::{Failure, State},
+    work::{KernelLaunch, Work},
+};
+use crate::kernel::{Image, Kernel};
+
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) device: usize,
+    kernels: HashMap<String, Arc<Kernel>>,
+    /// Address and size by name.
+    variables: HashMap<String, (u64, u64)>,
+    version: (u32, u32),
+}
+
+#[derive(Debug)]
+pub(super) struct Function {
+    module: u64,
+    kernel: Arc<Kernel>,
+    max_dynamic_shared: u32,
+    version: (u32, u32),
+}
+
+impl State {
+    pub(super) fn load_module(&mut self, device: usize, image: &CStr) -> Result<u64, Failure> {
+        let text = image.to_str().map_err(|_| {
+            Failure::new(
+                DriverCode::InvalidImage,
+                "not text: only PTX can be interpreted, no cubin and no fatbinary",
+            )
+        })?;
+        let image =
+            Image::load(text).map_err(|error| Failure::new(DriverCode::InvalidPtx, error.to_string()))?;
+        let mut variables: HashMap<String, (u64, u64)> = HashMap::new();
+        for global in &image.globals {
+            let label: Arc<str> = format!("variable {}", global.name).into();
+            match self.allocate(device, global.bytes.max(1), Origin::Module, label) {
+                Ok(region) => {
+                    let rest = (global.bytes as usize).saturating_sub(global.init.len());
+                    region.bytes.write(0, &global.init);
+                    region.bytes.write(global.init.len() as u64, &vec![0; rest]);
+                    variables.insert(global.name.clone(), (region.start, global.bytes));
+                }
+                Err(failure) => {
+                    variables.values().for_each(|(address, _)| self.release(device, *address));
+                    return Err(failure);
+                }
+            }
+        }
+        let addresses: HashMap<String, u64> =
+            variables.iter().map(|(name, (address, _))| (name.clone(), *address)).collect();
+        let linked = image.link(&addresses).and_then(|kernels| {
+            self.write_pointers(device, &image, &addresses)?;
+            Ok(kernels)
+        });
+        let kernels = match linked {
+            Ok(kernels) => kernels,
+            Err(error) => {
+                variables.values().for_each(|(address, _)| self.release(device, *address));
+                return Err(Failure::new(DriverCode::InvalidPtx, error.to_string()));
+            }
+        };
+        let handle = self.handle();
+        self.modules.insert(handle, Module { device, kernels, variables, version: image.version });
+        Ok(handle)
+    }
+
+    fn write_pointers(
+        &mut self,
+        device: usize,
+        image: &Image,
+        addresses: &HashMap<String, u64>,
+    ) -> Result<(), crate::LoadError> {
+        for global in &image.globals {
+            for (at, name, offset) in &global.pointers {
+                let target = addresses.get(name).ok_or_else(|| crate::LoadError::Declaration {
+                    line: 0,
+                    name: name.clone(),
+                    problem: format!("nothing defines it, and {} points to it", global.name),
+                })?;
+                let address = addresses[&global.name] + at;
+                if let Some(region) = self.devices[device].space.find(address, 8) {
+                    let value = target.wrapping_add_signed(*offset).to_le_bytes();
+                    region.bytes.write(address - region.start, &value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unload_module(&mut self, handle: u64) -> Result<(), Failure> {
+        let device = self.modules.get(&handle).ok_or(DriverCode::InvalidHandle)?.device;
+        self.wait_device(device);
+        if let Some(module) = self.modules.remove(&handle) {
+            module.variables.values().for_each(|(address, _)| self.release(device, *address));
+        }
+        self.functions.retain(|_, function| function.module != handle);
+        Ok(())
+    }
+
+    pub(super) fn get_function(&mut self, module: u64, name: &CStr) -> Result<u64, Failure> {
+        let found = self.modules.get(&module).ok_or(DriverCode::InvalidHandle)?;
+        let version = found.version;
+        let name = name.to_string_lossy();
+        let kernel = found.kernels.get(name.as_ref()).cloned();
+        let kernel = kernel
+            .ok_or_else(|| Failure::new(DriverCode::NotFound, "the module has no kernel of that name"))?;
+        let known = self
+            .functions
+            .iter()
+            .find(|(_, function)| function.module == module && Arc::ptr_eq(&function.kernel, &kernel));
+        if let Some((handle, _)) = known {
+            return Ok(*handle);
+        }
+        let handle = self.handle();
+        let max_dynamic_shared = limits::SHARED_OF_BLOCK.saturating_sub(kernel.static_shared_bytes);
+        self.functions.insert(handle, Function { module, kernel, max_dynamic_shared, version });
+        Ok(handle)
+    }
+
+    pub(super) fn get_variable(&self, module: u64, name: &CStr) -> Result<(u64, u64), Failure> {
+        let module = self.modules.get(&module).ok_or(DriverCode::InvalidHandle)?;
+        let found = module.variables.get(name.to_string_lossy().as_ref());
+        found
+            .copied()
+            .ok_or_else(|| Failure::new(DriverCode::NotFound, "the module has no variable of that name"))
+    }
+
+    fn function(&self, handle: u64) -> Result<&Function, Failure> {
+        self.functions.get(&handle).ok_or(DriverCode::InvalidHandle.into())
+    }
+
+    pub(super) fn function_attribute(
+        &self,
+        handle: u64,
+        attribute: FunctionAttribute,
+    ) -> Result<i32, Failure> {
+        let function = self.function(handle)?;
+        let kernel = &function.kernel;
+        Ok(match attribute {
+            FunctionAttribute::MaxThreadsPerBlock => kernel.max_threads.min(limits::THREADS_OF_BLOCK) as i32,
+            FunctionAttribute::SharedSizeBytes => kernel.static_shared_bytes as i32,
+            FunctionAttribute::LocalSizeBytes => kernel.local_bytes as i32,
+            FunctionAttribute::NumRegs => limits::REGISTERS_OF_THREAD as i32,
+            FunctionAttribute::PtxVersion => (function.version.0 * 10 + function.version.1) as i32,
+            FunctionAttribute::BinaryVersion => 80,
+            FunctionAttribute::MaxDynamicSharedSizeBytes => function.max_dynamic_shared as i32,
+            FunctionAttribute::PreferredSharedMemoryCarveout => -1,
+            _ => 0,
+        })
+    }
+
+    pub(super) fn set_function_attribute(
+        &mut self,
+        handle: u64,
+        attribute: FunctionAttribute,
+        value: i32,
+    ) -> Result<(), Failure> {
+        let function = self.functions.get_mut(&handle).ok_or(DriverCode::InvalidHandle)?;
+        match attribute {
+            FunctionAttribute::MaxDynamicSharedSizeBytes => {
+                let room = limits::SHARED_OPTIN.saturating_sub(function.kernel.static_shared_bytes);
+                let bytes = u32::try_from(value).ok().filter(|bytes| *bytes <= room);
+                let too_much = || Failure::new(DriverCode::InvalidValue, format!("{room} bytes at most"));
+                function.max_dynamic_shared = bytes.ok_or_else(too_much)?;
+                Ok(())
+            }
+            // A preference changes nothing that can be seen.
+            FunctionAttribute::PreferredSharedMemoryCarveout if (-1..=100).contains(&value) => Ok(()),
+            _ => Err(DriverCode::InvalidValue.into()),
+        }
+    }
+
+    /// Blocks of a kernel that a multiprocessor holds.
+    pub(super) fn occupancy(&self, handle: u64, threads: u32, dynamic_bytes: usize) -> Result<u32, Failure> {
+        let function = self.function(handle)?;
+        if threads == 0 || threads > limits::THREADS_OF_BLOCK {
+            return Err(DriverCode::InvalidValue.into());
+        }
+        let shared = function.kernel.static_shared_bytes as usize + dynamic_bytes;
+        if shared > limits::SHARED_OPTIN as usize {
+            return Ok(0);
+        }
+        let threads = threads.next_multiple_of(32);
+        let by_threads = limits::THREADS_OF_MULTIPROCESSOR / threads;
+        let by_registers = limits::REGISTERS_OF_MULTIPROCESSOR / (threads * limits::REGISTERS_OF_THREAD);
+        let by_shared = limits::SHARED_OF_MULTIPROCESSOR / (shared as u32 + limits::SHARED_RESERVED);
+        Ok(by_threads.min(by_registers).min(by_shared).min(limits::BLOCKS_OF_MULTIPROCESSOR))
+    }
+
+    /// Launches a kernel.
+    ///
+    /// # Safety
+    /// As [`tinyllm_sys::DriverApi::launch_kernel`].
+    pub(super) unsafe fn launch(
+        &mut self,
+        handle: u64,
+        config: &LaunchConfig,
+        stream: u64,
+        params: &[*mut c_void],
+    ) -> Result<(), Failure> {
+        self.check_shape(handle, config)?;
+        let kernel = self.function(handle)?.kernel.clone();
+        if params.len() != kernel.params.len() {
+            let note = format!("{} arguments for {} parameters", params.len(), kernel.params.len());
+            return Err(Failure::new(DriverCode::InvalidValue, note));
+        }
+        let mut block = vec![0; kernel.param_bytes as usize];
+        for ((offset, bytes), param) in kernel.params.iter().zip(params) {
+            let (start, count) = (*offset as usize, *bytes as usize);
+            // SAFETY: the caller promised that each argument is as large as its parameter.
+            let value = unsafe { std::slice::from_raw_parts(param.cast::<u8>().cast_const(), count) };
+            block[start..start + count].copy_from_slice(value);
+        }
+        self.issue(
+            stream,
+            Work::Kernel(Box::new(KernelLaunch {
+                kernel,
+                function: handle,
+                grid: config.grid,
+                block: config.block,
+                shared_bytes: config.shared_bytes,
+                params: block,
+            })),
+        )?;
+        Ok(())
+    }
+
+    fn check_shape(&self, handle: u64, config: &LaunchConfig) -> Result<(), Failure> {
+        let function = self.function(handle)?;
+        let wrong = |note: String| Err(Failure::new(DriverCode::InvalidValue, note));
+        if config.cluster.is_some_and(|cluster| cluster != [1; 3]) {
+            return Err(Failure::new(
+                DriverCode::NotSupported,
+                "clusters need compute capability 9.0, this is 8.0",
+            ));
+        }
+        for axis in 0..3 {
+            if config.grid[axis] == 0 || config.grid[axis] > limits::GRID_DIMS[axis] {
+                return wrong(format!("a grid of {:?}", config.grid));
+            }
+            if config.block[axis] == 0 || config.block[axis] > limits::BLOCK_DIMS[axis] {
+                return wrong(format!("a block of {:?}", config.block));
+            }
+        }
+        let threads: u32 = config.block.iter().product();
+        if threads > limits::THREADS_OF_BLOCK {
+            return wrong(format!("{threads} threads in a block"));
+        }
+        if threads > function.kernel.max_threads {
+            let note = format!(
+                "{threads} threads in a block, the kernel is made for {}",
+                function.kernel.max_threads
+            );
+            return Err(Failure::new(DriverCode::LaunchOutOfResources, note));
+        }
+        if function.kernel.required_threads.is_some_and(|required| required != config.block) {
+            return wrong(format!("a block of {:?}, the kernel requires another", config.block));
+        }
+        if config.shared_bytes > function.max_dynamic_shared {
+            let note = format!(
+                "{} bytes of dynamic shared memory; {} at most until CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES is set",
+                config.shared_bytes, function.max_dynamic_shared
+            );
+            return wrong(note);
+        }
+        if config.cooperative {
+            let resident = self.occupancy(handle, threads, config.shared_bytes as usize)?;
+            let blocks = config.grid.map(u64::from).iter().product::<u64>();
+            if blocks > u64::from(resident) * u64::from(limits::MULTIPROCESSORS) {
+                return Err(DriverCode::CooperativeLaunchTooLarge.into());
+            }
+        }
+        Ok(())
+    }
+}

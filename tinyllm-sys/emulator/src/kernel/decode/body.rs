@@ -1,0 +1,437 @@
+//! The walk over a kernel's statements: scopes, declarations, labels, and device functions where they are called.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{super::image::variable_bytes, unsupported};
+use crate::{
+    kernel::{
+        Constant, Guard, Instr, Kernel, LoadError, Op, Special,
+        op::{AtomicKind, AtomicType},
+    },
+    lanes::Slot,
+    ptx::ast::{Function, Instruction, Linking, Module, Space, Statement, Type, Variable},
+};
+
+/// How deep device functions may call each other.
+const MAX_CALL_DEPTH: usize = 64;
+
+/// How many instructions a kernel may become.
+const MAX_INSTRUCTIONS: usize = 1 << 20;
+
+/// The largest offset in shared or local memory that is laid out.
+const MAX_LAYOUT_BYTES: u64 = 1 << 30;
+
+/// Bits of a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    Predicate,
+    W16,
+    W32,
+    W64,
+}
+
+impl Width {
+    pub(super) fn bits(self) -> u32 {
+        match self {
+            Width::Predicate => 1,
+            Width::W16 => 16,
+            Width::W32 => 32,
+            Width::W64 => 64,
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Binding {
+    Register {
+        slot: Slot,
+        width: Width,
+    },
+    /// At an offset of a block's shared memory.
+    Shared(u32),
+    /// After the kernel's own shared memory.
+    DynamicShared,
+    /// At an offset of a thread's local memory.
+    Local(u32),
+    /// At an offset of the kernel's parameters.
+    Param(u32),
+    /// A number of [`Decoder::targets`].
+    Label(u32),
+    /// Labels to choose from.
+    Table(Vec<String>),
+}
+
+/// Builds one kernel.
+pub(super) struct Decoder<'a> {
+    module: &'a Module,
+    functions: &'a HashMap<&'a str, &'a Function>,
+    scopes: Vec<HashMap<String, Binding>>,
+    rows: u32,
+    predicates: u32,
+    constants: HashMap<Constant, Slot>,
+    specials: HashMap<Special, Slot>,
+    param_bytes: u32,
+    shared_bytes: u32,
+    local_bytes: u32,
+    /// Positions of labels, once they are known.
+    targets: Vec<Option<u32>>,
+    code: Vec<Instr>,
+    origins: Vec<super::super::Origin>,
+    texts: Vec<String>,
+    location: (u32, u32),
+    /// Functions that the walk is inside of, and the label after each one's call.
+    calls: Vec<(String, u32)>,
+    /// The predicate that holds the carry of `.cc`.
+    carry: Option<Slot>,
+    /// Guard of the instruction at hand, for what it needs before itself.
+    pub(super) guard: Option<Guard>,
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(
+        module: &'a Module,
+        functions: &'a HashMap<&'a str, &'a Function>,
+    ) -> Result<Self, LoadError> {
+        let mut decoder = Decoder {
+            module,
+            functions,
+            scopes: vec![HashMap::new()],
+            rows: 0,
+            predicates: 0,
+            constants: HashMap::new(),
+            specials: HashMap::new(),
+            param_bytes: 0,
+            shared_bytes: 0,
+            local_bytes: 0,
+            targets: Vec::new(),
+            code: Vec::new(),
+            origins: Vec::new(),
+            texts: Vec::new(),
+            location: (0, 0),
+            calls: Vec::new(),
+            carry: None,
+            guard: None,
+        };
+        for variable in module.variables.iter().filter(|variable| variable.space == Space::Shared) {
+            decoder.declare(variable)?;
+        }
+        Ok(decoder)
+    }
+
+    /// Decodes a kernel to its end.
+    pub(super) fn kernel(mut self, function: &Function) -> Result<Kernel, LoadError> {
+        let mut params = Vec::new();
+        for param in &function.params {
+            let bytes = variable_bytes(param)?.and_then(|bytes| u32::try_from(bytes).ok());
+            let bytes = bytes.filter(|bytes| *bytes <= 1 << 15).ok_or_else(|| LoadError::Declaration {
+                line: param.line,
+                name: param.name.clone(),
+                problem: "a parameter of this size".into(),
+            })?;
+            let offset = self.param_bytes.next_multiple_of(param.align_bytes.clamp(1, 1 << 12));
+            self.bind(&param.name, Binding::Param(offset));
+            params.push((offset, bytes));
+            self.param_bytes = offset + bytes;
+        }
+        self.scope(function.body.as_deref().unwrap_or_default())?;
+        // A body may end without saying so.
+        self.code.push(Instr { op: Op::Exit, guard: None });
+        let last = self.origins.last().copied().unwrap_or_default();
+        self.origins.push(last);
+        if self.texts.is_empty() {
+            self.texts.push("ret".to_owned());
+        }
+        self.resolve()?;
+        let ordered = self.code.iter().any(|instruction| is_ordered(&instruction.op));
+        let threads = function.required_threads.or(function.max_threads);
+        let max_threads = threads.map_or(1024, |[x, y, z]| x.saturating_mul(y).saturating_mul(z));
+        Ok(Kernel {
+            name: function.name.clone(),
+            params,
+            param_bytes: self.param_bytes,
+            static_shared_bytes: self.shared_bytes,
+            local_bytes: self.local_bytes,
+            max_threads,
+            required_threads: function.required_threads,
+            code: self.code,
+            origins: self.origins,
+            texts: self.texts.into(),
+            files: Arc::from(self.module.files.clone()),
+            rows: self.rows,
+            predicates: self.predicates,
+            constants: self.constants.into_iter().map(|(constant, slot)| (slot, constant)).collect(),
+            specials: self.specials.into_iter().map(|(special, slot)| (slot, special)).collect(),
+            ordered,
+        })
+    }
+
+    /// Labels become positions.
+    fn resolve(&mut self) -> Result<(), LoadError> {
+        let targets = &self.targets;
+        let position = |label: &mut u32| match targets.get(*label as usize).copied().flatten() {
+            Some(target) => {
+                *label = target;
+                true
+            }
+            None => false,
+        };
+        for (instruction, origin) in self.code.iter_mut().zip(&self.origins) {
+            let known = match &mut instruction.op {
+                Op::Branch { target } => position(target),
+                Op::BranchIndexed { targets, .. } => targets.iter_mut().all(position),
+                _ => true,
+            };
+            if !known {
+                return Err(LoadError::Unsupported {
+                    line: origin.ptx_line,
+                    instruction: self.texts[origin.text as usize].clone(),
+                    problem: "its label is nowhere".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Statements between braces.
+    fn scope(&mut self, statements: &[Statement]) -> Result<(), LoadError> {
+        self.scopes.push(HashMap::new());
+        for statement in statements {
+            if let Statement::Label { name, .. } = statement {
+                let label = self.label();
+                self.bind(name, Binding::Label(label));
+            }
+        }
+        for statement in statements {
+            match statement {
+                Statement::Variable(variable) => self.declare(variable)?,
+                Statement::Label { name, .. } => {
+                    if let Some(Binding::Label(label)) = self.lookup(name).cloned() {
+                        self.place(label);
+                    }
+                }
+                Statement::Block(inner) => self.scope(inner)?,
+                Statement::Instruction(instruction) => {
+                    self.guard = self.guard_of(instruction)?;
+                    self.instruction(instruction)?;
+                    if self.code.len() > MAX_INSTRUCTIONS {
+                        return Err(unsupported(instruction, "more instructions than a kernel may have"));
+                    }
+                }
+                Statement::Location { file, line, .. } => self.location = (*file, *line),
+                Statement::BranchTargets { name, labels } => {
+                    self.bind(name, Binding::Table(labels.clone()));
+                }
+                // Only a call through a register needs it, and that is refused where it is made.
+                Statement::CallPrototype { .. } => {}
+            }
+        }
+        self.scopes.pop();
+        Ok(())
+    }
+
+    fn declare(&mut self, variable: &Variable) -> Result<(), LoadError> {
+        let problem = |problem: &str| LoadError::Declaration {
+            line: variable.line,
+            name: variable.name.clone(),
+            problem: problem.to_owned(),
+        };
+        match variable.space {
+            Space::Register => {
+                let width = match variable.ty.bytes() * variable.vector {
+                    _ if variable.ty == Type::Pred => Width::Predicate,
+                    1 | 2 => Width::W16,
+                    4 => Width::W32,
+                    8 => Width::W64,
+                    _ => return Err(problem("a register of this size")),
+                };
+                let names = (0..variable.count.unwrap_or(1)).map(|index| match variable.count {
+                    Some(_) => format!("{}{index}", variable.name),
+                    None => variable.name.clone(),
+                });
+                for name in names {
+                    let slot = self.slot(width);
+                    self.bind(&name, Binding::Register { slot, width });
+                }
+            }
+            Space::Shared if variable.linking == Linking::Extern => {
+                self.bind(&variable.name, Binding::DynamicShared);
+            }
+            Space::Shared | Space::Local | Space::Param => {
+                let bytes = variable_bytes(variable)?.filter(|bytes| *bytes <= MAX_LAYOUT_BYTES);
+                let bytes = bytes.ok_or_else(|| problem("no size"))? as u32;
+                let shared = variable.space == Space::Shared;
+                let used = if shared { &mut self.shared_bytes } else { &mut self.local_bytes };
+                let offset = used.next_multiple_of(variable.align_bytes.clamp(1, 1 << 12));
+                if u64::from(offset) + u64::from(bytes) > MAX_LAYOUT_BYTES {
+                    return Err(problem("too large beside the others"));
+                }
+                *used = offset + bytes;
+                let binding = if shared { Binding::Shared(offset) } else { Binding::Local(offset) };
+                self.bind(&variable.name, binding);
+            }
+            // Variables of the module: found by name where they are used.
+            Space::Global | Space::Const => {}
+            Space::Generic => return Err(problem("no state space")),
+        }
+        Ok(())
+    }
+
+    pub(super) fn bind(&mut self, name: &str, binding: Binding) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name.to_owned(), binding);
+        }
+    }
+
+    pub(super) fn lookup(&self, name: &str) -> Option<&Binding> {
+        self.scopes.iter().rev().find_map(|scope| scope.get(name))
+    }
+
+    /// Whether a name is a variable in global or constant memory.
+    pub(super) fn is_global(&self, name: &str) -> bool {
+        let of_module = |variable: &&Variable| matches!(variable.space, Space::Global | Space::Const);
+        self.module.variables.iter().filter(of_module).any(|variable| variable.name == name)
+    }
+
+    pub(super) fn slot(&mut self, width: Width) -> Slot {
+        let (counter, taken) = match width {
+            Width::Predicate => (&mut self.predicates, 1),
+            Width::W16 | Width::W32 => (&mut self.rows, 1),
+            Width::W64 => (&mut self.rows, 2),
+        };
+        *counter += taken;
+        Slot(*counter - taken)
+    }
+
+    pub(super) fn constant(&mut self, constant: Constant) -> Slot {
+        if let Some(slot) = self.constants.get(&constant) {
+            return *slot;
+        }
+        let slot = self.slot(if matches!(constant, Constant::Narrow(_)) { Width::W32 } else { Width::W64 });
+        self.constants.insert(constant, slot);
+        slot
+    }
+
+    pub(super) fn special(&mut self, special: Special) -> Slot {
+        if let Some(slot) = self.specials.get(&special) {
+            return *slot;
+        }
+        let slot = self.slot(Width::W32);
+        self.specials.insert(special, slot);
+        slot
+    }
+
+    pub(super) fn carry(&mut self) -> Slot {
+        if let Some(carry) = self.carry {
+            return carry;
+        }
+        let slot = self.slot(Width::Predicate);
+        self.carry = Some(slot);
+        slot
+    }
+
+    fn label(&mut self) -> u32 {
+        self.targets.push(None);
+        self.targets.len() as u32 - 1
+    }
+
+    fn place(&mut self, label: u32) {
+        self.targets[label as usize] = Some(self.code.len() as u32);
+    }
+
+    /// Adds an operation for the lanes of the instruction's guard.
+    pub(super) fn emit(&mut self, instruction: &Instruction, op: Op) -> Result<(), LoadError> {
+        self.emit_guarded(instruction, op, self.guard);
+        Ok(())
+    }
+
+    pub(super) fn emit_guarded(&mut self, instruction: &Instruction, op: Op, guard: Option<Guard>) {
+        if self.texts.last() != Some(&instruction.text) {
+            self.texts.push(instruction.text.clone());
+        }
+        let (file, line) = self.location;
+        let text = self.texts.len() as u32 - 1;
+        self.origins.push(super::super::Origin { ptx_line: instruction.line, text, file, line });
+        self.code.push(Instr { op, guard });
+    }
+
+    /// Bytes of the kernel's parameters.
+    pub(super) fn param_bytes(&self) -> u32 {
+        self.param_bytes
+    }
+
+    /// Space and type of what a device function returns and takes.
+    pub(super) fn formal_parameters(&self, name: &str) -> Vec<(Space, Type)> {
+        let function = self.functions.get(name);
+        let formal = function.map(|function| function.returns.iter().chain(&function.params));
+        formal.into_iter().flatten().map(|variable| (variable.space, variable.ty)).collect()
+    }
+
+    /// The label that `ret` goes to; none in the kernel itself.
+    pub(super) fn return_label(&self) -> Option<u32> {
+        self.calls.last().map(|(_, label)| *label)
+    }
+
+    /// Puts a device function in where it is called. Its formal parameters are other names of the caller's.
+    pub(super) fn call(
+        &mut self,
+        instruction: &Instruction,
+        name: &str,
+        actual: Vec<Binding>,
+    ) -> Result<(), LoadError> {
+        let Some(function) = self.functions.get(name).copied() else {
+            return Err(unsupported(instruction, format!("{name} has no body here")));
+        };
+        if self.calls.iter().any(|(caller, _)| caller == name) {
+            return Err(unsupported(instruction, "a function that calls itself"));
+        }
+        if self.calls.len() >= MAX_CALL_DEPTH {
+            return Err(unsupported(instruction, format!("calls deeper than {MAX_CALL_DEPTH}")));
+        }
+        let formal = function.returns.iter().chain(&function.params);
+        let formal: Vec<&Variable> = formal.collect();
+        if formal.len() != actual.len() {
+            return Err(unsupported(
+                instruction,
+                format!("{name} takes and returns {} values", formal.len()),
+            ));
+        }
+        let after = self.label();
+        let (location, guard) = (self.location, self.guard);
+        // Lanes that do not call go on after it.
+        if let Some(guard) = guard {
+            let others = Guard { negated: !guard.negated, ..guard };
+            self.emit_guarded(instruction, Op::Branch { target: after }, Some(others));
+        }
+        // The function sees names of its own and of the module, none of its caller's.
+        let outermost = self.scopes[0].clone();
+        let scopes = std::mem::replace(&mut self.scopes, vec![outermost]);
+        self.scopes.push(HashMap::new());
+        for (variable, binding) in formal.into_iter().zip(actual) {
+            self.bind(&variable.name, binding);
+        }
+        self.calls.push((name.to_owned(), after));
+        self.scope(function.body.as_deref().unwrap_or_default())?;
+        self.calls.pop();
+        self.scopes = scopes;
+        self.place(after);
+        (self.location, self.guard) = (location, guard);
+        Ok(())
+    }
+}
+
+/// Whether what a block does depends on which blocks ran before it.
+fn is_ordered(op: &Op) -> bool {
+    match op {
+        Op::Atomic(atomic) => {
+            let float = !matches!(atomic.ty, AtomicType::Bits | AtomicType::Unsigned | AtomicType::Signed);
+            let commutes = !matches!(
+                atomic.kind,
+                AtomicKind::Exchange | AtomicKind::CompareExchange | AtomicKind::Inc | AtomicKind::Dec
+            );
+            atomic.target != super::super::Target::Shared && (atomic.d.is_some() || float || !commutes)
+        }
+        Op::Load(load) => load.strong && load.target != super::super::Target::Shared,
+        _ => false,
+    }
+}

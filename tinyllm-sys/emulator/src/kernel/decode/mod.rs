@@ -1,0 +1,70 @@
+//! From text to instructions: names become slots, labels positions, modifiers functions. Device functions are put in where they
+//! are called, so a kernel is one straight list.
+
+mod bits;
+mod body;
+mod control;
+mod conversions;
+mod floats;
+mod integers;
+mod matrix;
+mod memory;
+mod modifiers;
+mod moves;
+mod operands;
+mod predicates;
+mod warp;
+
+use std::collections::HashMap;
+
+use self::{body::Decoder, modifiers::Modifiers};
+use super::{Kernel, LoadError, Op};
+use crate::ptx::ast::{Function, Instruction, Module};
+
+/// What a form that is not there is: an error with the instruction.
+fn unsupported(instruction: &Instruction, problem: impl Into<String>) -> LoadError {
+    LoadError::Unsupported {
+        line: instruction.line,
+        instruction: instruction.text.clone(),
+        problem: problem.into(),
+    }
+}
+
+/// Every kernel of a module.
+pub(super) fn kernels(module: &Module) -> Result<Vec<Kernel>, LoadError> {
+    let functions: HashMap<&str, &Function> = module
+        .functions
+        .iter()
+        .filter(|function| function.body.is_some())
+        .map(|function| (function.name.as_str(), function))
+        .collect();
+    let kernels = module.functions.iter().filter(|function| function.kernel && function.body.is_some());
+    kernels.map(|kernel| Decoder::new(module, &functions)?.kernel(kernel)).collect()
+}
+
+impl Decoder<'_> {
+    /// Decodes one instruction and adds it to the code.
+    fn instruction(&mut self, instruction: &Instruction) -> Result<(), LoadError> {
+        let mut modifiers = Modifiers::new(instruction);
+        let families = [
+            Self::integers,
+            Self::floats,
+            Self::moves,
+            Self::predicates,
+            Self::memory,
+            Self::control,
+            Self::warp,
+            Self::matrix,
+        ];
+        for family in families {
+            if let Some(op) = family(self, instruction, &mut modifiers)? {
+                modifiers.finish()?;
+                return self.emit(instruction, op);
+            }
+        }
+        Err(unsupported(instruction, format!("there is no {} here", instruction.opcode)))
+    }
+}
+
+/// What a family of instructions makes of one: nothing, where it is not of the family.
+type Decoded = Result<Option<Op>, LoadError>;

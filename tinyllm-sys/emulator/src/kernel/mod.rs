@@ -1,0 +1,97 @@
+//! PTX with meaning: a module's variables and kernels, decoded once into instructions over numbered slots.
+
+mod decode;
+mod error;
+mod image;
+mod op;
+
+pub use error::LoadError;
+pub(crate) use image::Image;
+pub(crate) use op::{
+    Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType, Mma,
+    Op, ReduceMode, ShuffleMode, Special, Target, Transfer, VoteMode,
+};
+
+use std::sync::Arc;
+
+use crate::{
+    lanes::{Registers, Slot},
+    report::Site,
+};
+
+/// A value that every lane of a register holds when a warp starts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Constant {
+    /// In a 32-bit register.
+    Narrow(u32),
+    /// In a 64-bit register.
+    Wide(u64),
+    /// The address of a module's variable and bytes after it, in a 64-bit register.
+    Symbol(String, i64),
+}
+
+/// Where an instruction comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The line in the PTX.
+    pub(crate) ptx_line: u32,
+    /// A number into [`Kernel::texts`].
+    pub(crate) text: u32,
+    /// Number of the source file and line; 0 where there is none.
+    pub(crate) file: u32,
+    pub(crate) line: u32,
+}
+
+/// A kernel ready to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Kernel {
+    pub(crate) name: String,
+    /// Offset and size of each parameter in the parameter block.
+    pub(crate) params: Vec<(u32, u32)>,
+    pub(crate) param_bytes: u32,
+    pub(crate) static_shared_bytes: u32,
+    /// Bytes of local memory of a thread.
+    pub(crate) local_bytes: u32,
+    /// From `.maxntid` or `.reqntid`; else 1024.
+    pub(crate) max_threads: u32,
+    pub(crate) required_threads: Option<[u32; 3]>,
+    pub(crate) code: Vec<Instr>,
+    pub(crate) origins: Vec<Origin>,
+    pub(crate) texts: Arc<[String]>,
+    pub(crate) files: Arc<[(u32, String)]>,
+    /// Rows and predicates that a warp needs.
+    pub(crate) rows: u32,
+    pub(crate) predicates: u32,
+    pub(crate) constants: Vec<(Slot, Constant)>,
+    pub(crate) specials: Vec<(Slot, Special)>,
+    /// Whether blocks have to run in the order of their numbers: what an atomic returns, or a sum of floats, depends on it.
+    pub(crate) ordered: bool,
+}
+
+impl Kernel {
+    /// Registers as a warp finds them, but for what depends on its place.
+    pub(crate) fn registers(&self) -> Registers {
+        let mut registers = Registers::new(self.rows as usize, self.predicates as usize);
+        for (slot, constant) in &self.constants {
+            match constant {
+                Constant::Narrow(value) => registers.row_mut(*slot).fill(*value),
+                Constant::Wide(value) => registers.wide_mut(*slot).fill(*value),
+                // Linking has made numbers of them.
+                Constant::Symbol(..) => {}
+            }
+        }
+        registers
+    }
+
+    /// Where an instruction comes from, for a report.
+    pub(crate) fn site(&self, pc: u32) -> Option<Site> {
+        let origin = self.origins.get(pc as usize)?;
+        let file = self.files.iter().find(|(number, _)| *number == origin.file && origin.line > 0);
+        Some(Site {
+            kernel: self.name.clone(),
+            ptx_line: origin.ptx_line,
+            instruction: self.texts.get(origin.text as usize)?.clone(),
+            source: file.map(|(_, name)| (name.clone(), origin.line)),
+        })
+    }
+}

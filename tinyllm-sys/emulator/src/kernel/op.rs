@@ -1,0 +1,310 @@
+//! What a decoded instruction does. Registers are slots, labels are positions, types are sizes.
+
+use crate::lanes::{LaneLoop, Operands, Slot};
+
+/// An instruction: what, and for which lanes.
+#[derive(Clone, Debug)]
+pub(crate) struct Instr {
+    pub(crate) op: Op,
+    pub(crate) guard: Option<Guard>,
+}
+
+/// The lanes where a predicate is set, or where it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guard {
+    pub(crate) predicate: Slot,
+    pub(crate) negated: bool,
+}
+
+/// Memory that an address may point to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Global,
+    Shared,
+    Local,
+    /// The kernel's parameters.
+    Param,
+    /// Whatever the address says.
+    Generic,
+}
+
+/// An address: a register, 64 or 32 bits of it, and bytes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) base: Slot,
+    pub(crate) wide: bool,
+    pub(crate) offset: i64,
+}
+
+/// One element of a load or a store, and the register it goes to or comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Element {
+    /// In memory: 1, 2, 4 or 8.
+    pub(crate) bytes: u32,
+    /// Whether a load extends the sign.
+    pub(crate) signed: bool,
+    /// Bits of the register: 16, 32 or 64.
+    pub(crate) register_bits: u32,
+}
+
+/// `ld`, `st` and their kin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Transfer {
+    pub(crate) target: Target,
+    pub(crate) address: Address,
+    pub(crate) element: Element,
+    /// One register an element; `None` for `_`.
+    pub(crate) registers: Vec<Option<Slot>>,
+    /// Volatile, relaxed, acquire or release: meant to be seen by others at the same time.
+    pub(crate) strong: bool,
+}
+
+/// What an atomic does with the old value and its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtomicKind {
+    Add,
+    And,
+    Or,
+    Xor,
+    Min,
+    Max,
+    Inc,
+    Dec,
+    Exchange,
+    CompareExchange,
+}
+
+/// How an atomic sees its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtomicType {
+    Bits,
+    Unsigned,
+    Signed,
+    F16,
+    F16x2,
+    Bf16,
+    Bf16x2,
+    F32,
+    F64,
+}
+
+/// `atom` and `red`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Atomic {
+    pub(crate) target: Target,
+    pub(crate) address: Address,
+    pub(crate) kind: AtomicKind,
+    pub(crate) ty: AtomicType,
+    /// 2, 4 or 8.
+    pub(crate) bytes: u32,
+    /// Where the old value goes.
+    pub(crate) d: Option<Slot>,
+    pub(crate) b: Slot,
+    /// The new value of a compare and exchange, whose `b` is what is expected.
+    pub(crate) c: Slot,
+    /// Bits of the registers.
+    pub(crate) register_bits: u32,
+}
+
+/// Which lane a shuffle reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShuffleMode {
+    Up,
+    Down,
+    Butterfly,
+    Index,
+}
+
+/// What a vote says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VoteMode {
+    All,
+    Any,
+    Uniform,
+    Ballot,
+}
+
+/// What `redux` folds lanes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReduceMode {
+    Add,
+    MinUnsigned,
+    MinSigned,
+    MaxUnsigned,
+    MaxSigned,
+    And,
+    Or,
+    Xor,
+}
+
+/// What a block's barrier does to those who reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BarrierMode {
+    Sync,
+    Arrive,
+    /// Waits, and counts the threads whose predicate is set.
+    Popc,
+    And,
+    Or,
+}
+
+/// `bar` and `barrier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Barrier {
+    pub(crate) mode: BarrierMode,
+    pub(crate) id: Slot,
+    /// How many threads, where not all.
+    pub(crate) threads: Option<Slot>,
+    /// Whether a warp's threads have to come together.
+    pub(crate) aligned: bool,
+    /// A reduction's result and input.
+    pub(crate) d: Slot,
+    pub(crate) predicate: Guard,
+}
+
+/// Elements of a matrix product's inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatrixType {
+    F16,
+    Bf16,
+    Tf32,
+    F64,
+    S8,
+    U8,
+}
+
+/// `mma.sync`: D = A · B + C.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mma {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) a_type: MatrixType,
+    pub(crate) b_type: MatrixType,
+    /// Whether C and D are f16 rather than f32 (or s32).
+    pub(crate) half_accumulator: bool,
+    /// Whether integer sums stop at the ends of their range.
+    pub(crate) saturate: bool,
+    pub(crate) d: Vec<Slot>,
+    pub(crate) a: Vec<Slot>,
+    pub(crate) b: Vec<Slot>,
+    pub(crate) c: Vec<Slot>,
+}
+
+/// What a step of a warp does.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// Something in every lane.
+    Lanes {
+        run: LaneLoop,
+        operands: Operands,
+    },
+    /// A kernel's parameter, the same for every thread.
+    LoadParam {
+        offset: u32,
+        transfer: Box<Transfer>,
+    },
+    Load(Box<Transfer>),
+    Store(Box<Transfer>),
+    Atomic(Box<Atomic>),
+    /// `cp.async`: from global to shared memory, the rest filled with 0.
+    CopyAsync {
+        to: Address,
+        from: Address,
+        bytes: u32,
+        source_bytes: Option<Slot>,
+        ignore: Option<Guard>,
+    },
+    CommitCopies,
+    /// Waits until at most so many groups are under way.
+    WaitCopies {
+        groups: u32,
+    },
+    /// `cp.async.wait_all`: those not committed too.
+    WaitAllCopies,
+    LoadMatrix {
+        address: Address,
+        generic: bool,
+        transposed: bool,
+        registers: Vec<Slot>,
+    },
+    Mma(Box<Mma>),
+    Shuffle {
+        mode: ShuffleMode,
+        d: Slot,
+        valid: Option<Slot>,
+        a: Slot,
+        b: Slot,
+        c: Slot,
+        members: Slot,
+    },
+    Vote {
+        mode: VoteMode,
+        d: Slot,
+        a: Guard,
+        members: Slot,
+    },
+    /// `match.any`, or `match.all` with its predicate.
+    Match {
+        all: bool,
+        d: Slot,
+        valid: Option<Slot>,
+        a: Slot,
+        wide: bool,
+        members: Slot,
+    },
+    Reduce {
+        mode: ReduceMode,
+        d: Slot,
+        a: Slot,
+        members: Slot,
+    },
+    ActiveMask {
+        d: Slot,
+    },
+    Barrier(Box<Barrier>),
+    WarpBarrier {
+        members: Slot,
+    },
+    Fence,
+    Branch {
+        target: u32,
+    },
+    BranchIndexed {
+        index: Slot,
+        targets: Vec<u32>,
+    },
+    Exit,
+    Trap,
+    /// `%clock` and its kin: instructions that this warp has begun.
+    Clock {
+        d: Slot,
+        wide: bool,
+    },
+    Nop,
+}
+
+/// A special register that does not change while a warp runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Special {
+    Thread(usize),
+    ThreadCount(usize),
+    Block(usize),
+    BlockCount(usize),
+    Lane,
+    Warp,
+    WarpCount,
+    Multiprocessor,
+    MultiprocessorCount,
+    GridId,
+    LaneMaskEqual,
+    LaneMaskLess,
+    LaneMaskLessEqual,
+    LaneMaskGreater,
+    LaneMaskGreaterEqual,
+    DynamicSharedBytes,
+    TotalSharedBytes,
+    /// Where the shared memory asked for at launch begins.
+    DynamicSharedStart,
+    Zero,
+}

@@ -1,0 +1,170 @@
+//! Atomics: lane after lane, each on its own.
+
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::{
+    Fault,
+    addresses::addresses,
+    context::Context,
+    global,
+    memory::{by_space, in_window},
+    private,
+    recorder::Touch,
+    shared::{Shared, Use},
+    transfer::{Places, lanes_of},
+    warp::Warp,
+};
+use crate::{
+    kernel::{Atomic, AtomicKind, AtomicType, Target},
+    lanes::{Registers, Slot},
+    numerics::*,
+};
+
+/// The new value of an atomic.
+fn combine(atomic: &Atomic, global: bool, old: u64, b: u64, c: u64) -> u64 {
+    use AtomicKind::*;
+    let bits = atomic.bytes * 8;
+    let signed = |value: u64| (value << (64 - bits)) as i64 >> (64 - bits);
+    match (atomic.kind, atomic.ty) {
+        (And, _) => old & b,
+        (Or, _) => old | b,
+        (Xor, _) => old ^ b,
+        (Exchange, _) => b,
+        (CompareExchange, _) => {
+            if old == b {
+                c
+            } else {
+                old
+            }
+        }
+        (Inc, _) => {
+            if old >= b {
+                0
+            } else {
+                old + 1
+            }
+        }
+        (Dec, _) => {
+            if old == 0 || old > b {
+                b
+            } else {
+                old - 1
+            }
+        }
+        (Min, AtomicType::Signed) => signed(old).min(signed(b)) as u64,
+        (Max, AtomicType::Signed) => signed(old).max(signed(b)) as u64,
+        (Min, _) => old.min(b),
+        (Max, _) => old.max(b),
+        (Add, ty) => sum(ty, global, old, b),
+    }
+}
+
+/// The sum in a type. In global memory f32 is flushed, in shared memory it is not; f16 and bf16 never are.
+fn sum(ty: AtomicType, global: bool, a: u64, b: u64) -> u64 {
+    let plain = Mode::default();
+    let halves = |add: fn(u16, u16, Mode) -> u16| {
+        let low = add(a as u16, b as u16, plain);
+        let high = add((a >> 16) as u16, (b >> 16) as u16, plain);
+        u64::from(low) | u64::from(high) << 16
+    };
+    match ty {
+        AtomicType::F32 => {
+            let mode = Mode { ftz: global, ..plain };
+            u64::from(f32_add(f32::from_bits(a as u32), f32::from_bits(b as u32), mode).to_bits())
+        }
+        AtomicType::F64 => f64_add(f64::from_bits(a), f64::from_bits(b), Rounding::Nearest).to_bits(),
+        AtomicType::F16 => u64::from(half_add::<F16>(a as u16, b as u16, plain)),
+        AtomicType::Bf16 => u64::from(half_add::<Bf16>(a as u16, b as u16, plain)),
+        AtomicType::F16x2 => halves(half_add::<F16>),
+        AtomicType::Bf16x2 => halves(half_add::<Bf16>),
+        AtomicType::Bits | AtomicType::Unsigned | AtomicType::Signed => a.wrapping_add(b),
+    }
+}
+
+fn register(registers: &Registers, slot: Slot, bits: u32, lane: usize) -> u64 {
+    match bits {
+        64 => registers.wide(slot)[lane],
+        16 => u64::from(registers.row(slot)[lane] & 0xffff),
+        _ => u64::from(registers.row(slot)[lane]),
+    }
+}
+
+/// Changes one value and gives the old one.
+fn update(place: *mut u8, bytes: u32, change: impl Fn(u64) -> u64) -> u64 {
+    // The closures always give a value, so an error is a value too.
+    match bytes {
+        2 => {
+            // SAFETY: the caller was given the place for an aligned value of this size, used through atomics only.
+            let value = unsafe { AtomicU16::from_ptr(place.cast()) };
+            let old = value.fetch_update(Relaxed, Relaxed, |old| Some(change(u64::from(old)) as u16));
+            u64::from(old.unwrap_or_else(|old| old))
+        }
+        4 => {
+            // SAFETY: as above.
+            let value = unsafe { AtomicU32::from_ptr(place.cast()) };
+            let old = value.fetch_update(Relaxed, Relaxed, |old| Some(change(u64::from(old)) as u32));
+            u64::from(old.unwrap_or_else(|old| old))
+        }
+        _ => {
+            // SAFETY: as above.
+            let value = unsafe { AtomicU64::from_ptr(place.cast()) };
+            value.fetch_update(Relaxed, Relaxed, |old| Some(change(old))).unwrap_or_else(|old| old)
+        }
+    }
+}
+
+impl Context<'_> {
+    pub(super) fn atomic(
+        &mut self,
+        shared: &mut Shared,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        atomic: &Atomic,
+    ) -> Result<(), Fault> {
+        let addresses = addresses(&warp.registers, atomic.address);
+        let offsets = in_window(&addresses);
+        let spaces = match atomic.target {
+            Target::Generic => by_space(&addresses, mask),
+            target => [(target, mask), (target, 0), (target, 0), (target, 0)],
+        };
+        let bytes = u64::from(atomic.bytes);
+        for (target, mask) in spaces.into_iter().filter(|(_, mask)| *mask != 0) {
+            let offsets = if atomic.target == Target::Shared { &addresses } else { &offsets };
+            match target {
+                Target::Global => {
+                    self.synchronize(true);
+                    let touch = Touch::Atomic;
+                    let request =
+                        global::Request { pc, warp: warp.index, mask, addresses: &addresses, bytes, touch };
+                    let places = self.global(&request)?;
+                    run(warp, atomic, true, &places, mask);
+                }
+                Target::Shared => {
+                    let request =
+                        private::Request { pc, warp: warp.index, mask, offsets, bytes, what: Use::Atomic };
+                    let places = self.shared(shared, &request)?;
+                    self.shared_races(shared, &request, |_, _| false);
+                    run(warp, atomic, false, &places, mask);
+                }
+                // There is nobody to be atomic against, and the hardware refuses.
+                _ => return Err(Fault::INVALID_ADDRESS_SPACE),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u32) {
+    for lane in lanes_of(mask) {
+        let b = register(&warp.registers, atomic.b, atomic.register_bits, lane);
+        let c = register(&warp.registers, atomic.c, atomic.register_bits, lane);
+        let old = update(places[lane], atomic.bytes, |old| combine(atomic, global, old, b, c));
+        if let Some(d) = atomic.d {
+            match atomic.register_bits {
+                64 => warp.registers.wide_mut(d)[lane] = old,
+                _ => warp.registers.row_mut(d)[lane] = old as u32,
+            }
+        }
+    }
+}

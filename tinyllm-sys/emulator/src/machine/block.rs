@@ -1,0 +1,233 @@
+//! A block: its warps, its shared memory, its barriers, and the turns that the warps take.
+
+use super::{
+    Fault, Launch,
+    barriers::Barriers,
+    context::Context,
+    copies::Copies,
+    groups::{Groups, Wait},
+    order::Order,
+    recorder::Recorder,
+    shared::Shared,
+    step::Pause,
+    transfer::lanes_of,
+    warp::{Local, Warp},
+};
+use crate::{
+    kernel::{BarrierMode, Op, Special},
+    lanes::{LANES, Registers},
+};
+
+/// Instructions of a warp before the next gets its turn.
+const SHARE: u32 = 1 << 14;
+
+/// Multiprocessors that the emulated device has, for `%nsmid`.
+pub(super) const MULTIPROCESSORS: u32 = 108;
+
+/// Whether a block has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// It has had its share, and more to do.
+    More,
+}
+
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) index: u64,
+    warps: Vec<Warp>,
+    shared: Shared,
+    barriers: Barriers,
+    /// What it has touched, and how that is ordered, while another block runs.
+    recorder: Recorder,
+    order: Order,
+}
+
+impl Block {
+    /// Memory for a block of the launch; [`Block::start`] makes it one.
+    pub(super) fn new(launch: &Launch<'_>, prototype: &Registers) -> Self {
+        let threads = launch.threads();
+        let warps = (0..threads.div_ceil(LANES as u32)).map(|index| Warp {
+            index,
+            registers: prototype.clone(),
+            live: 0,
+            forced: false,
+            groups: Groups::default(),
+            local: Local::new(launch.kernel.local_bytes),
+            copies: Copies::default(),
+            clock: 0,
+        });
+        Block {
+            index: 0,
+            warps: warps.collect(),
+            shared: Shared::new(launch.shared_bytes(), launch.check.racecheck),
+            barriers: Barriers::new(),
+            recorder: Recorder::new(),
+            order: Order::default(),
+        }
+    }
+
+    /// Makes it the block of a number, at its beginning.
+    pub(super) fn start(&mut self, context: &Context<'_>, prototype: &Registers, index: u64) {
+        self.index = index;
+        self.shared.reset();
+        self.barriers = Barriers::new();
+        let launch = context.launch;
+        let position = launch.block_position(index);
+        for warp in &mut self.warps {
+            let first = warp.index * LANES as u32;
+            let count = (launch.threads() - first).min(LANES as u32);
+            warp.live = if count == 32 { u32::MAX } else { (1 << count) - 1 };
+            warp.forced = false;
+            warp.groups.start(warp.live);
+            warp.local.reset();
+            warp.copies.reset();
+            warp.clock = 0;
+            warp.registers.reset(prototype);
+            for (slot, special) in &launch.kernel.specials {
+                let row = warp.registers.row_mut(*slot);
+                for (lane, value) in row.iter_mut().enumerate() {
+                    *value = special_value(launch, *special, position, index, warp.index, lane as u32);
+                }
+            }
+        }
+    }
+
+    /// Runs until the end, or until its warps have had `turns` turns.
+    pub(super) fn run(&mut self, context: &mut Context<'_>, turns: u64) -> Result<Progress, Fault> {
+        context.block = self.index;
+        context.order.swap(&mut self.order);
+        std::mem::swap(&mut context.recorder, &mut self.recorder);
+        let result = self.run_turns(context, turns);
+        if result == Ok(Progress::More) {
+            context.order.swap(&mut self.order);
+            std::mem::swap(&mut context.recorder, &mut self.recorder);
+        }
+        result
+    }
+
+    fn run_turns(&mut self, context: &mut Context<'_>, turns: u64) -> Result<Progress, Fault> {
+        for _ in 0..turns {
+            let mut moved = false;
+            for index in 0..self.warps.len() {
+                let warp = &mut self.warps[index];
+                if !warp.groups.can_run(warp.live) {
+                    continue;
+                }
+                moved = true;
+                match context.run_warp(&mut self.shared, &mut self.barriers, warp, SHARE)? {
+                    Pause::Barrier(id) => self.release(context, id, None),
+                    Pause::Waits | Pause::Share => {}
+                }
+            }
+            if self.warps.iter().all(|warp| warp.groups.is_empty()) {
+                return Ok(Progress::Done);
+            }
+            if !moved {
+                self.unstick(context)?;
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Lets those go on who waited at a barrier, and tells them what it says.
+    fn release(&mut self, context: &mut Context<'_>, id: u32, missing: Option<u32>) {
+        let complete = self.barriers.complete(id);
+        for warp in &mut self.warps {
+            let waiting: Vec<_> = warp.groups.waiting_at(id).collect();
+            for group in &waiting {
+                let Op::Barrier(barrier) = &context.launch.kernel.code[group.pc as usize].op else {
+                    continue;
+                };
+                let first = group.mask.trailing_zeros() as usize;
+                if let Some(missing) = missing {
+                    let note = format!("{missing} threads of the block have ended without coming to it");
+                    context.find_barrier(group.pc, warp.index, first, note);
+                } else if barrier.aligned && group.mask != warp.live {
+                    let others = warp.live & !group.mask;
+                    let note = format!(
+                        "lanes {others:#x} of the warp are elsewhere, and it has to come to it together"
+                    );
+                    context.find_barrier(group.pc, warp.index, first, note);
+                }
+                match barrier.mode {
+                    BarrierMode::Popc => {
+                        let row = warp.registers.row_mut(barrier.d);
+                        lanes_of(group.mask).for_each(|lane| row[lane] = complete.result(BarrierMode::Popc));
+                    }
+                    BarrierMode::And | BarrierMode::Or => {
+                        let value = if complete.result(barrier.mode) != 0 { u32::MAX } else { 0 };
+                        warp.registers.set_predicate(barrier.d, value, group.mask);
+                    }
+                    BarrierMode::Sync | BarrierMode::Arrive => {}
+                }
+            }
+            if !waiting.is_empty() {
+                self.shared.hear(warp.index, &complete.heard);
+                warp.groups.release(id);
+            }
+        }
+    }
+
+    /// Nobody can go on: lanes wait for lanes that will not come, or a barrier for threads that have ended.
+    fn unstick(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
+        for warp in &mut self.warps {
+            if warp.groups.give_up_lanes() {
+                warp.forced = true;
+                return Ok(());
+            }
+        }
+        let live: u32 = self.warps.iter().map(|warp| warp.live.count_ones()).sum();
+        let ended = context.launch.threads() - live;
+        let complete = self.barriers.incomplete().find(|(_, missing)| *missing <= ended && ended > 0);
+        if let Some((id, missing)) = complete {
+            self.release(context, id, Some(missing));
+            return Ok(());
+        }
+        // Some wait here, others there, and nobody will ever come.
+        for warp in &self.warps {
+            for group in warp.groups.waiting() {
+                let Some(Wait::Barrier(id)) = group.wait else { continue };
+                let missing =
+                    self.barriers.incomplete().find(|(found, _)| *found == id).map_or(0, |found| found.1);
+                let note = format!("{missing} threads never come: the block waits for ever");
+                let lane = group.mask.trailing_zeros() as usize;
+                context.find_barrier(group.pc, warp.index, lane, note);
+                return Err(Fault::LAUNCH_FAILED);
+            }
+        }
+        Err(Fault::LAUNCH_FAILED)
+    }
+}
+
+fn special_value(
+    launch: &Launch<'_>,
+    special: Special,
+    position: [u32; 3],
+    block: u64,
+    warp: u32,
+    lane: u32,
+) -> u32 {
+    let thread = warp * LANES as u32 + lane;
+    let [x, y, _] = launch.block;
+    match special {
+        Special::Thread(axis) => [thread % x, thread / x % y, thread / x / y][axis],
+        Special::ThreadCount(axis) => launch.block[axis],
+        Special::Block(axis) => position[axis],
+        Special::BlockCount(axis) => launch.grid[axis],
+        Special::Lane => lane,
+        Special::Warp => warp,
+        Special::WarpCount => launch.threads().div_ceil(LANES as u32),
+        Special::Multiprocessor => (block % u64::from(MULTIPROCESSORS)) as u32,
+        Special::MultiprocessorCount => MULTIPROCESSORS,
+        Special::GridId | Special::Zero => 0,
+        Special::LaneMaskEqual => 1 << lane,
+        Special::LaneMaskLess => (1 << lane) - 1,
+        Special::LaneMaskLessEqual => ((1u64 << (lane + 1)) - 1) as u32,
+        Special::LaneMaskGreater => !(((1u64 << (lane + 1)) - 1) as u32),
+        Special::LaneMaskGreaterEqual => !((1 << lane) - 1),
+        Special::DynamicSharedBytes => launch.dynamic_shared_bytes,
+        Special::TotalSharedBytes => launch.shared_bytes(),
+        Special::DynamicSharedStart => launch.dynamic_shared_start(),
+    }
+}

@@ -1,0 +1,167 @@
+//! What running a block needs beside the block itself: the launch, what was found and counted, what was touched.
+
+use std::collections::HashMap;
+
+use super::{
+    Launch,
+    aligned::Aligned,
+    counts::{Counters, Executed},
+    order::Order,
+    recorder::Recorder,
+};
+use crate::{
+    lanes::LANES,
+    memory::Region,
+    report::{Access, Finding, Kind, MemorySpace, Place, Relation, Thread},
+};
+
+/// Findings that differ in these are different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    kind: Kind,
+    pc: u32,
+    /// The other side's instruction.
+    other: u32,
+    space: Option<MemorySpace>,
+}
+
+/// State of a host thread that runs blocks.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) launch: &'a Launch<'a>,
+    /// The number of the block at hand.
+    pub(super) block: u64,
+    pub(super) counters: Counters,
+    pub(super) executed: Vec<Executed>,
+    pub(super) recorder: Recorder,
+    pub(super) order: Order,
+    pub(super) params: Aligned,
+    /// For each instruction, the region that it reached last.
+    regions: Vec<u32>,
+    findings: Vec<Finding>,
+    known: HashMap<Key, usize>,
+}
+
+/// An access that something is wrong with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Culprit {
+    pub(super) kind: Kind,
+    pub(super) pc: u32,
+    pub(super) warp: u32,
+    pub(super) lane: usize,
+    pub(super) access: Access,
+    pub(super) space: MemorySpace,
+    pub(super) address: u64,
+    pub(super) bytes: u64,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(launch: &'a Launch<'a>) -> Self {
+        let code = launch.kernel.code.len();
+        let mut params = Aligned::new(launch.params.len());
+        params.as_mut_slice().copy_from_slice(launch.params);
+        Context {
+            launch,
+            block: 0,
+            counters: Counters::default(),
+            executed: vec![Executed::default(); code],
+            recorder: Recorder::new(),
+            order: Order::default(),
+            params,
+            regions: vec![0; code],
+            findings: Vec::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// The region of a whole range.
+    #[inline(always)]
+    pub(super) fn region(&mut self, pc: u32, address: u64, bytes: u64) -> Option<&'a Region> {
+        let regions = &self.launch.space.regions;
+        let last = regions.get(self.regions[pc as usize] as usize);
+        let inside = |region: &&Region| {
+            address >= region.start && address.checked_add(bytes).is_some_and(|end| end <= region.end)
+        };
+        if let Some(region) = last.filter(inside) {
+            return Some(region);
+        }
+        let index = self.launch.space.index(address)?;
+        self.regions[pc as usize] = index as u32;
+        regions.get(index).filter(inside)
+    }
+
+    /// A thread of the block at hand.
+    pub(super) fn thread(&self, warp: u32, lane: usize) -> Thread {
+        let number = warp * LANES as u32 + lane as u32;
+        let [x, y, _] = self.launch.block;
+        Thread {
+            block: self.launch.block_position(self.block),
+            thread: [number % x, number / x % y, number / x / y],
+        }
+    }
+
+    /// Notes a finding; what makes it up is asked for only where there is none like it yet.
+    pub(super) fn find(&mut self, culprit: Culprit, other: u32, add: impl FnOnce(&Self, &mut Finding)) {
+        if !self.launch.check.finds(culprit.kind) {
+            return;
+        }
+        let key = Key { kind: culprit.kind, pc: culprit.pc, other, space: Some(culprit.space) };
+        if let Some(index) = self.known.get(&key) {
+            self.findings[*index].count += 1;
+            return;
+        }
+        let mut finding = Finding {
+            site: self.launch.kernel.site(culprit.pc),
+            thread: Some(self.thread(culprit.warp, culprit.lane)),
+            access: Some(culprit.access),
+            space: Some(culprit.space),
+            address: Some(culprit.address),
+            bytes: culprit.bytes,
+            place: self.place(culprit.space, culprit.address),
+            ..Finding::new(culprit.kind, self.launch.work.clone())
+        };
+        add(self, &mut finding);
+        self.known.insert(key, self.findings.len());
+        self.findings.push(finding);
+    }
+
+    /// A finding about a barrier.
+    pub(super) fn find_barrier(&mut self, pc: u32, warp: u32, lane: usize, note: String) {
+        if !self.launch.check.synccheck {
+            return;
+        }
+        let key = Key { kind: Kind::BarrierDivergence, pc, other: 0, space: None };
+        if let Some(index) = self.known.get(&key) {
+            self.findings[*index].count += 1;
+            return;
+        }
+        let finding = Finding {
+            site: self.launch.kernel.site(pc),
+            thread: Some(self.thread(warp, lane)),
+            note,
+            ..Finding::new(Kind::BarrierDivergence, self.launch.work.clone())
+        };
+        self.known.insert(key, self.findings.len());
+        self.findings.push(finding);
+    }
+
+    fn place(&self, space: MemorySpace, address: u64) -> Option<Place> {
+        let (name, bytes) = match space {
+            MemorySpace::Global => return self.launch.space.place(address),
+            MemorySpace::Shared => ("the block's shared memory", u64::from(self.launch.shared_bytes())),
+            MemorySpace::Local => ("the thread's local memory", u64::from(self.launch.kernel.local_bytes)),
+            MemorySpace::Param => ("the kernel's parameters", u64::from(self.launch.kernel.param_bytes)),
+        };
+        let (offset, relation) = match address < bytes {
+            true => (address, Relation::Inside),
+            false => (address - bytes, Relation::After),
+        };
+        Some(Place { name: name.to_owned(), bytes, offset, relation })
+    }
+
+    /// Takes what was found.
+    pub(super) fn take_findings(&mut self) -> Vec<Finding> {
+        self.known.clear();
+        std::mem::take(&mut self.findings)
+    }
+}

@@ -1,0 +1,122 @@
+//! What lanes of a warp tell each other: shuffles, votes, matches, reductions.
+
+use super::{transfer::lanes_of, warp::Warp};
+use crate::{
+    kernel::{Guard, ReduceMode, ShuffleMode, VoteMode},
+    lanes::{LANES, Registers, Slot},
+};
+
+/// The lanes where a predicate holds.
+#[inline(always)]
+pub(super) fn holds(registers: &Registers, guard: Guard) -> u32 {
+    registers.predicate(guard.predicate) ^ if guard.negated { u32::MAX } else { 0 }
+}
+
+/// Operands of a shuffle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shuffle {
+    pub(super) mode: ShuffleMode,
+    pub(super) d: Slot,
+    pub(super) valid: Option<Slot>,
+    pub(super) a: Slot,
+    pub(super) b: Slot,
+    pub(super) c: Slot,
+}
+
+pub(super) fn shuffle(warp: &mut Warp, mask: u32, shuffle: Shuffle) {
+    let registers = &mut warp.registers;
+    let a = *registers.row(shuffle.a);
+    let b = *registers.row(shuffle.b);
+    let c = *registers.row(shuffle.c);
+    let mut out = [0; LANES];
+    let mut valid = 0;
+    for lane in 0..LANES {
+        let number = lane as u32;
+        let (b, clamp, segment) = (b[lane] & 31, c[lane] & 31, c[lane] >> 8 & 31);
+        let last = number & segment | clamp & !segment;
+        let first = number & segment;
+        let (from, inside) = match shuffle.mode {
+            ShuffleMode::Up => (number.wrapping_sub(b), number as i32 - b as i32 >= last as i32),
+            ShuffleMode::Down => (number + b, number + b <= last),
+            ShuffleMode::Butterfly => (number ^ b, number ^ b <= last),
+            ShuffleMode::Index => {
+                let from = first | b & !segment;
+                (from, from <= last)
+            }
+        };
+        let from = if inside { from } else { number };
+        out[lane] = a[from as usize & 31];
+        valid |= u32::from(inside) << lane;
+    }
+    write(registers, shuffle.d, &out, mask);
+    if let Some(slot) = shuffle.valid {
+        registers.set_predicate(slot, valid, mask);
+    }
+}
+
+fn write(registers: &mut Registers, d: Slot, values: &[u32; LANES], mask: u32) {
+    let row = registers.row_mut(d);
+    for lane in lanes_of(mask) {
+        row[lane] = values[lane];
+    }
+}
+
+pub(super) fn vote(warp: &mut Warp, mask: u32, mode: VoteMode, d: Slot, a: Guard) {
+    let set = holds(&warp.registers, a) & mask;
+    let answer = match mode {
+        VoteMode::Ballot => return write(&mut warp.registers, d, &[set; LANES], mask),
+        VoteMode::All => set == mask,
+        VoteMode::Any => set != 0,
+        VoteMode::Uniform => set == mask || set == 0,
+    };
+    warp.registers.set_predicate(d, if answer { u32::MAX } else { 0 }, mask);
+}
+
+/// Operands of a match.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Match {
+    pub(super) all: bool,
+    pub(super) d: Slot,
+    pub(super) valid: Option<Slot>,
+    pub(super) a: Slot,
+    pub(super) wide: bool,
+}
+
+pub(super) fn matches(warp: &mut Warp, mask: u32, operands: Match) {
+    let Match { all, d, valid, a, wide } = operands;
+    let values: [u64; LANES] = match wide {
+        true => *warp.registers.wide(a),
+        false => warp.registers.row(a).map(u64::from),
+    };
+    let equal = |lane: usize| {
+        lanes_of(mask)
+            .filter(|other| values[*other] == values[lane])
+            .fold(0u32, |found, other| found | 1 << other)
+    };
+    let mut out = [0; LANES];
+    for lane in lanes_of(mask) {
+        let found = equal(lane);
+        out[lane] = if !all || found == mask { found } else { 0 };
+    }
+    write(&mut warp.registers, d, &out, mask);
+    if let Some(slot) = valid {
+        let everybody = lanes_of(mask).all(|lane| out[lane] == mask);
+        warp.registers.set_predicate(slot, if everybody { u32::MAX } else { 0 }, mask);
+    }
+}
+
+pub(super) fn reduce(warp: &mut Warp, mask: u32, mode: ReduceMode, d: Slot, a: Slot) {
+    let values = *warp.registers.row(a);
+    let fold = |a: u32, b: u32| match mode {
+        ReduceMode::Add => a.wrapping_add(b),
+        ReduceMode::MinUnsigned => a.min(b),
+        ReduceMode::MaxUnsigned => a.max(b),
+        ReduceMode::MinSigned => (a as i32).min(b as i32) as u32,
+        ReduceMode::MaxSigned => (a as i32).max(b as i32) as u32,
+        ReduceMode::And => a & b,
+        ReduceMode::Or => a | b,
+        ReduceMode::Xor => a ^ b,
+    };
+    let value = lanes_of(mask).map(|lane| values[lane]).reduce(fold).unwrap_or(0);
+    write(&mut warp.registers, d, &[value; LANES], mask);
+}

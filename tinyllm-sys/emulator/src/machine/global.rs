@@ -1,0 +1,134 @@
+//! Accesses to global memory: where each lane's bytes are, and whether they may be used so.
+
+use super::{
+    Fault,
+    addresses::Runs,
+    context::{Context, Culprit},
+    recorder::Touch,
+    transfer::{Places, lanes_of},
+};
+use crate::{
+    lanes::LANES,
+    memory::Region,
+    report::{Access, Kind, MemorySpace, Relation},
+};
+
+/// An access of a warp.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) pc: u32,
+    pub(super) warp: u32,
+    pub(super) mask: u32,
+    pub(super) addresses: &'a [u64; LANES],
+    /// Bytes of a lane, and what its address has to be a multiple of.
+    pub(super) bytes: u64,
+    pub(super) touch: Touch,
+}
+
+impl Request<'_> {
+    fn access(&self) -> Access {
+        match self.touch {
+            Touch::Read => Access::Read,
+            Touch::Write => Access::Write,
+            Touch::Atomic => Access::Atomic,
+        }
+    }
+
+    fn culprit(&self, kind: Kind, lane: usize) -> Culprit {
+        Culprit {
+            kind,
+            pc: self.pc,
+            warp: self.warp,
+            lane,
+            access: self.access(),
+            space: MemorySpace::Global,
+            address: self.addresses[lane],
+            bytes: self.bytes,
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Checks and notes an access, and says where its bytes are.
+    #[inline(always)]
+    pub(super) fn global(&mut self, request: &Request<'_>) -> Result<Places, Fault> {
+        let runs = Runs::new(request.addresses, request.bytes, request.mask);
+        let mut places: Places = [std::ptr::null_mut(); LANES];
+        for run in runs.as_slice() {
+            if !run.address.is_multiple_of(request.bytes) {
+                self.find(request.culprit(Kind::Misaligned, run.first), 0, |_, _| {});
+                return Err(Fault::MISALIGNED_ADDRESS);
+            }
+            let Some(region) = self.region(request.pc, run.address, run.bytes) else {
+                return Err(self.outside(request, run.mask));
+            };
+            let offset = region.offset + (run.address - region.start);
+            let written = region.bytes.written();
+            if request.touch != Touch::Write
+                && self.launch.check.initcheck
+                && !written.contains(offset, run.bytes)
+            {
+                self.uninitialized(request, region, run.mask);
+            }
+            if request.touch != Touch::Read {
+                written.insert(offset, run.bytes);
+            }
+            self.recorder.touch(request.touch, run.address, run.bytes, request.pc);
+            let base = region.bytes.as_ptr().wrapping_add(offset as usize);
+            if run.mask == u32::MAX {
+                let step = if run.bytes == request.bytes { 0 } else { request.bytes as usize };
+                for (lane, place) in places.iter_mut().enumerate() {
+                    *place = base.wrapping_add(lane * step);
+                }
+            } else {
+                for lane in lanes_of(run.mask) {
+                    places[lane] = base.wrapping_add((request.addresses[lane] - run.address) as usize);
+                }
+            }
+        }
+        let sectors = runs.sectors();
+        let counters = &mut self.counters;
+        match request.touch {
+            Touch::Read => {
+                counters.global_load_requests += 1;
+                counters.global_load_sectors += sectors;
+            }
+            Touch::Write => {
+                counters.global_store_requests += 1;
+                counters.global_store_sectors += sectors;
+            }
+            Touch::Atomic => counters.global_atomic_requests += 1,
+        }
+        Ok(places)
+    }
+
+    /// Reports the first lane of a run whose bytes are nobody's.
+    #[cold]
+    fn outside(&mut self, request: &Request<'_>, mask: u32) -> Fault {
+        let space = self.launch.space;
+        let first = lanes_of(mask).find(|lane| space.find(request.addresses[*lane], request.bytes).is_none());
+        let lane = first.unwrap_or(mask.trailing_zeros() as usize);
+        let address = request.addresses[lane];
+        // Where the first byte is fine the first that is not says more.
+        let end = space.index(address).and_then(|index| space.regions.get(index)).map(|region| region.end);
+        let place = space.place(end.unwrap_or(address));
+        let freed = place.as_ref().is_some_and(|place| place.relation == Relation::Freed);
+        let kind = if freed { Kind::UseAfterFree } else { Kind::OutOfBounds };
+        self.find(request.culprit(kind, lane), 0, |_, finding| finding.place = place);
+        Fault::ILLEGAL_ADDRESS
+    }
+
+    #[cold]
+    fn uninitialized(&mut self, request: &Request<'_>, region: &Region, mask: u32) {
+        let offset = |lane: usize| region.offset + (request.addresses[lane] - region.start);
+        let written = region.bytes.written();
+        for lane in lanes_of(mask) {
+            let Some(missing) = written.first_missing(offset(lane), request.bytes) else { continue };
+            let address = request.addresses[lane] + (missing - offset(lane));
+            self.find(request.culprit(Kind::Uninitialized, lane), 0, |context, finding| {
+                finding.address = Some(address);
+                finding.place = context.launch.space.place(address);
+            });
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! `ldmatrix` and `mma.sync`. Which lane holds which element is as the PTX manual draws it: with `g` a lane's number over 4 and
+//! `t` the rest, a register of A holds row `g` (or `g + 8`), columns from `t * p`, of B column `g`, rows from `t * p`, where `p`
+//! elements fit a register; C and D hold row `g` (or `g + 8`), columns `2 t` and `2 t + 1`.
+//!
+//! Sums of floats go over k in order, one rounding for each product: the hardware's own order is not specified.
+
+use super::{
+    Fault,
+    addresses::addresses,
+    context::Context,
+    memory::in_window,
+    private,
+    shared::{Shared, Use},
+    transfer::lanes_of,
+    warp::Warp,
+};
+use crate::{
+    kernel::{Address, MatrixType, Mma},
+    lanes::{LANES, Registers, Slot},
+    numerics::*,
+};
+
+/// The largest m, n and k.
+const M: usize = 16;
+const N: usize = 8;
+const K: usize = 32;
+
+/// Row and column of the element `index` of a lane's A, `packed` of them a register.
+fn a_place(mma: &Mma, packed: usize, lane: usize, index: usize) -> (usize, usize) {
+    let (group, thread) = (lane / 4, lane % 4);
+    let (register, element) = (index / packed, index % packed);
+    let halves = mma.m / 8;
+    (group + 8 * (register % halves), thread * packed + element + 4 * packed * (register / halves))
+}
+
+/// Row and column of the element `index` of a lane's B.
+fn b_place(packed: usize, lane: usize, index: usize) -> (usize, usize) {
+    let (register, element) = (index / packed, index % packed);
+    (lane % 4 * packed + element + 4 * packed * register, lane / 4)
+}
+
+/// Row and column of the element `index` of a lane's C or D.
+fn c_place(lane: usize, index: usize) -> (usize, usize) {
+    (lane / 4 + 8 * (index / 2), lane % 4 * 2 + index % 2)
+}
+
+/// An element of a register as f32.
+#[inline(always)]
+fn single(ty: MatrixType, register: u32, element: usize) -> f32 {
+    match ty {
+        MatrixType::F16 => half_to_f32::<F16>((register >> (16 * element)) as u16),
+        MatrixType::Bf16 => half_to_f32::<Bf16>((register >> (16 * element)) as u16),
+        // The lowest 13 bits are not part of the number.
+        _ => f32::from_bits(register & !0x1fff),
+    }
+}
+
+/// A sum as it is stored: one NaN.
+#[inline(always)]
+fn canonical(value: f32) -> f32 {
+    if value.is_nan() { f32::from_bits(0x7fff_ffff) } else { value }
+}
+
+impl Context<'_> {
+    #[allow(clippy::too_many_arguments, reason = "the instruction has that many sides")]
+    pub(super) fn load_matrix(
+        &mut self,
+        shared: &mut Shared,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        address: Address,
+        generic: bool,
+        transposed: bool,
+        registers: &[Slot],
+    ) -> Result<(), Fault> {
+        let at = addresses(&warp.registers, address);
+        let offsets = if generic { in_window(&at) } else { at };
+        // Eight lanes for each matrix give the addresses of its rows.
+        let rows = if registers.len() == 4 { u32::MAX } else { (1 << (8 * registers.len())) - 1 };
+        let request = private::Request {
+            pc,
+            warp: warp.index,
+            mask: rows & mask,
+            offsets: &offsets,
+            bytes: 16,
+            what: Use::Read,
+        };
+        let places = self.shared(shared, &request)?;
+        self.shared_races(shared, &request, |_, _| false);
+        let mut out = [[0u32; LANES]; 4];
+        for (matrix, out) in
+            registers.iter().zip(&mut out).enumerate().map(|(matrix, (_, out))| (matrix, out))
+        {
+            let mut elements = [[0u16; 8]; 8];
+            for (row, elements) in elements.iter_mut().enumerate() {
+                let place = places[matrix * 8 + row];
+                if !place.is_null() {
+                    // SAFETY: the request was for 16 aligned bytes of the block's own memory.
+                    *elements = unsafe { place.cast::<[u16; 8]>().read() };
+                }
+            }
+            for (lane, out) in out.iter_mut().enumerate() {
+                let (row, pair) = (lane / 4, lane % 4 * 2);
+                let (low, high) = match transposed {
+                    false => (elements[row][pair], elements[row][pair + 1]),
+                    true => (elements[pair][row], elements[pair + 1][row]),
+                };
+                *out = u32::from(low) | u32::from(high) << 16;
+            }
+        }
+        for (slot, values) in registers.iter().zip(&out) {
+            let row = warp.registers.row_mut(*slot);
+            for lane in lanes_of(mask) {
+                row[lane] = values[lane];
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn mma(warp: &mut Warp, mask: u32, mma: &Mma) {
+    match mma.a_type {
+        MatrixType::F64 => doubles(&mut warp.registers, mask, mma),
+        MatrixType::S8 | MatrixType::U8 => integers(&mut warp.registers, mask, mma),
+        _ => {
+            let run = singles_loop();
+            run(&mut warp.registers, mask, mma);
+        }
+    }
+}
+
+type Loop = fn(&mut Registers, u32, &Mma);
+
+/// The loop for this processor: both give the same bits.
+fn singles_loop() -> Loop {
+    #[cfg(target_arch = "x86_64")]
+    if crate::lanes::is_wide() {
+        #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn wide(registers: &mut Registers, mask: u32, mma: &Mma) {
+            singles(registers, mask, mma);
+        }
+        // SAFETY: only how it may be called differs between the two types, and this processor has what it needs.
+        return unsafe { std::mem::transmute::<unsafe fn(&mut Registers, u32, &Mma), Loop>(wide) };
+    }
+    singles
+}
+
+/// f16, bf16 and tf32, summed in f32.
+#[inline(always)]
+fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
+    let packed = if mma.a_type == MatrixType::Tf32 { 1 } else { 2 };
+    let mut a = [[0f32; K]; M];
+    let mut b = [[0f32; N]; K];
+    for (register, slot) in mma.a.iter().enumerate() {
+        let row = registers.row(*slot);
+        for element in 0..packed {
+            for (lane, value) in row.iter().enumerate() {
+                let (i, k) = a_place(mma, packed, lane, register * packed + element);
+                a[i][k] = single(mma.a_type, *value, element);
+            }
+        }
+    }
+    for (register, slot) in mma.b.iter().enumerate() {
+        let row = registers.row(*slot);
+        for element in 0..packed {
+            for (lane, value) in row.iter().enumerate() {
+                let (k, j) = b_place(packed, lane, register * packed + element);
+                b[k][j] = single(mma.b_type, *value, element);
+            }
+        }
+    }
+    let mut sums = [[0f32; N]; M];
+    for (register, slot) in mma.c.iter().enumerate() {
+        let row = registers.row(*slot);
+        for (lane, value) in row.iter().enumerate() {
+            if mma.half_accumulator {
+                for element in 0..2 {
+                    let (i, j) = c_place(lane, register * 2 + element);
+                    sums[i][j] = half_to_f32::<F16>((value >> (16 * element)) as u16);
+                }
+            } else {
+                let (i, j) = c_place(lane, register);
+                sums[i][j] = f32::from_bits(*value);
+            }
+        }
+    }
+    for (a, sums) in a.iter().zip(&mut sums).take(mma.m) {
+        let mut row = *sums;
+        for (a, b) in a.iter().zip(&b).take(mma.k) {
+            for (sum, b) in row.iter_mut().zip(b) {
+                *sum = a.mul_add(*b, *sum);
+            }
+        }
+        *sums = row;
+    }
+    for (register, slot) in mma.d.iter().enumerate() {
+        let row = registers.row_mut(*slot);
+        for (lane, out) in row.iter_mut().enumerate() {
+            let value = if mma.half_accumulator {
+                let half = |element| {
+                    let (i, j) = c_place(lane, register * 2 + element);
+                    u32::from(half_from_f32_rn::<F16>(sums[i][j]))
+                };
+                half(0) | half(1) << 16
+            } else {
+                let (i, j) = c_place(lane, register);
+                canonical(sums[i][j]).to_bits()
+            };
+            if mask >> lane & 1 == 1 {
+                *out = value;
+            }
+        }
+    }
+}
+
+fn doubles(registers: &mut Registers, mask: u32, mma: &Mma) {
+    let mut a = [[0f64; 4]; 8];
+    let mut b = [[0f64; 8]; 4];
+    let mut sums = [[0f64; 8]; 8];
+    for lane in 0..LANES {
+        a[lane / 4][lane % 4] = f64::from_bits(registers.wide(mma.a[0])[lane]);
+        b[lane % 4][lane / 4] = f64::from_bits(registers.wide(mma.b[0])[lane]);
+        for (index, slot) in mma.c.iter().enumerate() {
+            let (i, j) = c_place(lane, index);
+            sums[i][j] = f64::from_bits(registers.wide(*slot)[lane]);
+        }
+    }
+    for (a, sums) in a.iter().zip(&mut sums) {
+        for (a, b) in a.iter().zip(&b) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = f64_fma(*a, *b, *sum, Rounding::Nearest);
+            }
+        }
+    }
+    for (index, slot) in mma.d.iter().enumerate() {
+        for lane in lanes_of(mask) {
+            let (i, j) = c_place(lane, index);
+            registers.wide_mut(*slot)[lane] = sums[i][j].to_bits();
+        }
+    }
+}
+
+/// s8 and u8, summed exactly; the sum wraps, or stops at the ends of s32.
+fn integers(registers: &mut Registers, mask: u32, mma: &Mma) {
+    const PACKED: usize = 4;
+    let value = |ty: MatrixType, register: u32, element: usize| {
+        let byte = (register >> (8 * element)) as u8;
+        if ty == MatrixType::S8 { i64::from(byte as i8) } else { i64::from(byte) }
+    };
+    let mut a = [[0i64; K]; M];
+    let mut b = [[0i64; N]; K];
+    let mut sums = [[0i64; N]; M];
+    for lane in 0..LANES {
+        for index in 0..mma.a.len() * PACKED {
+            let (i, k) = a_place(mma, PACKED, lane, index);
+            a[i][k] = value(mma.a_type, registers.row(mma.a[index / PACKED])[lane], index % PACKED);
+        }
+        for index in 0..mma.b.len() * PACKED {
+            let (k, j) = b_place(PACKED, lane, index);
+            b[k][j] = value(mma.b_type, registers.row(mma.b[index / PACKED])[lane], index % PACKED);
+        }
+        for (index, slot) in mma.c.iter().enumerate() {
+            let (i, j) = c_place(lane, index);
+            sums[i][j] = i64::from(registers.row(*slot)[lane] as i32);
+        }
+    }
+    for (a, sums) in a.iter().zip(&mut sums).take(mma.m) {
+        for (a, b) in a.iter().zip(&b).take(mma.k) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum += a * b;
+            }
+        }
+    }
+    for (index, slot) in mma.d.iter().enumerate() {
+        for lane in lanes_of(mask) {
+            let (i, j) = c_place(lane, index);
+            let sum = match mma.saturate {
+                true => sums[i][j].clamp(i64::from(i32::MIN), i64::from(i32::MAX)),
+                false => sums[i][j],
+            };
+            registers.row_mut(*slot)[lane] = sum as u32;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Accesses to memory that no other block sees: shared, local, and the kernel's parameters.
+
+use super::{
+    Fault,
+    addresses::wavefronts,
+    context::{Context, Culprit},
+    shared::{Race, Shared, Toucher, Use},
+    transfer::{Places, lanes_of},
+    warp::Warp,
+};
+use crate::{
+    lanes::LANES,
+    report::{Access, Kind, MemorySpace, Other},
+};
+
+/// An access of a warp, to offsets in its space.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) pc: u32,
+    pub(super) warp: u32,
+    pub(super) mask: u32,
+    pub(super) offsets: &'a [u64; LANES],
+    /// Bytes of a lane, and what its offset has to be a multiple of.
+    pub(super) bytes: u64,
+    pub(super) what: Use,
+}
+
+impl Request<'_> {
+    fn culprit(&self, kind: Kind, space: MemorySpace, lane: usize) -> Culprit {
+        let access = match self.what {
+            Use::Read => Access::Read,
+            Use::Write | Use::CopyBegun | Use::CopyLanded => Access::Write,
+            Use::Atomic => Access::Atomic,
+        };
+        let (address, bytes) = (self.offsets[lane], self.bytes);
+        Culprit { kind, pc: self.pc, warp: self.warp, lane, access, space, address, bytes }
+    }
+}
+
+impl Context<'_> {
+    /// Whether every lane's bytes are inside and aligned.
+    #[inline(always)]
+    fn inside(&mut self, request: &Request<'_>, space: MemorySpace, length: u64) -> Result<(), Fault> {
+        let mut all = true;
+        for (lane, offset) in request.offsets.iter().enumerate() {
+            let fits = offset.saturating_add(request.bytes) <= length && offset & (request.bytes - 1) == 0;
+            all &= fits || request.mask >> lane & 1 == 0;
+        }
+        if all { Ok(()) } else { Err(self.not_inside(request, space, length)) }
+    }
+
+    #[cold]
+    fn not_inside(&mut self, request: &Request<'_>, space: MemorySpace, length: u64) -> Fault {
+        let outside = |lane: usize| request.offsets[lane].saturating_add(request.bytes) > length;
+        let misaligned = |lane: usize| !request.offsets[lane].is_multiple_of(request.bytes);
+        let lane = lanes_of(request.mask).find(|lane| outside(*lane) || misaligned(*lane)).unwrap_or(0);
+        if misaligned(lane) {
+            self.find(request.culprit(Kind::Misaligned, space, lane), 0, |_, _| {});
+            return Fault::MISALIGNED_ADDRESS;
+        }
+        self.find(request.culprit(Kind::OutOfBounds, space, lane), 0, |_, _| {});
+        Fault::ILLEGAL_ADDRESS
+    }
+
+    /// Checks an access to shared memory and says where its bytes are. Races are looked for by [`Context::shared_races`].
+    #[inline(always)]
+    pub(super) fn shared(&mut self, shared: &mut Shared, request: &Request<'_>) -> Result<Places, Fault> {
+        self.inside(request, MemorySpace::Shared, u64::from(self.launch.shared_bytes()))?;
+        self.counters.shared_requests += 1;
+        self.counters.shared_wavefronts += wavefronts(request.offsets, request.bytes, request.mask);
+        if matches!(request.what, Use::Read | Use::Atomic) && self.launch.check.initcheck {
+            for lane in lanes_of(request.mask) {
+                if !shared.is_written(request.offsets[lane], request.bytes) {
+                    self.find(request.culprit(Kind::Uninitialized, MemorySpace::Shared, lane), 0, |_, _| {});
+                }
+            }
+        }
+        if matches!(request.what, Use::Write | Use::Atomic) {
+            for lane in lanes_of(request.mask) {
+                shared.mark_written(request.offsets[lane], request.bytes);
+            }
+        }
+        let base = shared.bytes.as_mut_ptr();
+        let mut places: Places = [std::ptr::null_mut(); LANES];
+        for lane in lanes_of(request.mask) {
+            places[lane] = base.wrapping_add(request.offsets[lane] as usize);
+        }
+        Ok(places)
+    }
+
+    /// Notes an access for each lane, and reports those that nothing orders after an earlier one. `same` says whether what a
+    /// lane wrote is what is there now, after all have written.
+    #[inline(always)]
+    pub(super) fn shared_races(
+        &mut self,
+        shared: &mut Shared,
+        request: &Request<'_>,
+        same: impl Fn(&Shared, usize) -> bool,
+    ) {
+        if !self.launch.check.racecheck {
+            return;
+        }
+        for lane in lanes_of(request.mask) {
+            let who = Toucher { warp: request.warp, lane, pc: request.pc };
+            let race = shared.touch(request.offsets[lane], request.bytes, who, request.what);
+            if let Some(race) = race
+                && !(race.same_store && same(shared, lane))
+            {
+                self.shared_race(request, lane, race);
+            }
+        }
+    }
+
+    #[cold]
+    fn shared_race(&mut self, request: &Request<'_>, lane: usize, race: Race) {
+        let culprit = request.culprit(Kind::SharedRace, MemorySpace::Shared, lane);
+        self.find(culprit, race.earlier.pc, |context, finding| {
+            finding.other = Some(Other {
+                access: if race.earlier_writes { Access::Write } else { Access::Read },
+                thread: Some(context.thread(u32::from(race.earlier.warp), usize::from(race.earlier.lane))),
+                site: context.launch.kernel.site(race.earlier.pc),
+                work: None,
+            });
+            if race.earlier_under_way {
+                finding.note = "the other is a cp.async that has not been waited for".into();
+            }
+        });
+    }
+
+    /// Checks an access to local memory and says where its bytes are.
+    pub(super) fn local(&mut self, warp: &mut Warp, request: &Request<'_>) -> Result<Places, Fault> {
+        self.inside(request, MemorySpace::Local, u64::from(self.launch.kernel.local_bytes))?;
+        self.counters.local_requests += 1;
+        let mut places: Places = [std::ptr::null_mut(); LANES];
+        for lane in lanes_of(request.mask) {
+            let offset = request.offsets[lane];
+            if request.what == Use::Read {
+                if self.launch.check.initcheck && !warp.local.is_written(lane, offset, request.bytes) {
+                    self.find(request.culprit(Kind::Uninitialized, MemorySpace::Local, lane), 0, |_, _| {});
+                }
+            } else {
+                warp.local.write(lane, offset, request.bytes);
+            }
+            let at = lane * warp.local.of_thread as usize + offset as usize;
+            places[lane] = warp.local.bytes.as_mut_ptr().wrapping_add(at);
+        }
+        Ok(places)
+    }
+
+    /// A store to the kernel's parameters, which nobody may write.
+    #[cold]
+    pub(super) fn written_params(&mut self, request: &Request<'_>) -> Fault {
+        let lane = request.mask.trailing_zeros() as usize;
+        self.find(request.culprit(Kind::OutOfBounds, MemorySpace::Param, lane), 0, |_, finding| {
+            finding.note = "parameters cannot be written".into();
+        });
+        Fault::ILLEGAL_ADDRESS
+    }
+
+    /// Checks a read of the kernel's parameters and says where its bytes are.
+    pub(super) fn params(&mut self, request: &Request<'_>) -> Result<Places, Fault> {
+        self.inside(request, MemorySpace::Param, u64::from(self.launch.kernel.param_bytes))?;
+        let base = self.params.as_mut_ptr();
+        Ok(request.offsets.map(|offset| base.wrapping_add(offset as usize)))
+    }
+}

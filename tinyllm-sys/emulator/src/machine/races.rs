@@ -1,0 +1,151 @@
+//! Races between blocks: what one touched against what those before it did.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Launch, order::Stretch};
+use crate::{
+    memory::{CHUNK_BYTES, Chunk, Touched},
+    report::{Access, Finding, Kind, MemorySpace, Other},
+};
+
+/// Blocks' touches so far.
+#[derive(Debug, Default)]
+pub(super) struct Races {
+    /// All of them together, and for each chunk the block that wrote and the block that read there last.
+    all: HashMap<u64, Seen>,
+    /// One by one, where blocks can be ordered.
+    stretches: Vec<(u64, Stretch)>,
+    known: HashSet<(u32, u32)>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    chunk: Chunk,
+    reader: u64,
+    writer: u64,
+}
+
+/// One side of a race.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    block: u64,
+    pc: u32,
+    writes: bool,
+}
+
+impl Races {
+    /// Adds a block's stretches, and looks for what they race with.
+    pub(super) fn add(&mut self, launch: &Launch<'_>, block: u64, stretches: Vec<Stretch>) {
+        if launch.check.racecheck {
+            if launch.kernel.ordered {
+                self.check_stretches(launch, block, &stretches);
+            } else {
+                for stretch in &stretches {
+                    self.check(launch, block, &stretch.touched);
+                }
+            }
+        }
+        for stretch in &stretches {
+            for (index, chunk) in &stretch.touched.chunks {
+                let seen = self.all.entry(*index).or_default();
+                seen.chunk.merge(chunk);
+                if chunk.read.iter().any(|word| *word != 0) {
+                    (seen.reader, seen.chunk.reader) = (block, chunk.reader);
+                }
+                if chunk.written.iter().chain(&chunk.atomic).any(|word| *word != 0) {
+                    (seen.writer, seen.chunk.writer) = (block, chunk.writer);
+                }
+            }
+        }
+        if launch.check.racecheck && launch.kernel.ordered {
+            self.stretches.extend(stretches.into_iter().map(|stretch| (block, stretch)));
+        }
+    }
+
+    fn check(&mut self, launch: &Launch<'_>, block: u64, touched: &Touched) {
+        let mut races = Vec::new();
+        for (index, chunk) in &touched.chunks {
+            let Some(seen) = self.all.get(index) else { continue };
+            let Some(conflict) = seen.chunk.conflict(chunk) else { continue };
+            let earlier = match conflict.writes {
+                true => Side { block: seen.writer, pc: seen.chunk.writer, writes: true },
+                false => Side { block: seen.reader, pc: seen.chunk.reader, writes: false },
+            };
+            races.push((
+                index * CHUNK_BYTES + conflict.byte,
+                earlier,
+                side(block, chunk, conflict.other_writes),
+            ));
+        }
+        races.sort_by_key(|(address, ..)| *address);
+        for (address, earlier, later) in races {
+            self.report(launch, address, earlier, later);
+        }
+    }
+
+    fn check_stretches(&mut self, launch: &Launch<'_>, block: u64, stretches: &[Stretch]) {
+        let mut races = Vec::new();
+        for (other, earlier) in &self.stretches {
+            for later in stretches.iter().filter(|later| *other != block && !later.is_ordered_with(earlier)) {
+                let Some((address, _)) = earlier.touched.conflict(&later.touched) else { continue };
+                let index = address / CHUNK_BYTES;
+                let chunks = (earlier.touched.chunks.get(&index), later.touched.chunks.get(&index));
+                let (Some(first), Some(second)) = chunks else { continue };
+                let byte = address % CHUNK_BYTES;
+                let writes = |chunk: &Chunk| {
+                    (chunk.written[byte as usize / 64] | chunk.atomic[byte as usize / 64]) >> (byte % 64) & 1
+                        == 1
+                };
+                races.push((
+                    address,
+                    side(*other, first, writes(first)),
+                    side(block, second, writes(second)),
+                ));
+            }
+        }
+        races.sort_by_key(|(address, ..)| *address);
+        for (address, earlier, later) in races {
+            self.report(launch, address, earlier, later);
+        }
+    }
+
+    fn report(&mut self, launch: &Launch<'_>, address: u64, earlier: Side, later: Side) {
+        if !self.known.insert((earlier.pc, later.pc)) {
+            if let Some(finding) = self.findings.iter_mut().find(|finding| {
+                let line = |pc| launch.kernel.site(pc).map(|site| site.ptx_line);
+                finding.site.as_ref().map(|site| site.ptx_line) == line(later.pc)
+            }) {
+                finding.count += 1;
+            }
+            return;
+        }
+        let access = |side: Side| if side.writes { Access::Write } else { Access::Read };
+        self.findings.push(Finding {
+            site: launch.kernel.site(later.pc),
+            access: Some(access(later)),
+            space: Some(MemorySpace::Global),
+            address: Some(address),
+            bytes: 1,
+            place: launch.space.place(address),
+            other: Some(Other {
+                access: access(earlier),
+                thread: None,
+                site: launch.kernel.site(earlier.pc),
+                work: Some(format!("block {:?}", launch.block_position(earlier.block))),
+            }),
+            note: format!("block {:?}; nothing orders the two blocks", launch.block_position(later.block)),
+            ..Finding::new(Kind::GlobalRace, launch.work.clone())
+        });
+    }
+
+    /// What was found, and everything that was touched.
+    pub(super) fn finish(self) -> (Vec<Finding>, Touched) {
+        let chunks = self.all.into_iter().map(|(index, seen)| (index, Box::new(seen.chunk)));
+        (self.findings, Touched { chunks: chunks.collect() })
+    }
+}
+
+fn side(block: u64, chunk: &Chunk, writes: bool) -> Side {
+    Side { block, pc: if writes { chunk.writer } else { chunk.reader }, writes }
+}

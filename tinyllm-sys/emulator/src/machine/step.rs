@@ -1,0 +1,303 @@
+//! A warp's steps: one instruction after another for the lanes that stand at the lowest place.
+
+use super::{
+    Fault,
+    barriers::{Arrival, BARRIERS, Barriers},
+    context::Context,
+    exchange::{self, Match, Shuffle, holds},
+    groups::{Group, Wait},
+    matrix,
+    shared::Shared,
+    transfer::lanes_of,
+    warp::Warp,
+};
+use crate::{
+    kernel::{Barrier, BarrierMode, Op},
+    lanes::Slot,
+};
+
+/// Why a warp stops for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Its lanes have ended, or wait.
+    Waits,
+    /// It has had its share.
+    Share,
+    /// A barrier is complete.
+    Barrier(u32),
+}
+
+/// Instructions after which other lanes of the warp get their turn, wherever they stand.
+const TURN: u32 = 4096;
+
+/// What an instruction means for the place of its lanes.
+enum Next {
+    /// The next instruction, for all.
+    Follow,
+    /// The group is put back, changed or not, and another is chosen.
+    Regroup,
+    /// The warp stops.
+    Stop(Pause),
+}
+
+impl Context<'_> {
+    /// Runs a warp until it waits, ends, or has had `share` instructions.
+    pub(super) fn run_warp(
+        &mut self,
+        shared: &mut Shared,
+        barriers: &mut Barriers,
+        warp: &mut Warp,
+        share: u32,
+    ) -> Result<Pause, Fault> {
+        let kernel = self.launch.kernel;
+        let code = kernel.code.as_slice();
+        let mut left = share;
+        let mut turn = TURN;
+        loop {
+            let chosen =
+                if turn == 0 { warp.groups.take_last(warp.live) } else { warp.groups.take(warp.live) };
+            turn = TURN;
+            let Some(Group { mut pc, mask, .. }) = chosen else { return Ok(Pause::Waits) };
+            let meeting = warp.groups.meeting(pc);
+            loop {
+                if pc >= meeting || left == 0 || turn == 0 {
+                    warp.groups.put(Group { pc, mask, wait: None });
+                    break;
+                }
+                left -= 1;
+                turn -= u32::from(meeting != u32::MAX);
+                let instruction = &code[pc as usize];
+                let active = match instruction.guard {
+                    None => mask,
+                    Some(guard) => mask & holds(&warp.registers, guard),
+                };
+                let executed = &mut self.executed[pc as usize];
+                executed.warps += 1;
+                executed.threads += u64::from(active.count_ones());
+                warp.clock += 1;
+                if active == 0 {
+                    pc += 1;
+                    continue;
+                }
+                if let Op::Lanes { run, operands } = &instruction.op {
+                    run(&mut warp.registers, operands, active);
+                    pc += 1;
+                    continue;
+                }
+                match self.step(shared, barriers, warp, pc, mask, active, &instruction.op)? {
+                    Next::Follow => pc += 1,
+                    Next::Regroup => break,
+                    Next::Stop(pause) => return Ok(pause),
+                }
+            }
+            if left == 0 {
+                return Ok(Pause::Share);
+            }
+        }
+    }
+
+    /// An instruction that is more than a function of registers.
+    #[allow(clippy::too_many_arguments, reason = "a step touches all parts of a block")]
+    #[inline(always)]
+    fn step(
+        &mut self,
+        shared: &mut Shared,
+        barriers: &mut Barriers,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        active: u32,
+        op: &Op,
+    ) -> Result<Next, Fault> {
+        match op {
+            Op::Load(transfer) => self.load(shared, warp, pc, active, transfer)?,
+            Op::Store(transfer) => self.store(shared, warp, pc, active, transfer)?,
+            Op::LoadParam { offset, transfer } => self.load_param(warp, pc, active, *offset, transfer)?,
+            Op::Atomic(atomic) => self.atomic(shared, warp, pc, active, atomic)?,
+            Op::CopyAsync { to, from, bytes, source_bytes, ignore } => {
+                self.copy_async(shared, warp, pc, active, *to, *from, *bytes, *source_bytes, *ignore)?;
+            }
+            Op::CommitCopies => warp.copies.commit(active),
+            Op::WaitCopies { groups } => {
+                let landed = warp.copies.wait(active, *groups);
+                self.land(shared, warp.index, landed);
+            }
+            Op::WaitAllCopies => {
+                let landed = warp.copies.wait_all(active);
+                self.land(shared, warp.index, landed);
+            }
+            Op::Fence => {
+                self.order.fence();
+            }
+            Op::Clock { d, wide } => clock(warp, active, *d, *wide),
+            Op::ActiveMask { d } => {
+                let row = warp.registers.row_mut(*d);
+                lanes_of(active).for_each(|lane| row[lane] = active);
+            }
+            Op::Branch { target } => return Ok(self.branch(warp, pc, mask, active, *target)),
+            Op::BranchIndexed { index, targets } => {
+                return self.branch_indexed(warp, pc, mask, active, *index, targets);
+            }
+            Op::Exit => {
+                warp.live &= !active;
+                return Ok(leave(warp, pc, mask, active));
+            }
+            Op::Trap => return Err(Fault::LAUNCH_FAILED),
+            Op::Barrier(barrier) => return self.barrier(shared, barriers, warp, pc, mask, active, barrier),
+            Op::LoadMatrix { .. }
+            | Op::Mma(_)
+            | Op::Shuffle { .. }
+            | Op::Vote { .. }
+            | Op::Match { .. }
+            | Op::Reduce { .. }
+            | Op::WarpBarrier { .. } => return self.together(shared, warp, pc, mask, active, op),
+            Op::Nop | Op::Lanes { .. } => {}
+        }
+        Ok(Next::Follow)
+    }
+
+    /// Instructions that lanes do together: they wait for each other first.
+    fn together(
+        &mut self,
+        shared: &mut Shared,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        active: u32,
+        op: &Op,
+    ) -> Result<Next, Fault> {
+        let first = active.trailing_zeros() as usize;
+        let members = match op {
+            Op::LoadMatrix { .. } | Op::Mma(_) => u32::MAX,
+            Op::Shuffle { members, .. }
+            | Op::Vote { members, .. }
+            | Op::Match { members, .. }
+            | Op::Reduce { members, .. }
+            | Op::WarpBarrier { members } => warp.registers.row(*members)[first],
+            _ => mask,
+        };
+        let missing = members & warp.live & !mask;
+        if missing != 0 && !warp.forced {
+            warp.groups.put(Group { pc, mask, wait: Some(Wait::Lanes(members)) });
+            return Ok(Next::Regroup);
+        }
+        if missing != 0 || members & active != active {
+            let note = match missing != 0 {
+                true => format!("lanes {missing:#x} of the warp do not come to it"),
+                false => format!("lanes {:#x} execute it and are not among its members", active & !members),
+            };
+            self.find_barrier(pc, warp.index, first, note);
+        }
+        warp.forced = false;
+        match op {
+            Op::LoadMatrix { address, generic, transposed, registers } => {
+                self.load_matrix(shared, warp, pc, active, *address, *generic, *transposed, registers)?;
+            }
+            Op::Mma(mma) => matrix::mma(warp, active, mma),
+            Op::Shuffle { mode, d, valid, a, b, c, .. } => {
+                let operands = Shuffle { mode: *mode, d: *d, valid: *valid, a: *a, b: *b, c: *c };
+                exchange::shuffle(warp, active, operands);
+            }
+            Op::Vote { mode, d, a, .. } => exchange::vote(warp, active, *mode, *d, *a),
+            Op::Match { all, d, valid, a, wide, .. } => {
+                let operands = Match { all: *all, d: *d, valid: *valid, a: *a, wide: *wide };
+                exchange::matches(warp, active, operands);
+            }
+            Op::Reduce { mode, d, a, .. } => exchange::reduce(warp, active, *mode, *d, *a),
+            Op::WarpBarrier { .. } => shared.warp_barrier(warp.index),
+            _ => {}
+        }
+        Ok(Next::Follow)
+    }
+
+    fn branch(&mut self, warp: &mut Warp, pc: u32, mask: u32, taken: u32, target: u32) -> Next {
+        let stay = mask & !taken;
+        if stay != 0 {
+            self.counters.divergent_branches += 1;
+            warp.groups.put(Group { pc: pc + 1, mask: stay, wait: None });
+        }
+        warp.groups.put(Group { pc: target, mask: taken, wait: None });
+        Next::Regroup
+    }
+
+    fn branch_indexed(
+        &mut self,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        active: u32,
+        index: Slot,
+        targets: &[u32],
+    ) -> Result<Next, Fault> {
+        let indices = *warp.registers.row(index);
+        let mut parts = 0;
+        if mask & !active != 0 {
+            warp.groups.put(Group { pc: pc + 1, mask: mask & !active, wait: None });
+            parts += 1;
+        }
+        let mut left = active;
+        while left != 0 {
+            let index = indices[left.trailing_zeros() as usize];
+            let same =
+                lanes_of(left).filter(|lane| indices[*lane] == index).fold(0u32, |m, lane| m | 1 << lane);
+            left &= !same;
+            let target = *targets.get(index as usize).ok_or(Fault::INVALID_PC)?;
+            warp.groups.put(Group { pc: target, mask: same, wait: None });
+            parts += 1;
+        }
+        self.counters.divergent_branches += u64::from(parts > 1);
+        Ok(Next::Regroup)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a step touches all parts of a block")]
+    fn barrier(
+        &mut self,
+        shared: &mut Shared,
+        barriers: &mut Barriers,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        active: u32,
+        barrier: &Barrier,
+    ) -> Result<Next, Fault> {
+        let first = active.trailing_zeros() as usize;
+        let id = warp.registers.row(barrier.id)[first];
+        if id as usize >= BARRIERS {
+            return Err(Fault::ILLEGAL_INSTRUCTION);
+        }
+        let all = self.launch.threads();
+        let expected = barrier.threads.map_or(all, |slot| warp.registers.row(slot)[first]);
+        let set = holds(&warp.registers, barrier.predicate);
+        let arrival = Arrival { id, warp: warp.index, mask: active, expected, set };
+        let complete = barriers.arrive(shared, arrival);
+        let waits = barrier.mode != BarrierMode::Arrive;
+        if mask & !active != 0 {
+            warp.groups.put(Group { pc: pc + 1, mask: mask & !active, wait: None });
+        }
+        if waits {
+            warp.groups.put(Group { pc, mask: active, wait: Some(Wait::Barrier(id)) });
+        } else {
+            warp.groups.put(Group { pc: pc + 1, mask: active, wait: None });
+        }
+        Ok(if complete { Next::Stop(Pause::Barrier(id)) } else { Next::Regroup })
+    }
+}
+
+/// Lanes that have ended are gone; the others go on.
+fn leave(warp: &mut Warp, pc: u32, mask: u32, ended: u32) -> Next {
+    let stay = mask & !ended;
+    if stay != 0 {
+        warp.groups.put(Group { pc: pc + 1, mask: stay, wait: None });
+    }
+    Next::Regroup
+}
+
+fn clock(warp: &mut Warp, mask: u32, d: Slot, wide: bool) {
+    let now = warp.clock;
+    for lane in lanes_of(mask) {
+        match wide {
+            true => warp.registers.wide_mut(d)[lane] = now,
+            false => warp.registers.row_mut(d)[lane] = now as u32,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The state of a warp: registers, which lanes live, where they stand, local memory, copies under way.
+
+use super::{aligned::Aligned, copies::Copies, groups::Groups};
+use crate::lanes::{LANES, Registers};
+
+/// A warp of a block.
+#[derive(Debug)]
+pub(super) struct Warp {
+    pub(super) index: u32,
+    pub(super) registers: Registers,
+    /// Lanes that are threads and have not ended.
+    pub(super) live: u32,
+    /// The next instruction that lanes do together does not wait for those who are missing.
+    pub(super) forced: bool,
+    pub(super) groups: Groups,
+    pub(super) local: Local,
+    pub(super) copies: Copies,
+    /// Instructions begun.
+    pub(super) clock: u64,
+}
+
+/// Local memory of a warp's threads, each thread's in one piece.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) bytes: Aligned,
+    written: Vec<bool>,
+    pub(super) of_thread: u32,
+}
+
+impl Local {
+    pub(super) fn new(of_thread: u32) -> Self {
+        // Threads' pieces begin where any access is aligned.
+        let of_thread = of_thread.next_multiple_of(16);
+        let bytes = of_thread as usize * LANES;
+        Local { bytes: Aligned::new(bytes), written: vec![false; bytes], of_thread }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.written.fill(false);
+    }
+
+    fn range(&self, lane: usize, offset: u64, bytes: u64) -> std::ops::Range<usize> {
+        let start = lane * self.of_thread as usize + offset as usize;
+        start..start + bytes as usize
+    }
+
+    pub(super) fn is_written(&self, lane: usize, offset: u64, bytes: u64) -> bool {
+        self.written[self.range(lane, offset, bytes)].iter().all(|written| *written)
+    }
+
+    pub(super) fn write(&mut self, lane: usize, offset: u64, bytes: u64) {
+        let range = self.range(lane, offset, bytes);
+        self.written[range].fill(true);
+    }
+}

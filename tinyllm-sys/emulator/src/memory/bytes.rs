@@ -1,0 +1,132 @@
+//! Memory of a device or page-locked memory of the host: bytes, and which of them have been written.
+//!
+//! Blocks of a kernel run on several threads and may race on purpose or by mistake, so every access is an atomic one; on the
+//! processors at hand a relaxed atomic is a plain move.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use memmap2::MmapMut;
+
+use super::Bits;
+
+/// A stretch of memory behind one or more [`super::Region`]s. Costs nothing until it is touched.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    map: MmapMut,
+    bytes: u64,
+    written: Bits,
+}
+
+impl Bytes {
+    /// So many bytes, none of them written; at least 1.
+    pub(crate) fn new(bytes: u64) -> std::io::Result<Self> {
+        let length = usize::try_from(bytes.max(1)).map_err(std::io::Error::other)?;
+        Ok(Bytes { map: MmapMut::map_anon(length)?, bytes, written: Bits::none(bytes)? })
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Which have been written.
+    #[inline(always)]
+    pub(crate) fn written(&self) -> &Bits {
+        &self.written
+    }
+
+    /// The first byte, aligned to a page. Others write through it too: only atomics may.
+    #[inline(always)]
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.map.as_ptr().cast_mut()
+    }
+
+    /// Copies out, one byte or word at a time.
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) {
+        assert!(offset + out.len() as u64 <= self.bytes, "a copy stays inside of its memory");
+        let mut at = offset;
+        let (head, words, tail) = parts(out, offset);
+        for byte in head {
+            *byte = self.u8(at).load(Relaxed);
+            at += 1;
+        }
+        for word in words.chunks_exact_mut(8) {
+            word.copy_from_slice(&self.u64(at).load(Relaxed).to_ne_bytes());
+            at += 8;
+        }
+        for byte in tail {
+            *byte = self.u8(at).load(Relaxed);
+            at += 1;
+        }
+    }
+
+    /// Copies in, and marks what was written.
+    pub(crate) fn write(&self, offset: u64, from: &[u8]) {
+        assert!(offset + from.len() as u64 <= self.bytes, "a copy stays inside of its memory");
+        let head = ((8 - offset % 8) % 8).min(from.len() as u64) as usize;
+        let mut at = offset;
+        for byte in &from[..head] {
+            self.u8(at).store(*byte, Relaxed);
+            at += 1;
+        }
+        let words = from[head..].chunks_exact(8);
+        let tail = words.remainder();
+        for word in words {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(word);
+            self.u64(at).store(u64::from_ne_bytes(bytes), Relaxed);
+            at += 8;
+        }
+        for byte in tail {
+            self.u8(at).store(*byte, Relaxed);
+            at += 1;
+        }
+        self.written.insert(offset, from.len() as u64);
+    }
+
+    /// A byte.
+    #[inline(always)]
+    pub(crate) fn u8(&self, offset: u64) -> &AtomicU8 {
+        debug_assert!(offset < self.bytes);
+        // SAFETY: inside of the mapping, which lives as long as the reference, and only atomics touch it.
+        unsafe { AtomicU8::from_ptr(self.as_ptr().add(offset as usize)) }
+    }
+
+    /// Eight bytes at a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn u64(&self, offset: u64) -> &AtomicU64 {
+        debug_assert!(offset + 8 <= self.bytes && offset.is_multiple_of(8));
+        // SAFETY: as for a byte; the mapping is aligned to pages and the offset to 8.
+        unsafe { AtomicU64::from_ptr(self.as_ptr().add(offset as usize).cast()) }
+    }
+}
+
+/// Bytes before the first whole word of memory at `offset`, the words, and the rest.
+fn parts(bytes: &mut [u8], offset: u64) -> (&mut [u8], &mut [u8], &mut [u8]) {
+    let head = ((8 - offset % 8) % 8).min(bytes.len() as u64) as usize;
+    let (head, rest) = bytes.split_at_mut(head);
+    let words = rest.len() / 8 * 8;
+    let (words, tail) = rest.split_at_mut(words);
+    (head, words, tail)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn copies_keep_every_byte_at_every_offset() {
+        let memory = Bytes::new(64).unwrap();
+        for offset in 0..16 {
+            for length in 0..32usize {
+                let data: Vec<u8> = (0..length).map(|byte| (byte * 7 + length) as u8).collect();
+                memory.write(offset, &data);
+                let mut back = vec![0; length];
+                memory.read(offset, &mut back);
+                assert_eq!(back, data);
+            }
+        }
+        assert!(memory.written().contains(0, 46) && !memory.written().contains(46, 1));
+    }
+}

@@ -1,0 +1,11 @@
+//! What kernels and copies reach: the bytes themselves, where they lie in a device's address space, and who touched which.
+
+mod bits;
+mod bytes;
+mod space;
+mod touched;
+
+pub(crate) use bits::Bits;
+pub(crate) use bytes::Bytes;
+pub(crate) use space::{Freed, Name, Region, Space};
+pub(crate) use touched::{CHUNK_BYTES, Chunk, Touched};

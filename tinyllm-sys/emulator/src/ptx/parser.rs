@@ -1,0 +1,334 @@
+//! Tokens to declarations and statements. Directives that change nothing here (debug sections, pragmas) are read over.
+
+use super::{
+    SyntaxError,
+    ast::{Function, Guard, Instruction, Linking, Module, Statement},
+    lexer::{Placed, Token, tokens},
+};
+
+/// How deep braces may nest.
+const MAX_DEPTH: usize = 64;
+
+/// Reads a file of PTX.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub fn parse(text: &str) -> Result<Module, SyntaxError> {
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0 };
+    parser.module()
+}
+
+pub(super) struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<Placed>,
+    at: usize,
+}
+
+impl Parser<'_> {
+    pub(super) fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at).map(|placed| &placed.token)
+    }
+
+    pub(super) fn ahead(&self, count: usize) -> Option<&Token> {
+        self.tokens.get(self.at + count).map(|placed| &placed.token)
+    }
+
+    pub(super) fn line(&self) -> u32 {
+        self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |placed| placed.line)
+    }
+
+    pub(super) fn error(&self, expected: &str) -> SyntaxError {
+        let found = match self.tokens.get(self.at) {
+            Some(placed) => format!("`{}`", &self.text[placed.start..placed.end]),
+            None => "the end".to_owned(),
+        };
+        SyntaxError::new(self.line(), format!("{expected} was expected, found {found}"))
+    }
+
+    pub(super) fn advance(&mut self) {
+        self.at += 1;
+    }
+
+    pub(super) fn eat(&mut self, mark: char) -> bool {
+        let found = self.peek() == Some(&Token::Mark(mark));
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(super) fn expect(&mut self, mark: char) -> Result<(), SyntaxError> {
+        if self.eat(mark) { Ok(()) } else { Err(self.error(&format!("`{mark}`"))) }
+    }
+
+    pub(super) fn name(&mut self) -> Result<String, SyntaxError> {
+        match self.peek() {
+            Some(Token::Name(name)) => {
+                let name = name.clone();
+                self.advance();
+                Ok(name)
+            }
+            _ => Err(self.error("a name")),
+        }
+    }
+
+    pub(super) fn integer(&mut self) -> Result<u64, SyntaxError> {
+        match self.peek() {
+            Some(Token::Integer(value)) => {
+                let value = *value;
+                self.advance();
+                Ok(value)
+            }
+            _ => Err(self.error("a number")),
+        }
+    }
+
+    fn small(&mut self) -> Result<u32, SyntaxError> {
+        let at_fault = self.error("a number of 32 bits");
+        u32::try_from(self.integer()?).map_err(|_| at_fault)
+    }
+
+    /// The directive at hand, without its dot.
+    pub(super) fn directive(&mut self) -> Option<String> {
+        let Some(Token::Dot(name)) = self.peek() else { return None };
+        let name = name.clone();
+        self.advance();
+        Some(name)
+    }
+
+    fn is_directive(&self, name: &str) -> bool {
+        matches!(self.peek(), Some(Token::Dot(found)) if found == name)
+    }
+
+    fn module(&mut self) -> Result<Module, SyntaxError> {
+        let mut module = Module { address_size: 32, ..Module::default() };
+        while self.peek().is_some() {
+            let (at, line) = (self.at, self.line());
+            let Some(directive) = self.directive() else {
+                return Err(self.error("a directive such as .entry"));
+            };
+            match directive.as_str() {
+                "version" => module.version = self.version()?,
+                "target" => {
+                    module.target.push(self.name()?);
+                    while self.eat(',') {
+                        module.target.push(self.name()?);
+                    }
+                }
+                "address_size" => module.address_size = self.small()?,
+                "file" => {
+                    let number = self.small()?;
+                    let Some(Token::Text(name)) = self.peek().cloned() else {
+                        return Err(self.error("a file's name"));
+                    };
+                    self.advance();
+                    module.files.push((number, name));
+                    while self.eat(',') {
+                        self.integer()?;
+                    }
+                }
+                "section" => self.section()?,
+                "pragma" | "alias" => self.skip_past_semicolon()?,
+                _ => {
+                    self.at = at;
+                    let linking = self.linking();
+                    if self.is_directive("entry") || self.is_directive("func") {
+                        module.functions.push(self.function(line, linking)?);
+                    } else {
+                        let variables = self.variables(linking)?;
+                        module.variables.extend(variables);
+                        self.expect(';')?;
+                    }
+                }
+            }
+        }
+        if module.version == (0, 0) {
+            return Err(SyntaxError::new(1, "no .version: this is not PTX"));
+        }
+        Ok(module)
+    }
+
+    fn version(&mut self) -> Result<(u32, u32), SyntaxError> {
+        let placed = self.tokens.get(self.at).cloned().ok_or_else(|| self.error("a version"))?;
+        self.advance();
+        let text = &self.text[placed.start..placed.end];
+        let parts = text.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        parts.ok_or_else(|| SyntaxError::new(placed.line, format!("{text} is no version such as 8.0")))
+    }
+
+    pub(super) fn linking(&mut self) -> Linking {
+        let linking = match self.peek() {
+            Some(Token::Dot(name)) => match name.as_str() {
+                "visible" => Linking::Visible,
+                "extern" => Linking::Extern,
+                "weak" => Linking::Weak,
+                "common" => Linking::Common,
+                _ => return Linking::Internal,
+            },
+            _ => return Linking::Internal,
+        };
+        self.advance();
+        linking
+    }
+
+    /// A debug section: braces and what is between.
+    fn section(&mut self) -> Result<(), SyntaxError> {
+        self.advance();
+        self.expect('{')?;
+        while !self.eat('}') {
+            if self.peek().is_none() {
+                return Err(self.error("`}`"));
+            }
+            self.advance();
+        }
+        Ok(())
+    }
+
+    fn skip_past_semicolon(&mut self) -> Result<(), SyntaxError> {
+        while !self.eat(';') {
+            if self.peek().is_none() {
+                return Err(self.error("`;`"));
+            }
+            self.advance();
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, line: u32, linking: Linking) -> Result<Function, SyntaxError> {
+        let kernel = self.directive().as_deref() == Some("entry");
+        let mut function = Function {
+            line,
+            linking,
+            kernel,
+            name: String::new(),
+            returns: Vec::new(),
+            params: Vec::new(),
+            max_threads: None,
+            required_threads: None,
+            directives: Vec::new(),
+            body: None,
+        };
+        if !kernel && self.peek() == Some(&Token::Mark('(')) {
+            function.returns = self.parameters()?;
+        }
+        function.name = self.name()?;
+        if self.peek() == Some(&Token::Mark('(')) {
+            function.params = self.parameters()?;
+        }
+        while let Some(directive) = self.directive() {
+            let mut numbers = Vec::new();
+            while let Some(Token::Integer(_)) = self.peek() {
+                numbers.push(self.small()?);
+                self.eat(',');
+            }
+            let threads = || std::array::from_fn(|axis| numbers.get(axis).copied().unwrap_or(1));
+            match directive.as_str() {
+                "maxntid" => function.max_threads = Some(threads()),
+                "reqntid" => function.required_threads = Some(threads()),
+                "pragma" => self.skip_past_semicolon()?,
+                _ => function.directives.push((directive, numbers)),
+            }
+        }
+        if self.eat(';') {
+            return Ok(function);
+        }
+        self.expect('{')?;
+        function.body = Some(self.body(1)?);
+        Ok(function)
+    }
+
+    /// Statements up to the closing brace, which is taken.
+    fn body(&mut self, depth: usize) -> Result<Vec<Statement>, SyntaxError> {
+        if depth > MAX_DEPTH {
+            return Err(self.error(&format!("braces at most {MAX_DEPTH} deep")));
+        }
+        let mut statements = Vec::new();
+        loop {
+            let line = self.line();
+            match self.peek() {
+                Some(Token::Mark('}')) => {
+                    self.advance();
+                    return Ok(statements);
+                }
+                Some(Token::Mark('{')) => {
+                    self.advance();
+                    statements.push(Statement::Block(self.body(depth + 1)?));
+                }
+                Some(Token::Mark(';')) => self.advance(),
+                Some(Token::Mark('@')) => statements.push(self.instruction()?),
+                Some(Token::Dot(_)) => self.directive_in_body(&mut statements)?,
+                Some(Token::Name(_)) if self.ahead(1) == Some(&Token::Mark(':')) => {
+                    let name = self.name()?;
+                    self.advance();
+                    match self.peek() {
+                        Some(Token::Dot(kind)) if kind == "branchtargets" => {
+                            self.advance();
+                            let mut labels = vec![self.name()?];
+                            while self.eat(',') {
+                                labels.push(self.name()?);
+                            }
+                            self.expect(';')?;
+                            statements.push(Statement::BranchTargets { name, labels });
+                        }
+                        Some(Token::Dot(kind)) if kind == "callprototype" => {
+                            self.skip_past_semicolon()?;
+                            statements.push(Statement::CallPrototype { name });
+                        }
+                        _ => statements.push(Statement::Label { line, name }),
+                    }
+                }
+                Some(Token::Name(_)) => statements.push(self.instruction()?),
+                _ => return Err(self.error("an instruction or `}`")),
+            }
+        }
+    }
+
+    fn directive_in_body(&mut self, statements: &mut Vec<Statement>) -> Result<(), SyntaxError> {
+        let at = self.at;
+        match self.directive().as_deref() {
+            Some("loc") => {
+                let (file, line, column) = (self.small()?, self.small()?, self.small()?);
+                statements.push(Statement::Location { file, line, column });
+                // `, function_name NAME, inlined_at FILE LINE COLUMN`: the rest of the line.
+                let on = self.tokens[self.at - 1].line;
+                while self.tokens.get(self.at).is_some_and(|placed| placed.line == on) {
+                    self.advance();
+                }
+            }
+            Some("pragma") => self.skip_past_semicolon()?,
+            _ => {
+                self.at = at;
+                let linking = self.linking();
+                let variables = self.variables(linking)?;
+                statements.extend(variables.into_iter().map(Statement::Variable));
+                self.expect(';')?;
+            }
+        }
+        Ok(())
+    }
+
+    fn instruction(&mut self) -> Result<Statement, SyntaxError> {
+        let (first, line) = (self.at, self.line());
+        let guard = match self.eat('@') {
+            true => {
+                let negated = self.eat('!');
+                Some(Guard { register: self.name()?, negated })
+            }
+            false => None,
+        };
+        let opcode = self.name()?;
+        let mut modifiers = Vec::new();
+        while let Some(modifier) = self.directive() {
+            modifiers.push(modifier);
+        }
+        let mut operands = Vec::new();
+        if self.peek() != Some(&Token::Mark(';')) {
+            operands.push(self.operand()?);
+            while self.eat(',') {
+                operands.push(self.operand()?);
+            }
+        }
+        let text = &self.text[self.tokens[first].start..self.tokens[self.at - 1].end];
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.expect(';')?;
+        Ok(Statement::Instruction(Instruction { line, guard, opcode, modifiers, operands, text }))
+    }
+}

@@ -1,0 +1,6 @@
+//! What the checks found, as data, as text and as JSON.
+
+mod finding;
+mod text;
+
+pub use finding::{Access, Finding, Kind, MemorySpace, Other, Place, Relation, Site, Thread};
