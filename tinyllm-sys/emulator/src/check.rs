@@ -62,6 +62,7 @@ impl Check {
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match name {
                 "all" => checks = Check::all(),
+                "none" => checks = Check::none(),
                 "memcheck" => checks.memcheck = true,
                 "initcheck" => checks.initcheck = true,
                 "racecheck" => checks.racecheck = true,

@@ -87,6 +87,7 @@ impl Toolchain {
         for prefix in [folder, &include, scratch] {
             ptx = ptx.replace(&format!("\"{}/", prefix.display()), "\"");
         }
+        let ptx = without_inlining(&ptx);
         let local = ptx.lines().find(|line| line.trim_start().starts_with(".file") && line.contains("\"/"));
         ensure!(local.is_none(), "a path of this machine is left: {}", local.unwrap_or_default());
         Ok(ptx)
@@ -109,5 +110,29 @@ impl Toolchain {
             String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{name}: {report}");
         Ok(report)
+    }
+}
+
+/// The PTX with lines of the source alone, not where the functions they are in were inlined: where a kernel's first
+/// instruction has such a place, the assembler of CUDA 12.0 crashes for sm_90.
+fn without_inlining(ptx: &str) -> String {
+    // The section holds the functions' names and comes last.
+    let code = ptx.split("\t.section\t.debug_str").next().unwrap_or_default();
+    let lines = code.lines().map(|line| match line.trim_start().starts_with(".loc") {
+        true => line.split(", function_name").next().unwrap_or_default(),
+        false => line,
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_kept_and_places_of_inlining_are_not() {
+        let ptx = "\t.loc\t1 9 2\n\t.loc\t2 756 1, function_name $L__info_string2, inlined_at 1 58 56\n\tret;\n\t.file\t1 \"a.cu\"\n\
+                   \t.section\t.debug_str\n\t{\n$L__info_string2:\n.b8 95,0\n\n\t}\n";
+        assert_eq!(without_inlining(ptx), "\t.loc\t1 9 2\n\t.loc\t2 756 1\n\tret;\n\t.file\t1 \"a.cu\"\n");
     }
 }

@@ -1,6 +1,10 @@
 //! How an emulator is made.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    env,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use super::{
     Emulator,
@@ -8,23 +12,100 @@ use super::{
 };
 use crate::Check;
 
+/// A variable of the environment that does not say what it should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} is {value:?}: it should be {expected}")]
+pub struct BadSetting {
+    /// Its name.
+    pub variable: &'static str,
+    /// What it says.
+    pub value: String,
+    /// What it may say.
+    pub expected: &'static str,
+}
+
+fn text(variable: &'static str) -> Result<Option<String>, BadSetting> {
+    match env::var(variable) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(value)) => {
+            let value = value.to_string_lossy().into_owned();
+            Err(BadSetting { variable, value, expected: "text" })
+        }
+    }
+}
+
+/// A number, perhaps with `K`, `M` or `G` for powers of 1024.
+fn number(variable: &'static str) -> Result<Option<u64>, BadSetting> {
+    let Some(value) = text(variable)? else { return Ok(None) };
+    let (digits, shift) = match value.as_bytes().last() {
+        Some(b'K') => (&value[..value.len() - 1], 10),
+        Some(b'M') => (&value[..value.len() - 1], 20),
+        Some(b'G') => (&value[..value.len() - 1], 30),
+        _ => (value.as_str(), 0),
+    };
+    let parsed = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match parsed {
+        Some(number) => Ok(Some(number)),
+        None => Err(BadSetting { variable, value, expected: "a number such as 4096 or 8G" }),
+    }
+}
+
 /// Settings of an [`Emulator`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Builder {
     devices: usize,
     memory_bytes: u64,
     seed: u64,
     check: Check,
     threads: usize,
+    report: Option<PathBuf>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { devices: 1, memory_bytes: 8 << 30, seed: 0, check: Check::all(), threads: 0 }
+        Builder { devices: 1, memory_bytes: 8 << 30, seed: 0, check: Check::all(), threads: 0, report: None }
     }
 }
 
 impl Builder {
+    /// The settings that the environment gives: `TINYLLM_EMULATOR_DEVICES`, `_MEMORY` (bytes, or with `K`, `M`, `G`), `_SEED`,
+    /// `_CHECK` (a list as [`Check::parse`] reads it), `_THREADS`, and `_REPORT`, a file that findings are added to at the end,
+    /// a line of JSON each.
+    ///
+    /// # Errors
+    /// The first variable that says something else, with what it may say.
+    pub fn from_env() -> Result<Self, BadSetting> {
+        let mut builder = Builder::default();
+        if let Some(devices) = number("TINYLLM_EMULATOR_DEVICES")? {
+            builder.devices = devices as usize;
+        }
+        if let Some(bytes) = number("TINYLLM_EMULATOR_MEMORY")? {
+            builder.memory_bytes = bytes;
+        }
+        if let Some(seed) = number("TINYLLM_EMULATOR_SEED")? {
+            builder.seed = seed;
+        }
+        if let Some(threads) = number("TINYLLM_EMULATOR_THREADS")? {
+            builder.threads = threads as usize;
+        }
+        if let Some(list) = text("TINYLLM_EMULATOR_CHECK")? {
+            builder.check = Check::parse(&list).map_err(|name| BadSetting {
+                variable: "TINYLLM_EMULATOR_CHECK",
+                value: name,
+                expected: "all, none, or a list of memcheck, initcheck, racecheck, synccheck, leak and stream",
+            })?;
+        }
+        builder.report = text("TINYLLM_EMULATOR_REPORT")?.map(PathBuf::from);
+        Ok(builder)
+    }
+
+    /// A file that findings are added to when the last clone of the emulator goes, a line of JSON each.
+    #[must_use]
+    pub fn report(self, path: impl Into<PathBuf>) -> Self {
+        Builder { report: Some(path.into()), ..self }
+    }
+
     /// How many devices; 1 unless said.
     #[must_use]
     pub fn devices(self, devices: usize) -> Self {
@@ -61,7 +142,7 @@ impl Builder {
             (self.threads > 0).then(|| rayon::ThreadPoolBuilder::new().num_threads(self.threads).build());
         // Where no threads can be had, those of the whole program do it.
         let threads = pool.and_then(Result::ok);
-        let config = Config { check: self.check, threads };
+        let config = Config { check: self.check, threads, report: self.report };
         let state = State::new(self.devices, self.memory_bytes, self.seed, config);
         Emulator { state: Arc::new(Mutex::new(state)) }
     }

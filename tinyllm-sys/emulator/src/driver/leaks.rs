@@ -1,5 +1,7 @@
 //! The end of a program: what it has not given back.
 
+use std::{fs::OpenOptions, io::Write};
+
 use super::{device::Origin, state::State};
 use crate::report::{Finding, Kind, Place, Relation};
 
@@ -57,5 +59,20 @@ impl State {
             findings.push(finding);
         }
         findings
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let Some(path) = self.config.report.take() else { return };
+        let findings = self.finish();
+        if findings.is_empty() {
+            return;
+        }
+        let lines = findings.iter().filter_map(|finding| serde_json::to_string(finding).ok());
+        let text: String = lines.map(|line| line + "\n").collect();
+        // One write, so that programs that end together do not mix their lines. Nobody is left to hear of an error.
+        let opened = OpenOptions::new().create(true).append(true).open(path);
+        let _ = opened.and_then(|mut file| file.write_all(text.as_bytes()));
     }
 }

@@ -27,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-pub use builder::Builder;
+pub use builder::{BadSetting, Builder};
 pub use state::KernelCounters;
 
 use self::state::State;

@@ -46,6 +46,8 @@ impl Failure {
 pub(super) struct Config {
     pub(super) check: Check,
     pub(super) threads: Option<rayon::ThreadPool>,
+    /// Findings are added to this file at the end.
+    pub(super) report: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug)]
