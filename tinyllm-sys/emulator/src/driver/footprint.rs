@@ -74,7 +74,7 @@ impl Touched {
             inside.into_iter().find_map(|address| {
                 let (word, bit) = ((address % CHUNK_BYTES / 64) as usize, address % 64);
                 let changed = (chunk.written[word] | chunk.atomic[word]) >> bit & 1 == 1;
-                let read = chunk.read[word] >> bit & 1 == 1;
+                let read = (chunk.read[word] | chunk.observed[word]) >> bit & 1 == 1;
                 (changed || all && read).then_some((address, changed))
             })
         };

@@ -4,6 +4,13 @@ use std::collections::BTreeMap;
 
 use super::work::{Issued, Work, WorkId};
 
+/// The last step of splitmix64.
+fn mixed(bits: u64) -> u64 {
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
 /// Work that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -24,20 +31,25 @@ pub(super) struct Schedule {
     ready: Vec<WorkId>,
     next: WorkId,
     random: u64,
+    /// Decides which lanes go first, and how much runs before anybody waits.
+    seed: u64,
 }
 
 impl Schedule {
     pub(super) fn new(seed: u64) -> Self {
-        Schedule { waiting: BTreeMap::new(), ready: Vec::new(), next: 1, random: seed }
+        Schedule { waiting: BTreeMap::new(), ready: Vec::new(), next: 1, random: seed, seed }
     }
 
     /// A number that only the seed and the calls so far decide (splitmix64).
     pub(super) fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.random;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        mixed(self.random)
+    }
+
+    /// How many pieces of work may run at a call that does not wait.
+    pub(super) fn eagerness(&mut self) -> u64 {
+        let most = [0, 1, 2, 8][(mixed(self.seed) % 4) as usize];
+        self.random() % (most + 1)
     }
 
     /// A number for the next piece of work.
@@ -71,7 +83,15 @@ impl Schedule {
         if self.ready.is_empty() {
             return None;
         }
-        let index = self.random() as usize % self.ready.len();
+        // Mostly the same lane first, so that the others fall far behind; sometimes any.
+        let random = self.random();
+        let favourite = |id: &WorkId| {
+            let lane = self.waiting.get(id).map_or(0, |waiting| waiting.issued.lane);
+            mixed(self.seed ^ lane)
+        };
+        let first = (0..self.ready.len()).max_by_key(|index| favourite(&self.ready[*index]));
+        let any = (random >> 2) as usize % self.ready.len();
+        let index = if random.is_multiple_of(4) { any } else { first.unwrap_or(any) };
         let id = self.ready.swap_remove(index);
         self.waiting.remove(&id)
     }

@@ -277,7 +277,7 @@ impl State {
 
     /// Lets some work run that may: none, or a few pieces.
     pub(super) fn advance(&mut self) {
-        for _ in 0..self.schedule.random() % 3 {
+        for _ in 0..self.schedule.eagerness() {
             self.run_any();
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Request<'a> {
 impl Request<'_> {
     fn access(&self) -> Access {
         match self.touch {
-            Touch::Read => Access::Read,
+            Touch::Read | Touch::Observe => Access::Read,
             Touch::Write => Access::Write,
             Touch::Atomic => Access::Atomic,
         }
@@ -70,7 +70,7 @@ impl<'a> Context<'a> {
             {
                 self.uninitialized(request, region, run.mask);
             }
-            if request.touch != Touch::Read {
+            if matches!(request.touch, Touch::Write | Touch::Atomic) {
                 written.insert(offset, run.bytes);
             }
             self.recorder.touch(request.touch, run.address, run.bytes, request.pc);
@@ -89,7 +89,7 @@ impl<'a> Context<'a> {
         let sectors = runs.sectors();
         let counters = &mut self.counters;
         match request.touch {
-            Touch::Read => {
+            Touch::Read | Touch::Observe => {
                 counters.global_load_requests += 1;
                 counters.global_load_sectors += sectors;
             }

@@ -80,8 +80,8 @@ impl Context<'_> {
     ) -> Result<(), Fault> {
         let bytes = u64::from(transfer.element.bytes) * transfer.registers.len() as u64;
         if target == Target::Global {
-            let request =
-                global::Request { pc, warp: warp.index, mask, addresses: at, bytes, touch: Touch::Read };
+            let touch = if transfer.strong { Touch::Observe } else { Touch::Read };
+            let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, touch };
             let places = self.global(&request)?;
             read(&mut warp.registers, transfer, &places, mask);
             return Ok(());

@@ -50,7 +50,7 @@ impl Races {
             for (index, chunk) in &stretch.touched.chunks {
                 let seen = self.all.entry(*index).or_default();
                 seen.chunk.merge(chunk);
-                if chunk.read.iter().any(|word| *word != 0) {
+                if chunk.read.iter().chain(&chunk.observed).any(|word| *word != 0) {
                     (seen.reader, seen.chunk.reader) = (block, chunk.reader);
                 }
                 if chunk.written.iter().chain(&chunk.atomic).any(|word| *word != 0) {

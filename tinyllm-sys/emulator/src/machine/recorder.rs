@@ -13,6 +13,8 @@ pub(super) enum Touch {
     Read,
     Write,
     Atomic,
+    /// A read that is meant to see others' changes.
+    Observe,
 }
 
 /// A set of [`Touched`] bytes under construction.
@@ -43,6 +45,10 @@ impl Recorder {
                 Touch::Write => {
                     chunk.writer = pc;
                     &mut chunk.written
+                }
+                Touch::Observe => {
+                    chunk.reader = pc;
+                    &mut chunk.observed
                 }
                 Touch::Atomic => {
                     chunk.writer = pc;

@@ -54,9 +54,12 @@ impl Context<'_> {
         let mut left = share;
         let mut turn = TURN;
         loop {
-            let chosen =
-                if turn == 0 { warp.groups.take_last(warp.live) } else { warp.groups.take(warp.live) };
-            turn = TURN;
+            let chosen = if turn == 0 {
+                turn = TURN;
+                warp.groups.take_last(warp.live)
+            } else {
+                warp.groups.take(warp.live)
+            };
             let Some(Group { mut pc, mask, .. }) = chosen else { return Ok(Pause::Waits) };
             let meeting = warp.groups.meeting(pc);
             loop {

@@ -18,6 +18,8 @@ pub(crate) struct Chunk {
     pub(crate) written: [u64; WORDS],
     /// Bytes changed atomically.
     pub(crate) atomic: [u64; WORDS],
+    /// Bytes read by loads that are meant to see others' changes.
+    pub(crate) observed: [u64; WORDS],
     /// The instruction that read here last.
     pub(crate) reader: u32,
     /// The instruction that wrote or changed here last.
@@ -26,7 +28,14 @@ pub(crate) struct Chunk {
 
 impl Default for Chunk {
     fn default() -> Self {
-        Chunk { read: [0; WORDS], written: [0; WORDS], atomic: [0; WORDS], reader: 0, writer: 0 }
+        Chunk {
+            read: [0; WORDS],
+            written: [0; WORDS],
+            atomic: [0; WORDS],
+            observed: [0; WORDS],
+            reader: 0,
+            writer: 0,
+        }
     }
 }
 
@@ -44,30 +53,27 @@ impl Chunk {
 
     /// The first byte of the chunk where what `self` did and what `other` did is not both reading or both atomic.
     pub(crate) fn conflict(&self, other: &Chunk) -> Option<Conflict> {
-        let pairs = self.words().zip(other.words()).enumerate();
-        for (word, ((read, written, atomic), (other_read, other_written, other_atomic))) in pairs {
-            let writes = written & (other_read | other_written | other_atomic);
-            let reads = read & (other_written | other_atomic);
-            let atomics = atomic & (other_read | other_written);
-            let both = writes | reads | atomics;
-            if both != 0 {
+        (0..WORDS).find_map(|word| {
+            let (mine, theirs) = (self.word(word), other.word(word));
+            let both = mine.meets(&theirs) | theirs.meets(&mine);
+            (both != 0).then(|| {
                 let bit = both.trailing_zeros();
-                return Some(Conflict {
+                Conflict {
                     byte: word as u64 * 64 + u64::from(bit),
-                    writes: (written | atomic) >> bit & 1 == 1,
-                    other_writes: (other_written | other_atomic) >> bit & 1 == 1,
-                });
-            }
-        }
-        None
+                    writes: (mine.written | mine.atomic) >> bit & 1 == 1,
+                    other_writes: (theirs.written | theirs.atomic) >> bit & 1 == 1,
+                }
+            })
+        })
     }
 
-    fn words(&self) -> impl Iterator<Item = (u64, u64, u64)> {
-        self.read
-            .iter()
-            .zip(&self.written)
-            .zip(&self.atomic)
-            .map(|((read, written), atomic)| (*read, *written, *atomic))
+    fn word(&self, word: usize) -> Word {
+        Word {
+            read: self.read[word],
+            written: self.written[word],
+            atomic: self.atomic[word],
+            observed: self.observed[word],
+        }
     }
 
     /// Adds what another did.
@@ -76,6 +82,7 @@ impl Chunk {
             (&mut self.read, &other.read),
             (&mut self.written, &other.written),
             (&mut self.atomic, &other.atomic),
+            (&mut self.observed, &other.observed),
         ] {
             set.iter_mut().zip(from).for_each(|(word, from)| *word |= from);
         }
@@ -85,10 +92,27 @@ impl Chunk {
 
     /// Bytes read or changed, and bytes written or changed.
     pub(crate) fn unique_bytes(&self) -> (u64, u64) {
-        self.words().fold((0, 0), |(reads, writes), (read, written, atomic)| {
+        (0..WORDS).map(|word| self.word(word)).fold((0, 0), |(reads, writes), word| {
             let ones = |bits: u64| u64::from(bits.count_ones());
-            (reads + ones(read | atomic), writes + ones(written | atomic))
+            (reads + ones(word.read | word.observed | word.atomic), writes + ones(word.written | word.atomic))
         })
+    }
+}
+
+/// 64 bytes of a chunk.
+#[derive(Clone, Copy)]
+struct Word {
+    read: u64,
+    written: u64,
+    atomic: u64,
+    observed: u64,
+}
+
+impl Word {
+    /// Bytes that `self` uses in a way that does not go with what the other does to them.
+    fn meets(&self, other: &Word) -> u64 {
+        (self.written & (other.read | other.written | other.atomic | other.observed))
+            | (self.atomic & other.read)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The emulator as its users meet it: through the driver's calls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-
+mod corpus;
+mod correct;
+mod faulty;
 mod program;
+mod seeds;
