@@ -12,6 +12,6 @@ pub mod ptx;
 pub mod report;
 
 pub use check::Check;
-pub use driver::{BadSetting, Builder, Emulator, KernelCounters};
+pub use driver::{Allocated, BadSetting, Builder, Emulator, KernelCounters};
 pub use kernel::LoadError;
 pub use machine::Counters;

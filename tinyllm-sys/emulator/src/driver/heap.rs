@@ -33,6 +33,11 @@ impl Heap {
         Some(start)
     }
 
+    /// Whether an address was given out, or lies between two that were.
+    pub(super) fn has_given(&self, address: u64) -> bool {
+        (self.end - DISTANCE..self.next).contains(&address)
+    }
+
     /// Takes memory; false where there is not as much.
     pub(super) fn take(&mut self, bytes: u64) -> bool {
         let fits = bytes <= self.total_bytes - self.taken_bytes;

@@ -13,6 +13,13 @@ fn leak(name: String, bytes: u64, address: Option<u64>, note: &str) -> Finding {
     Finding { address, bytes, place, note: note.to_owned(), ..Finding::new(Kind::Leak, END) }
 }
 
+/// A line of the report: a finding's fields, and as `text` what people read.
+fn line(finding: &Finding) -> Option<String> {
+    let mut value = serde_json::to_value(finding).ok()?;
+    value.as_object_mut()?.insert("text".into(), finding.to_string().into());
+    serde_json::to_string(&value).ok()
+}
+
 impl State {
     /// Runs what waits, and looks for leaks. What a failed kernel leaves is none: its context is gone.
     pub(super) fn finish(&mut self) -> Vec<Finding> {
@@ -44,11 +51,12 @@ impl State {
         findings.extend(self.unreleased().map(|bytes| {
             leak("memory without an address".into(), bytes, None, "cuMemCreate without cuMemRelease")
         }));
+        let own_pools = self.pools.values().filter(|pool| !pool.of_the_device);
         let counts = [
             ("streams", self.program_streams().count(), "cuStreamCreate without cuStreamDestroy"),
             ("events", self.events.len(), "cuEventCreate without cuEventDestroy"),
             ("modules", self.modules.len(), "cuModuleLoadDataEx without cuModuleUnload"),
-            ("memory pools", self.pools.len(), "cuMemPoolCreate without cuMemPoolDestroy"),
+            ("memory pools", own_pools.count(), "cuMemPoolCreate without cuMemPoolDestroy"),
             ("graphs", self.graphs.len(), "cuStreamEndCapture without cuGraphDestroy"),
             ("executable graphs", self.execs.len(), "cuGraphInstantiate without cuGraphExecDestroy"),
             ("reservations", self.reservations.len(), "cuMemAddressReserve without cuMemAddressFree"),
@@ -69,7 +77,7 @@ impl Drop for State {
         if findings.is_empty() {
             return;
         }
-        let lines = findings.iter().filter_map(|finding| serde_json::to_string(finding).ok());
+        let lines = findings.iter().filter_map(line);
         let text: String = lines.map(|line| line + "\n").collect();
         // One write, so that programs that end together do not mix their lines. Nobody is left to hear of an error.
         let opened = OpenOptions::new().create(true).append(true).open(path);

@@ -28,6 +28,7 @@ use std::{
 };
 
 pub use builder::{BadSetting, Builder};
+pub use calls::Allocated;
 pub use state::KernelCounters;
 
 use self::state::State;

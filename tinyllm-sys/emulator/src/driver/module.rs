@@ -142,6 +142,12 @@ impl State {
         self.functions.get(&handle).ok_or(DriverCode::InvalidHandle.into())
     }
 
+    /// Offset and size of each parameter.
+    pub(super) fn function_params(&self, handle: u64) -> Result<Vec<(u32, u32)>, Failure> {
+        let params = &self.function(handle)?.kernel.params;
+        Ok(params.iter().map(|(offset, bytes)| (*offset, *bytes)).collect())
+    }
+
     pub(super) fn function_attribute(
         &self,
         handle: u64,

@@ -36,13 +36,21 @@ struct Segment {
 pub(super) struct Pool {
     pub(super) device: usize,
     pub(super) threshold_bytes: u64,
+    /// Whether the device has it without a call.
+    pub(super) of_the_device: bool,
     segments: Vec<Segment>,
     usage: PoolUsage,
 }
 
 impl Pool {
     pub(super) fn new(device: usize, threshold_bytes: u64) -> Self {
-        Pool { device, threshold_bytes, segments: Vec::new(), usage: PoolUsage::default() }
+        Pool {
+            device,
+            threshold_bytes,
+            of_the_device: false,
+            segments: Vec::new(),
+            usage: PoolUsage::default(),
+        }
     }
 
     pub(super) fn usage(&self) -> PoolUsage {

@@ -1,184 +1,164 @@
-//! Between integers and floats, and between floats.
+//! `cvt` between `.f32`, `.f64`, `.tf32` and the integers. The half formats convert in `half`.
 
-use super::{HalfFloat, Mode, Rounding, double, half, single};
+use std::cmp::Ordering;
 
-/// Rounds to an integer, and to the nearest that `bits` hold, with or without a sign. NaN is 0.
+use super::double::f64_canonical;
+use super::mode::{Mode, Rounding};
+use super::single::{F32_NAN_BITS, f32_canonical, f32_flush, f32_saturate};
+
+/// Moves the nearest `f32` to the one that `rounding` asks for; `against_exact` compares it with the exact value.
 #[inline(always)]
-pub fn float_to_integer(value: f64, rounding: Rounding, bits: u32, signed: bool) -> u64 {
-    let value = f64_round_integral(value, rounding);
-    if value.is_nan() {
-        return 0;
+fn redirect_f32(nearest: f32, against_exact: Ordering, rounding: Rounding) -> f32 {
+    match (rounding, against_exact) {
+        (Rounding::Down, Ordering::Greater) => nearest.next_down(),
+        (Rounding::Up, Ordering::Less) => nearest.next_up(),
+        (Rounding::Zero, Ordering::Greater) if nearest > 0.0 => nearest.next_down(),
+        (Rounding::Zero, Ordering::Less) if nearest < 0.0 => nearest.next_up(),
+        _ => nearest,
     }
-    let result = match signed {
-        true => {
-            let limit = 1i128 << (bits - 1);
-            (value as i128).clamp(-limit, limit - 1) as u64
-        }
-        false => (value as i128).clamp(0, (1i128 << bits) - 1) as u64,
-    };
-    if bits == 64 || signed { result } else { result & ((1 << bits) - 1) }
 }
 
-/// To an integer, in a direction.
+/// `value` rounded once to `f32`. A NaN stays some NaN.
+#[inline]
+pub(super) fn round_f64_to_f32(value: f64, rounding: Rounding) -> f32 {
+    let nearest = value as f32;
+    match f64::from(nearest).partial_cmp(&value) {
+        Some(order) => redirect_f32(nearest, order, rounding),
+        None => nearest,
+    }
+}
+
+/// `cvt.f32.f64` with any modifiers.
+#[inline]
+#[must_use]
+pub fn f64_to_f32(a: f64, mode: Mode) -> f32 {
+    let result = round_f64_to_f32(a, mode.rounding);
+    let result = if mode.ftz { f32_flush(result) } else { result };
+    if mode.saturate { f32_saturate(result) } else { f32_canonical(result) }
+}
+
+/// `cvt.f64.f32`: the value, exactly; NaN is canonical.
 #[inline(always)]
-pub fn f64_round_integral(value: f64, rounding: Rounding) -> f64 {
-    double::canonical(match rounding {
-        Rounding::Nearest => value.round_ties_even(),
-        Rounding::Zero => value.trunc(),
-        Rounding::Down => value.floor(),
-        Rounding::Up => value.ceil(),
+#[must_use]
+pub fn f32_to_f64(a: f32) -> f64 {
+    f64_canonical(f64::from(a))
+}
+
+/// `cvt.rni.f32.f32` and its siblings: rounds to an integral value. NaN is canonical.
+#[inline(always)]
+#[must_use]
+pub fn f32_round_integral(a: f32, rounding: Rounding) -> f32 {
+    f32_canonical(match rounding {
+        Rounding::Nearest => a.round_ties_even(),
+        Rounding::Zero => a.trunc(),
+        Rounding::Down => a.floor(),
+        Rounding::Up => a.ceil(),
     })
 }
 
-/// To an integer, in a direction.
+/// `cvt.rni.f64.f64` and its siblings: rounds to an integral value. NaN is canonical.
 #[inline(always)]
-pub fn f32_round_integral(value: f32, rounding: Rounding) -> f32 {
-    let value = match rounding {
-        Rounding::Nearest => value.round_ties_even(),
-        Rounding::Zero => value.trunc(),
-        Rounding::Down => value.floor(),
-        Rounding::Up => value.ceil(),
-    };
-    single::finished(value, Mode::default())
+#[must_use]
+pub fn f64_round_integral(a: f64, rounding: Rounding) -> f64 {
+    f64_canonical(match rounding {
+        Rounding::Nearest => a.round_ties_even(),
+        Rounding::Zero => a.trunc(),
+        Rounding::Down => a.floor(),
+        Rounding::Up => a.ceil(),
+    })
 }
 
-/// An integer's sign and magnitude.
-#[inline(always)]
-fn parts(value: u64, signed: bool) -> (bool, u64) {
-    let negative = signed && (value as i64) < 0;
-    (negative, if negative { value.wrapping_neg() } else { value })
-}
-
-/// The integer nearest below the magnitude that has so many bits, and whether the direction asks for the next one.
-fn to_digits(magnitude: u64, digits: u32, rounding: Rounding, negative: bool) -> u128 {
-    let excess = (64 - magnitude.leading_zeros()).saturating_sub(digits);
-    let below = u128::from(magnitude >> excess) << excess;
-    let rest = u128::from(magnitude) - below;
-    let step = 1u128 << excess;
-    let up = match rounding {
-        Rounding::Nearest => rest * 2 > step || (rest * 2 == step && (below >> excess) & 1 == 1),
-        Rounding::Zero => false,
-        Rounding::Down => negative && rest > 0,
-        Rounding::Up => !negative && rest > 0,
-    };
-    below + if up && rest > 0 { step } else { 0 }
-}
-
-/// A 64-bit integer as f32.
-#[inline(always)]
-pub fn integer_to_f32(value: u64, signed: bool, rounding: Rounding) -> f32 {
-    match rounding {
-        Rounding::Nearest if signed => value as i64 as f32,
-        Rounding::Nearest => value as f32,
-        rounding => {
-            let (negative, magnitude) = parts(value, signed);
-            let result = to_digits(magnitude, 24, rounding, negative) as f32;
-            if negative { -result } else { result }
-        }
+/// `cvt.r*i` of a number to an integer of `bits` (8, 16, 32 or 64), clamped to its range. NaN is [`nan_to_integer`]'s, and 0 here.
+///
+/// A signed result is sign-extended to 64 bits. An `.f32` or half source converts exactly to `f64` first.
+#[inline]
+#[must_use]
+pub fn float_to_integer(value: f64, rounding: Rounding, bits: u32, signed: bool) -> u64 {
+    let integral = f64_round_integral(value, rounding);
+    // The casts clamp to 64 bits and turn NaN to 0; the second clamp is exact on integers.
+    if signed {
+        let high = i64::MAX >> (64 - bits);
+        (integral as i64).clamp(!high, high).cast_unsigned()
+    } else {
+        (integral as u64).min(u64::MAX >> (64 - bits))
     }
 }
 
-/// A 64-bit integer as f64.
+/// What a NaN converts to: 0, unless the source is `.f64` or the destination has 64 bits: then only the top bit of the destination is set.
+#[inline]
+#[must_use]
+pub fn nan_to_integer(source_is_f64: bool, bits: u32) -> u64 {
+    if source_is_f64 || bits == 64 { 1 << (bits - 1) } else { 0 }
+}
+
+/// `cvt.r*i.s32.f32`: clamped; NaN gives 0.
 #[inline(always)]
-pub fn integer_to_f64(value: u64, signed: bool, rounding: Rounding) -> f64 {
-    match rounding {
-        Rounding::Nearest if signed => value as i64 as f64,
-        Rounding::Nearest => value as f64,
-        rounding => {
-            let (negative, magnitude) = parts(value, signed);
-            let result = to_digits(magnitude, 53, rounding, negative) as f64;
-            if negative { -result } else { result }
-        }
-    }
+#[must_use]
+pub fn f32_to_i32(a: f32, rounding: Rounding) -> i32 {
+    // Truncation is what the cast does.
+    (if rounding == Rounding::Zero { a } else { f32_round_integral(a, rounding) }) as i32
 }
 
-/// A 64-bit integer as a 16-bit float.
-pub fn integer_to_half_bits<T: HalfFloat>(value: u64, signed: bool, mode: Mode) -> u16 {
-    let (negative, magnitude) = parts(value, signed);
-    // Fifty digits with the rest as one bit behind them round as the whole would.
-    let excess = (64 - magnitude.leading_zeros()).saturating_sub(50);
-    let sticky = u64::from(magnitude & ((1 << excess) - 1) != 0);
-    let shortened = (((magnitude >> excess) << 1) | sticky) as f64 * (1u64 << excess) as f64 / 2.0;
-    let value = if negative { -shortened } else { shortened };
-    half_from_f64::<T>(value, mode)
-}
-
-/// f64 to f32.
+/// `cvt.r*i.u32.f32`: clamped; NaN gives 0.
 #[inline(always)]
-pub fn f64_to_f32(value: f64, mode: Mode) -> f32 {
-    let result = match mode.rounding {
-        Rounding::Nearest => value as f32,
-        rounding => narrowed(value, rounding),
-    };
-    single::finished(result, mode)
+#[must_use]
+pub fn f32_to_u32(a: f32, rounding: Rounding) -> u32 {
+    (if rounding == Rounding::Zero { a } else { f32_round_integral(a, rounding) }) as u32
 }
 
-#[cold]
-fn narrowed(value: f64, rounding: Rounding) -> f32 {
+/// `cvt.rn.f32.s32`.
+#[inline(always)]
+#[must_use]
+pub fn i32_to_f32_rn(a: i32) -> f32 {
+    a as f32
+}
+
+/// `cvt.rn.f32.u32`.
+#[inline(always)]
+#[must_use]
+pub fn u32_to_f32_rn(a: u32) -> f32 {
+    a as f32
+}
+
+/// `cvt.f32` from any integer type, whose value fits 64 bits signed or unsigned.
+#[inline]
+#[must_use]
+pub fn integer_to_f32(value: i128, rounding: Rounding) -> f32 {
     let nearest = value as f32;
-    if !value.is_finite() || f64::from(nearest) == value {
-        return nearest;
-    }
-    let above = f64::from(nearest) > value;
-    match rounding {
-        Rounding::Nearest => nearest,
-        Rounding::Zero if value > 0.0 => {
-            if above {
-                nearest.next_down()
-            } else {
-                nearest
-            }
-        }
-        Rounding::Zero => {
-            if above {
-                nearest
-            } else {
-                nearest.next_up()
-            }
-        }
-        Rounding::Down => {
-            if above {
-                nearest.next_down()
-            } else {
-                nearest
-            }
-        }
-        Rounding::Up => {
-            if above {
-                nearest
-            } else {
-                nearest.next_up()
-            }
-        }
+    redirect_f32(nearest, (nearest as i128).cmp(&value), rounding)
+}
+
+/// `cvt.f64` from any integer type, whose value fits 64 bits signed or unsigned.
+#[inline]
+#[must_use]
+pub fn integer_to_f64(value: i128, rounding: Rounding) -> f64 {
+    let nearest = value as f64;
+    match (rounding, (nearest as i128).cmp(&value)) {
+        (Rounding::Down, Ordering::Greater) => nearest.next_down(),
+        (Rounding::Up, Ordering::Less) => nearest.next_up(),
+        (Rounding::Zero, Ordering::Greater) if nearest > 0.0 => nearest.next_down(),
+        (Rounding::Zero, Ordering::Less) if nearest < 0.0 => nearest.next_up(),
+        _ => nearest,
     }
 }
 
-/// f32 to f64, exactly.
+/// The bits of `.tf32` that are dropped from an `f32`.
+const TF32_DROPPED: u32 = 0x1fff;
+
+/// `cvt.rna.tf32.f32`: 10 significand bits, ties away from zero, the low 13 bits zero. NaN is `0x7fffffff`.
 #[inline(always)]
-pub fn f32_to_f64(value: f32) -> f64 {
-    double::canonical(f64::from(value))
+#[must_use]
+pub fn f32_to_tf32_rna(a: f32) -> u32 {
+    // An infinity has no low bits to carry from; a large finite value carries into the infinity.
+    let rounded = a.to_bits().wrapping_add(0x1000) & !TF32_DROPPED;
+    if a.is_nan() { F32_NAN_BITS } else { rounded }
 }
 
-/// An f32 flushed, saturated or without its negative side, as the mode says.
+/// `cvt.rn.tf32.f32`: 10 significand bits, ties to even, the low 13 bits zero. NaN is `0x7fffffff`.
 #[inline(always)]
-pub fn f32_adjust(value: f32, mode: Mode) -> f32 {
-    single::finished(value, mode)
-}
-
-/// f64 to a 16-bit float.
-pub fn half_from_f64<T: HalfFloat>(value: f64, mode: Mode) -> u16 {
-    let bits = half::round::<T>(value, mode.rounding);
-    half::half_finished::<T>(bits, mode)
-}
-
-/// `cvt.rna.tf32.f32`: to 10 bits of fraction, ties away from 0; the lowest 13 bits are 0.
-#[inline(always)]
-pub fn f32_to_tf32_rna(value: f32) -> u32 {
-    if value.is_nan() {
-        return 0x7fff_ffff;
-    }
-    if value.is_infinite() {
-        return value.to_bits();
-    }
-    value.to_bits().wrapping_add(0x1000) & !0x1fff
+#[must_use]
+pub fn f32_to_tf32_rn(a: f32) -> u32 {
+    let bits = a.to_bits();
+    let rounded = bits.wrapping_add(0xfff + ((bits >> 13) & 1)) & !TF32_DROPPED;
+    if a.is_nan() { F32_NAN_BITS } else { rounded }
 }

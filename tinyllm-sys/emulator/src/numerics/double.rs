@@ -1,161 +1,190 @@
-//! f64.
+//! Arithmetic on `.f64` with every rounding.
+//!
+//! NaN results are [`F64_NAN_BITS`]. Rounding to nearest uses the host; the other directions have no wider host
+//! type to lean on and use a software float, except the square root, which corrects the host's.
 
-use rustc_apfloat::{Float, ieee::Double};
+use rustc_apfloat::ieee::Double;
+use rustc_apfloat::{Float, Round};
 
-use super::{Rounding, TestProperty};
+use super::mode::Rounding;
 
-/// The NaN that results are.
-const NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0000);
+/// The encoding of every NaN that an `.f64` operation here computes.
+pub const F64_NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 
+/// `value`, or the canonical NaN for any NaN.
 #[inline(always)]
-pub(super) fn canonical(value: f64) -> f64 {
-    if value.is_nan() { NAN } else { value }
+#[must_use]
+pub fn f64_canonical(value: f64) -> f64 {
+    // On integers, because LLVM replaces `sqrt(x).is_nan() ? NAN : sqrt(x)` by the root, whatever NAN's bits.
+    let bits = value.to_bits();
+    f64::from_bits(if bits & i64::MAX.cast_unsigned() > 0x7ff0_0000_0000_0000 { F64_NAN_BITS } else { bits })
 }
 
-fn soft(value: f64) -> Double {
-    Double::from_bits(u128::from(value.to_bits()))
+fn software(a: f64) -> Double {
+    Double::from_bits(u128::from(a.to_bits()))
 }
 
-fn hard(value: Double) -> f64 {
-    f64::from_bits(value.to_bits() as u64)
-}
-
-/// Functions of two numbers in every direction.
-macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident, $slow:ident, |$a:ident, $b:ident| $nearest:expr, $soft:ident;)*) => {
-        $(
-            $(#[$doc])*
-            #[inline(always)]
-            pub fn $name($a: f64, $b: f64, rounding: Rounding) -> f64 {
-                canonical(match rounding {
-                    Rounding::Nearest => $nearest,
-                    rounding => $slow($a, $b, rounding),
-                })
-            }
-
-            #[cold]
-            fn $slow(a: f64, b: f64, rounding: Rounding) -> f64 {
-                hard(soft(a).$soft(soft(b), rounding.apfloat()).value)
-            }
-        )*
+#[cold]
+#[inline(never)]
+fn directed(nearest: f64, rounding: Rounding, operation: impl Fn(Round) -> Double) -> f64 {
+    // Whether a result is NaN does not depend on the rounding.
+    if nearest.is_nan() {
+        return f64_canonical(nearest);
+    }
+    let round = match rounding {
+        Rounding::Nearest => return nearest,
+        Rounding::Zero => Round::TowardZero,
+        Rounding::Down => Round::TowardNegative,
+        Rounding::Up => Round::TowardPositive,
     };
+    // An f64 has 64 bits, so the cast loses nothing.
+    f64::from_bits(operation(round).to_bits() as u64)
 }
 
-binary! {
-    /// `a + b`.
-    f64_add, add_slow, |a, b| a + b, add_r;
-    /// `a - b`.
-    f64_sub, sub_slow, |a, b| a - b, sub_r;
-    /// `a * b`.
-    f64_mul, mul_slow, |a, b| a * b, mul_r;
-    /// `a / b`.
-    f64_div, div_slow, |a, b| a / b, div_r;
-}
-
-/// `a * b + c`, rounded once.
+/// `add.f64`.
 #[inline(always)]
-pub fn f64_fma(a: f64, b: f64, c: f64, rounding: Rounding) -> f64 {
-    canonical(match rounding {
-        Rounding::Nearest => a.mul_add(b, c),
-        rounding => fma_slow(a, b, c, rounding),
-    })
-}
-
-#[cold]
-fn fma_slow(a: f64, b: f64, c: f64, rounding: Rounding) -> f64 {
-    hard(soft(a).mul_add_r(soft(b), soft(c), rounding.apfloat()).value)
-}
-
-/// The square root.
-#[inline(always)]
-pub fn f64_sqrt(a: f64, rounding: Rounding) -> f64 {
-    canonical(match rounding {
-        Rounding::Nearest => a.sqrt(),
-        rounding => sqrt_slow(a, rounding),
-    })
-}
-
-/// The neighbour of the nearest that lies in the direction; which side of the root the nearest is on, a product rounded once
-/// tells, where nothing of it underflows.
-#[cold]
-fn sqrt_slow(a: f64, rounding: Rounding) -> f64 {
-    let nearest = a.sqrt();
-    if !nearest.is_finite() || nearest == 0.0 {
-        return nearest;
-    }
-    // The same digits in the middle of the range, where the error of the square is a number.
-    const SCALE: f64 = (1u64 << 60) as f64;
-    let scale = if a < 1.0 { SCALE } else { 1.0 };
-    let error = (nearest * scale).mul_add(nearest * scale, -(a * scale * scale));
+#[must_use]
+pub fn f64_add(a: f64, b: f64, rounding: Rounding) -> f64 {
+    let nearest = a + b;
     match rounding {
-        Rounding::Up if error < 0.0 => nearest.next_up(),
-        Rounding::Zero | Rounding::Down if error > 0.0 => nearest.next_down(),
-        _ => nearest,
+        Rounding::Nearest => f64_canonical(nearest),
+        _ => directed(nearest, rounding, |round| software(a).add_r(software(b), round).value),
     }
 }
 
-/// `1 / a`.
+/// `sub.f64`.
 #[inline(always)]
+#[must_use]
+pub fn f64_sub(a: f64, b: f64, rounding: Rounding) -> f64 {
+    f64_add(a, -b, rounding)
+}
+
+/// `mul.f64`.
+#[inline(always)]
+#[must_use]
+pub fn f64_mul(a: f64, b: f64, rounding: Rounding) -> f64 {
+    let nearest = a * b;
+    match rounding {
+        Rounding::Nearest => f64_canonical(nearest),
+        _ => directed(nearest, rounding, |round| software(a).mul_r(software(b), round).value),
+    }
+}
+
+/// `fma.f64`: `a * b + c`, rounded once.
+#[inline(always)]
+#[must_use]
+pub fn f64_fma(a: f64, b: f64, c: f64, rounding: Rounding) -> f64 {
+    let nearest = a.mul_add(b, c);
+    match rounding {
+        Rounding::Nearest => f64_canonical(nearest),
+        _ => {
+            directed(nearest, rounding, |round| software(a).mul_add_r(software(b), software(c), round).value)
+        }
+    }
+}
+
+/// `div.f64`.
+#[inline(always)]
+#[must_use]
+pub fn f64_div(a: f64, b: f64, rounding: Rounding) -> f64 {
+    let nearest = a / b;
+    match rounding {
+        Rounding::Nearest => f64_canonical(nearest),
+        _ => directed(nearest, rounding, |round| software(a).div_r(software(b), round).value),
+    }
+}
+
+/// `rcp.f64`: `1 / a`.
+#[inline(always)]
+#[must_use]
 pub fn f64_rcp(a: f64, rounding: Rounding) -> f64 {
     f64_div(1.0, a, rounding)
 }
 
+/// `sqrt.f64`.
 #[inline(always)]
-fn is_below(a: f64, b: f64) -> bool {
-    a < b || (a == b && a.is_sign_negative() && b.is_sign_positive())
+#[must_use]
+pub fn f64_sqrt(a: f64, rounding: Rounding) -> f64 {
+    match rounding {
+        Rounding::Nearest => f64_canonical(a.sqrt()),
+        _ => sqrt_directed(a, rounding),
+    }
 }
 
-/// The smaller; a number rather than NaN.
+#[cold]
+#[inline(never)]
+fn sqrt_directed(a: f64, rounding: Rounding) -> f64 {
+    let nearest = a.sqrt();
+    if nearest.is_nan() || nearest.is_infinite() || nearest == 0.0 {
+        return f64_canonical(nearest);
+    }
+    // Powers of two that keep the remainder below clear of underflow: 2^200 and 2^-100.
+    let (scale, unscale) = if a < 1e-200 {
+        (f64::from_bits((1023 + 200) << 52), f64::from_bits((1023 - 100) << 52))
+    } else {
+        (1.0, 1.0)
+    };
+    let a = a * scale;
+    let root = a.sqrt();
+    // Exact: the remainder of a correctly rounded root has at most 53 bits.
+    let remainder = root.mul_add(-root, a);
+    let root = match rounding {
+        Rounding::Up if remainder > 0.0 => root.next_up(),
+        Rounding::Zero | Rounding::Down if remainder < 0.0 => root.next_down(),
+        _ => root,
+    };
+    root * unscale
+}
+
+/// An integer that orders the non-NaN floats as `min` and `max` do, with `-0` below `+0`.
 #[inline(always)]
+fn order(a: f64) -> i64 {
+    let bits = a.to_bits().cast_signed();
+    bits ^ ((bits >> 63) & i64::MAX)
+}
+
+#[inline(always)]
+fn select(a: f64, b: f64, take_a: impl Fn(i64, i64) -> bool) -> f64 {
+    if b.is_nan() {
+        f64_canonical(a)
+    } else if !a.is_nan() && take_a(order(a), order(b)) {
+        a
+    } else {
+        b
+    }
+}
+
+/// `min.f64`: the smaller operand, `-0` being below `+0`. A NaN loses to a number.
+#[inline(always)]
+#[must_use]
 pub fn f64_min(a: f64, b: f64) -> f64 {
-    match (a.is_nan(), b.is_nan()) {
-        (true, true) => NAN,
-        (true, false) => b,
-        (false, true) => a,
-        _ if is_below(a, b) => a,
-        _ => b,
-    }
+    select(a, b, |a, b| a <= b)
 }
 
-/// The larger; a number rather than NaN.
+/// `max.f64`: the larger operand, `+0` being above `-0`. A NaN loses to a number.
 #[inline(always)]
+#[must_use]
 pub fn f64_max(a: f64, b: f64) -> f64 {
-    match (a.is_nan(), b.is_nan()) {
-        (true, true) => NAN,
-        (true, false) => b,
-        (false, true) => a,
-        _ if is_below(a, b) => b,
-        _ => a,
-    }
+    select(a, b, |a, b| a >= b)
 }
 
-/// Without its sign.
+/// `abs.f64`: clears the sign, of a NaN too.
 #[inline(always)]
+#[must_use]
 pub fn f64_abs(a: f64) -> f64 {
-    f64::from_bits(a.to_bits() & !(1 << 63))
+    a.abs()
 }
 
-/// With the other sign.
+/// `neg.f64`: flips the sign, of a NaN too.
 #[inline(always)]
+#[must_use]
 pub fn f64_neg(a: f64) -> f64 {
-    f64::from_bits(a.to_bits() ^ 1 << 63)
+    -a
 }
 
-/// `b` with the sign of `a`.
+/// `copysign.f64`: the magnitude of `b` with the sign of `a`.
 #[inline(always)]
+#[must_use]
 pub fn f64_copysign(a: f64, b: f64) -> f64 {
-    f64::from_bits(a.to_bits() & 1 << 63 | b.to_bits() & !(1 << 63))
-}
-
-/// Whether a number has a property.
-#[inline(always)]
-pub fn testp_f64(a: f64, property: TestProperty) -> bool {
-    match property {
-        TestProperty::Finite => a.is_finite(),
-        TestProperty::Infinite => a.is_infinite(),
-        TestProperty::Number => !a.is_nan(),
-        TestProperty::NotANumber => a.is_nan(),
-        TestProperty::Normal => a.is_normal(),
-        TestProperty::Subnormal => a.is_subnormal() || a == 0.0,
-    }
+    b.copysign(a)
 }

@@ -1,280 +1,315 @@
-//! f16 and bf16, as the bits that registers hold.
+//! `.f16` and `.bf16`: conversions and arithmetic on raw 16-bit patterns, generic over the format.
 //!
-//! Their sums and products are computed in f64 and rounded once: a sum or product of two is exact there, or far enough from
-//! any tie; a product and sum of three is brought to odd first, so that the second rounding cannot err.
+//! Every result is rounded once from the exact value; NaN results are [`HALF_NAN_BITS`]. Packed pairs are the
+//! caller's affair: it calls these once for each half.
 
-use super::{Mode, Rounding};
+use super::mode::{Mode, Rounding};
+use super::odd;
+use super::single::{F32_NAN_BITS, f32_canonical, f32_flush};
 
-/// A 16-bit format.
-pub trait HalfFloat: Copy + 'static {
-    /// Bits of the fraction.
-    const FRACTION: u32;
-    /// Bits of the exponent.
-    const EXPONENT: u32;
-    /// To f32, exactly; NaN as it is.
+/// The encoding of every NaN that a half instruction computes, in both formats.
+pub const HALF_NAN_BITS: u16 = 0x7fff;
+
+const SIGN: u16 = 0x8000;
+
+/// A 16-bit floating-point format.
+pub trait HalfFloat: Copy {
+    /// Stored significand bits.
+    const MANTISSA_BITS: u32;
+    /// Exponent bias, which is also the largest exponent.
+    const BIAS: i32;
+    /// Whether `ex2.approx` flushes subnormals: it exists as `.f16` and as `.ftz.bf16` only.
+    const EX2_FLUSHES: bool;
+    /// The encoding of positive infinity.
+    const INFINITY: u16 = ((2 * Self::BIAS + 1) as u16) << Self::MANTISSA_BITS;
+    /// The encoding of one.
+    const ONE: u16 = (Self::BIAS as u16) << Self::MANTISSA_BITS;
+
+    /// The value as `f32`, exactly; NaN is canonical.
     fn to_f32(bits: u16) -> f32;
-    /// To the nearest; NaN as any NaN.
-    fn from_f32(value: f32) -> u16;
+
+    /// The nearest value to `value`, ties to even.
+    fn from_f32_rn(value: f32) -> u16;
 }
 
-/// IEEE binary16.
+/// The `.f16` format: IEEE 754 binary16.
 #[derive(Clone, Copy, Debug)]
 pub struct F16;
 
-/// bfloat16: the upper half of f32.
+/// The `.bf16` format: the upper half of an `f32`.
 #[derive(Clone, Copy, Debug)]
 pub struct Bf16;
 
-/// The NaN that results are.
-const NAN: u16 = 0x7fff;
-
-/// 2 to a power in f32's normal range.
-const fn power(exponent: i32) -> f32 {
-    f32::from_bits(((exponent + 127) as u32) << 23)
-}
-
 impl HalfFloat for F16 {
-    const FRACTION: u32 = 10;
-    const EXPONENT: u32 = 5;
+    const MANTISSA_BITS: u32 = 10;
+    const BIAS: i32 = 15;
+    const EX2_FLUSHES: bool = false;
 
     #[inline(always)]
     fn to_f32(bits: u16) -> f32 {
-        // Fraction and exponent in f32's places, with the bias put right by a product, which subnormals survive exactly.
-        let magnitude = u32::from(bits & 0x7fff) << 13;
-        let scaled = f32::from_bits(magnitude) * power(112);
-        let special = f32::from_bits(magnitude | 0x7f80_0000);
-        let value = if bits & 0x7c00 == 0x7c00 { special } else { scaled };
-        f32::from_bits(value.to_bits() | u32::from(bits & 0x8000) << 16)
+        let magnitude = u32::from(bits & 0x7fff);
+        // Moving the fields leaves the exponent 112 too small; the product is exact, for subnormals too.
+        let scale = f32::from_bits((127 + 112) << 23);
+        let finite = (f32::from_bits(magnitude << 13) * scale).to_bits();
+        let unsigned = if magnitude < 0x7c00 { finite } else { 0x7f80_0000 };
+        let signed = unsigned | (u32::from(bits & SIGN) << 16);
+        f32::from_bits(if magnitude > 0x7c00 { F32_NAN_BITS } else { signed })
     }
 
     #[inline(always)]
-    fn from_f32(value: f32) -> u16 {
+    fn from_f32_rn(value: f32) -> u16 {
         let bits = value.to_bits();
-        let sign = (bits >> 16) & 0x8000;
         let magnitude = bits & 0x7fff_ffff;
-        // Normal results: round the fraction to even by hand, the exponent takes the carry.
+        // Adding one below half a unit, and one more when the kept part is odd, carries exactly when rounding
+        // to nearest even rounds up; a carry out of the significand is a correct step of the exponent.
         let rebiased = magnitude.wrapping_sub(112 << 23);
-        let normal = (rebiased.wrapping_add(0xfff + ((rebiased >> 13) & 1))) >> 13;
-        // Subnormal results: adding 0.5 puts their last place where f32's is, and rounds.
-        let shifted = f32::from_bits(magnitude) + 0.5;
-        let subnormal = shifted.to_bits().wrapping_sub(0x3f00_0000);
+        let normal = rebiased.wrapping_add(0xfff + ((magnitude >> 13) & 1)) >> 13;
+        // The unit of 0.5 in f32 is the f16 subnormal unit 2^-24, so the host's addition rounds.
+        let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
         let finite = if magnitude < 0x3880_0000 { subnormal } else { normal };
-        let result = if magnitude >= 0x477f_f000 { 0x7c00 } else { finite };
-        let result = if magnitude > 0x7f80_0000 { u32::from(NAN) } else { result | sign };
-        result as u16
+        // 2^16 and above, infinity included.
+        let unsigned = if magnitude < 0x4780_0000 { finite } else { 0x7c00 };
+        let signed = unsigned | ((bits >> 16) & 0x8000);
+        (if magnitude > 0x7f80_0000 { u32::from(HALF_NAN_BITS) } else { signed }) as u16
     }
 }
 
 impl HalfFloat for Bf16 {
-    const FRACTION: u32 = 7;
-    const EXPONENT: u32 = 8;
+    const MANTISSA_BITS: u32 = 7;
+    const BIAS: i32 = 127;
+    const EX2_FLUSHES: bool = true;
 
     #[inline(always)]
     fn to_f32(bits: u16) -> f32 {
-        f32::from_bits(u32::from(bits) << 16)
+        f32_canonical(f32::from_bits(u32::from(bits) << 16))
     }
 
     #[inline(always)]
-    fn from_f32(value: f32) -> u16 {
+    fn from_f32_rn(value: f32) -> u16 {
         let bits = value.to_bits();
-        let rounded = (bits.wrapping_add(0x7fff + ((bits >> 16) & 1))) >> 16;
-        if bits & 0x7fff_ffff > 0x7f80_0000 { NAN } else { rounded as u16 }
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        (if value.is_nan() { u32::from(HALF_NAN_BITS) } else { rounded }) as u16
     }
 }
 
-/// To f32, exactly; NaN becomes the one that results are.
+/// `cvt.f32.f16` or `cvt.f32.bf16`: the value, exactly; NaN is canonical.
 #[inline(always)]
-pub fn half_to_f32<T: HalfFloat>(bits: u16) -> f32 {
-    let value = T::to_f32(bits);
-    if value.is_nan() { f32::from_bits(0x7fff_ffff) } else { value }
+#[must_use]
+pub fn half_to_f32<T: HalfFloat>(a: u16) -> f32 {
+    T::to_f32(a)
 }
 
-/// To the nearest.
+/// `cvt.rn` from `.f32`, without modifiers.
 #[inline(always)]
-pub fn half_from_f32_rn<T: HalfFloat>(value: f32) -> u16 {
-    T::from_f32(value)
+#[must_use]
+pub fn half_from_f32_rn<T: HalfFloat>(a: f32) -> u16 {
+    T::from_f32_rn(a)
 }
 
-/// Subnormal f16 as 0 of its sign.
+/// `cvt` from `.f32` with any modifiers. `.ftz` flushes the `.f32` input, not the half result.
 #[inline(always)]
-pub fn half_flush(bits: u16) -> u16 {
-    if bits & 0x7c00 == 0 { bits & 0x8000 } else { bits }
+#[must_use]
+pub fn half_from_f32<T: HalfFloat>(a: f32, mode: Mode) -> u16 {
+    if mode.is_default() {
+        return T::from_f32_rn(a);
+    }
+    let a = if mode.ftz { f32_flush(a) } else { a };
+    clamp::<T>(round::<T>(f64::from(a), mode.rounding), mode)
 }
 
-fn is_nan<T: HalfFloat>(bits: u16) -> bool {
-    let exponent = ((1u16 << T::EXPONENT) - 1) << T::FRACTION;
-    bits & 0x7fff > exponent
+/// `cvt` from `.f64` with any modifiers but `.ftz`, which concerns `.f32` only.
+#[must_use]
+pub fn half_from_f64<T: HalfFloat>(a: f64, mode: Mode) -> u16 {
+    clamp::<T>(round::<T>(a, mode.rounding), mode)
 }
 
-/// Rounds an f64 in a direction.
-pub(super) fn round<T: HalfFloat>(value: f64, rounding: Rounding) -> u16 {
+/// Rounds an `f64` once.
+#[inline]
+fn round<T: HalfFloat>(value: f64, rounding: Rounding) -> u16 {
+    let bits = value.to_bits();
+    let sign = if value.is_sign_negative() { SIGN } else { 0 };
     if value.is_nan() {
-        return NAN;
+        return HALF_NAN_BITS;
     }
-    let sign = if value.is_sign_negative() { 0x8000u16 } else { 0 };
-    let infinity = ((1u16 << T::EXPONENT) - 1) << T::FRACTION;
-    let magnitude = value.abs();
-    if magnitude.is_infinite() {
-        return sign | infinity;
+    if value.is_infinite() || value == 0.0 {
+        return if value == 0.0 { sign } else { sign | T::INFINITY };
     }
-    // The last place of the result, as a power of two: an f64 that is a multiple of it, the magnitude is scaled to integers.
-    let least = 2 - (1 << (T::EXPONENT - 1)) - T::FRACTION as i32;
-    let exponent = if magnitude == 0.0 { least } else { exponent_of(magnitude) - T::FRACTION as i32 };
-    let last = exponent.max(least);
-    let scaled = libm::scalbn(magnitude, -last);
-    let up = match rounding {
-        Rounding::Nearest => scaled.round_ties_even(),
-        Rounding::Zero => scaled.floor(),
-        Rounding::Down if sign == 0 => scaled.floor(),
-        Rounding::Up if sign != 0 => scaled.floor(),
-        Rounding::Down | Rounding::Up => scaled.ceil(),
+    let stored_exponent = ((bits >> 52) & 0x7ff) as i32;
+    let fraction = bits & ((1 << 52) - 1);
+    let (exponent, significand) =
+        if stored_exponent == 0 { (-1022, fraction) } else { (stored_exponent - 1023, fraction | 1 << 52) };
+
+    let minimum = 1 - T::BIAS;
+    let clamped = exponent.max(minimum);
+    // Beyond 62 every bit is below half a unit anyway.
+    let shift = (52 - T::MANTISSA_BITS).saturating_add((clamped - exponent).unsigned_abs()).min(62);
+    let kept = significand >> shift;
+    let rest = significand & ((1 << shift) - 1);
+    let half = 1 << (shift - 1);
+    let round_up = match rounding {
+        Rounding::Nearest => rest > half || (rest == half && kept & 1 == 1),
+        Rounding::Zero => false,
+        Rounding::Down => sign != 0 && rest != 0,
+        Rounding::Up => sign == 0 && rest != 0,
     };
-    // Encoded, a carry out of the fraction is the next exponent.
-    let units = up as u32;
-    let encoded = units + (((last - least) as u32) << T::FRACTION);
-    let overflows = encoded >= u32::from(infinity);
-    let largest = infinity - 1;
-    let stays = match rounding {
-        Rounding::Nearest => false,
-        Rounding::Zero => true,
-        Rounding::Down => sign == 0,
-        Rounding::Up => sign != 0,
-    };
-    sign | match (overflows, stays) {
-        (false, _) => encoded as u16,
-        (true, true) => largest,
-        (true, false) => infinity,
+    // The hidden bit of `kept` adds the one that a normal number's stored exponent has over a subnormal's.
+    let magnitude =
+        (u64::from((clamped - minimum).unsigned_abs()) << T::MANTISSA_BITS) + kept + u64::from(round_up);
+    if magnitude < u64::from(T::INFINITY) {
+        return sign | magnitude as u16;
     }
+    let to_infinity = match rounding {
+        Rounding::Nearest => true,
+        Rounding::Zero => false,
+        Rounding::Down => sign != 0,
+        Rounding::Up => sign == 0,
+    };
+    sign | if to_infinity { T::INFINITY } else { T::INFINITY - 1 }
 }
 
-/// The exponent of the first bit of a number above 0.
-fn exponent_of(value: f64) -> i32 {
-    let field = (value.to_bits() >> 52) as i32;
-    if field == 0 { 11 - value.to_bits().leading_zeros() as i32 - 1022 - 52 + 41 } else { field - 1023 }
-}
-
-/// What the mode makes of a result.
 #[inline(always)]
-pub(super) fn half_finished<T: HalfFloat>(bits: u16, mode: Mode) -> u16 {
-    let bits = if is_nan::<T>(bits) { NAN } else { bits };
-    let bits = if mode.ftz && T::FRACTION == 10 { half_flush(bits) } else { bits };
+fn is_nan<T: HalfFloat>(a: u16) -> bool {
+    a & !SIGN > T::INFINITY
+}
+
+/// A subnormal as the zero of its sign.
+#[inline(always)]
+#[must_use]
+pub fn half_flush<T: HalfFloat>(a: u16) -> u16 {
+    if a & T::INFINITY == 0 { a & SIGN } else { a }
+}
+
+/// Applies `.relu` and `.sat`.
+#[inline(always)]
+fn clamp<T: HalfFloat>(result: u16, mode: Mode) -> u16 {
+    let nan = is_nan::<T>(result);
     if mode.saturate {
-        let one = ((1u16 << (T::EXPONENT - 1)) - 1) << T::FRACTION;
-        if bits & 0x8000 != 0 || is_nan::<T>(bits) { 0 } else { bits.min(one) }
-    } else if mode.relu && bits & 0x8000 != 0 && !is_nan::<T>(bits) {
+        if nan || result & SIGN != 0 { 0 } else { result.min(T::ONE) }
+    } else if mode.relu && !nan && result & SIGN != 0 {
         0
     } else {
-        bits
+        result
     }
 }
 
 #[inline(always)]
-fn input<T: HalfFloat>(bits: u16, mode: Mode) -> f64 {
-    let bits = if mode.ftz && T::FRACTION == 10 { half_flush(bits) } else { bits };
-    f64::from(T::to_f32(bits))
+fn input<T: HalfFloat>(a: u16, mode: Mode) -> f64 {
+    f64::from(T::to_f32(if mode.ftz { half_flush::<T>(a) } else { a }))
 }
 
-/// An f64 that stands for a sum of `a` and `b` which may not fit it: odd where it is not exact.
-fn odd_sum(a: f64, b: f64) -> f64 {
-    let sum = a + b;
-    if !sum.is_finite() || sum == 0.0 {
-        return sum;
-    }
-    // What the sum lost, exactly.
-    let part = sum - a;
-    let error = (a - (sum - part)) + (b - part);
-    if error == 0.0 || sum.to_bits() & 1 == 1 {
-        return sum;
-    }
-    let away = (error > 0.0) == (sum > 0.0);
-    f64::from_bits(if away { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
-}
-
-/// The nearest to an f64.
+/// Rounds an exact or odd-rounded result and applies the modifiers.
 #[inline(always)]
-fn nearest<T: HalfFloat>(value: f64) -> u16 {
-    round::<T>(value, Rounding::Nearest)
+fn output<T: HalfFloat>(result: f64, mode: Mode) -> u16 {
+    let rounded = round::<T>(result, mode.rounding);
+    clamp::<T>(if mode.ftz { half_flush::<T>(rounded) } else { rounded }, mode)
 }
 
-/// `a + b`.
+/// `add` on halves. Rounding other than to nearest is no PTX form, and works all the same.
+#[inline(always)]
+#[must_use]
 pub fn half_add<T: HalfFloat>(a: u16, b: u16, mode: Mode) -> u16 {
-    half_finished::<T>(nearest::<T>(odd_sum(input::<T>(a, mode), input::<T>(b, mode))), mode)
+    if mode.is_default() {
+        // f32 has at least 2p + 2 bits for both formats, and a sum is exact where the result is subnormal, so
+        // rounding twice is rounding once.
+        return T::from_f32_rn(T::to_f32(a) + T::to_f32(b));
+    }
+    output::<T>(odd::sum(input::<T>(a, mode), input::<T>(b, mode), mode.rounding), mode)
 }
 
-/// `a - b`.
+/// `sub` on halves. Rounding other than to nearest is no PTX form, and works all the same.
+#[inline(always)]
+#[must_use]
 pub fn half_sub<T: HalfFloat>(a: u16, b: u16, mode: Mode) -> u16 {
-    half_finished::<T>(nearest::<T>(odd_sum(input::<T>(a, mode), -input::<T>(b, mode))), mode)
+    half_add::<T>(a, b ^ SIGN, mode)
 }
 
-/// `a * b`.
+/// `mul` on halves. Rounding other than to nearest is no PTX form, and works all the same.
+#[inline(always)]
+#[must_use]
 pub fn half_mul<T: HalfFloat>(a: u16, b: u16, mode: Mode) -> u16 {
-    half_finished::<T>(nearest::<T>(input::<T>(a, mode) * input::<T>(b, mode)), mode)
+    if mode.is_default() {
+        // At most 22 bits, so exact in f32 or infinite in both; but a bf16 product below 2^-134 may lose bits. Half
+        // of the smallest bf16 is 2^-134, so it still rounds to zero: at worst it becomes that tie, and zero is even.
+        return T::from_f32_rn(T::to_f32(a) * T::to_f32(b));
+    }
+    // The product of two significands of at most 11 bits is exact in f64.
+    output::<T>(input::<T>(a, mode) * input::<T>(b, mode), mode)
 }
 
-/// `a * b + c`, rounded once.
+/// `fma` on halves: `a * b + c`, rounded once.
+#[inline(always)]
+#[must_use]
 pub fn half_fma<T: HalfFloat>(a: u16, b: u16, c: u16, mode: Mode) -> u16 {
-    // The product is exact in f64.
     let product = input::<T>(a, mode) * input::<T>(b, mode);
-    half_finished::<T>(nearest::<T>(odd_sum(product, input::<T>(c, mode))), mode)
+    output::<T>(odd::sum(product, input::<T>(c, mode), mode.rounding), mode)
 }
 
-/// From f32 in a mode. `.ftz` flushes what f32 has as subnormal.
+/// An integer that orders the non-NaN values as `min` and `max` do, with `-0` below `+0`.
 #[inline(always)]
-pub fn half_from_f32<T: HalfFloat>(value: f32, mode: Mode) -> u16 {
-    let value = if mode.ftz { super::f32_flush(value) } else { value };
-    let bits = match mode.rounding {
-        Rounding::Nearest => T::from_f32(value),
-        rounding => round::<T>(f64::from(value), rounding),
-    };
-    half_finished::<T>(bits, Mode { ftz: false, ..mode })
+fn order(a: u16) -> i16 {
+    let bits = a.cast_signed();
+    bits ^ ((bits >> 15) & 0x7fff)
 }
 
 #[inline(always)]
-fn extreme<T: HalfFloat>(a: u16, b: u16, nan: bool, xorsign_abs: bool, ftz: bool, larger: bool) -> u16 {
-    let flush = |bits: u16| if ftz && T::FRACTION == 10 { half_flush(bits) } else { bits };
-    let (a, b) = (flush(a), flush(b));
-    let sign = (a ^ b) & 0x8000;
-    let (a, b) = if xorsign_abs { (a & 0x7fff, b & 0x7fff) } else { (a, b) };
-    // Of numbers, the order of these is theirs, with -0 below +0.
-    let key = |bits: u16| if bits & 0x8000 != 0 { !bits as i32 - 0x8000 } else { i32::from(bits) + 1 };
-    let value = match (is_nan::<T>(a), is_nan::<T>(b)) {
-        (true, true) => return NAN,
-        (true, false) | (false, true) if nan => return NAN,
-        (true, false) => b,
-        (false, true) => a,
-        _ if (key(a) < key(b)) != larger => a,
-        _ => b,
-    };
-    if xorsign_abs { value | sign } else { value }
+fn select<T: HalfFloat>(
+    a: u16,
+    b: u16,
+    nan: bool,
+    xorsign_abs: bool,
+    take_a: impl Fn(i16, i16) -> bool,
+) -> u16 {
+    let sign = (a ^ b) & SIGN;
+    let (a, b) = if xorsign_abs { (a & !SIGN, b & !SIGN) } else { (a, b) };
+    let (a_is_nan, b_is_nan) = (is_nan::<T>(a), is_nan::<T>(b));
+    if (a_is_nan && b_is_nan) || (nan && (a_is_nan || b_is_nan)) {
+        return HALF_NAN_BITS;
+    }
+    let result = if b_is_nan || (!a_is_nan && take_a(order(a), order(b))) { a } else { b };
+    if xorsign_abs { result | sign } else { result }
 }
 
-/// The smaller; as [`super::f32_min`].
-pub fn half_min<T: HalfFloat>(a: u16, b: u16, nan: bool, xorsign_abs: bool, ftz: bool) -> u16 {
-    extreme::<T>(a, b, nan, xorsign_abs, ftz, false)
+/// `min` on halves: the smaller operand, `-0` being below `+0`. A NaN loses to a number unless `nan` (`.NaN`).
+///
+/// `xorsign_abs` compares magnitudes and gives the result the exclusive or of both signs.
+#[inline(always)]
+#[must_use]
+pub fn half_min<T: HalfFloat>(a: u16, b: u16, nan: bool, xorsign_abs: bool) -> u16 {
+    select::<T>(a, b, nan, xorsign_abs, |a, b| a <= b)
 }
 
-/// The larger; as [`super::f32_max`].
-pub fn half_max<T: HalfFloat>(a: u16, b: u16, nan: bool, xorsign_abs: bool, ftz: bool) -> u16 {
-    extreme::<T>(a, b, nan, xorsign_abs, ftz, true)
+/// `max` on halves: the larger operand, `+0` being above `-0`. A NaN loses to a number unless `nan` (`.NaN`).
+///
+/// `xorsign_abs` compares magnitudes and gives the result the exclusive or of both signs.
+#[inline(always)]
+#[must_use]
+pub fn half_max<T: HalfFloat>(a: u16, b: u16, nan: bool, xorsign_abs: bool) -> u16 {
+    select::<T>(a, b, nan, xorsign_abs, |a, b| a >= b)
 }
 
-/// Without its sign.
-pub fn half_abs<T: HalfFloat>(a: u16, ftz: bool) -> u16 {
-    half_finished::<T>(a & 0x7fff, Mode { ftz, ..Mode::default() })
+/// `neg` on halves: flips the sign, of a NaN too.
+#[inline(always)]
+#[must_use]
+pub fn half_neg(a: u16) -> u16 {
+    a ^ SIGN
 }
 
-/// With the other sign.
-pub fn half_neg<T: HalfFloat>(a: u16, ftz: bool) -> u16 {
-    half_finished::<T>(a ^ 0x8000, Mode { ftz, ..Mode::default() })
+/// `abs` on halves: clears the sign, of a NaN too.
+#[inline(always)]
+#[must_use]
+pub fn half_abs(a: u16) -> u16 {
+    a & !SIGN
 }
 
-/// `tanh.approx`.
+/// `tanh.approx` on halves, rounded from double precision.
+#[must_use]
 pub fn half_tanh<T: HalfFloat>(a: u16) -> u16 {
-    nearest::<T>(f64::from(T::to_f32(a)).tanh())
+    round::<T>(libm::tanh(f64::from(T::to_f32(a))), Rounding::Nearest)
 }
 
-/// `ex2.approx`.
-pub fn half_ex2<T: HalfFloat>(a: u16, ftz: bool) -> u16 {
-    let mode = Mode { ftz, ..Mode::default() };
-    half_finished::<T>(nearest::<T>(libm::exp2(input::<T>(a, mode))), mode)
+/// `ex2.approx.f16` or `ex2.approx.ftz.bf16`: two to the power `a`, rounded from double precision.
+#[must_use]
+pub fn half_ex2<T: HalfFloat>(a: u16) -> u16 {
+    let mode = Mode { ftz: T::EX2_FLUSHES, ..Mode::default() };
+    output::<T>(libm::exp2(input::<T>(a, mode)), mode)
 }

@@ -1,90 +1,56 @@
-//! How an instruction rounds, and what it does with the ends of the range.
+//! The modifiers of a floating-point instruction: rounding, `.ftz`, `.sat`, `.relu`.
 
-/// Directions of rounding: `.rn`, `.rz`, `.rm`, `.rp`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A rounding modifier: `.rn`, `.rz`, `.rm` and `.rp`, or their integral forms `.rni` and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Rounding {
-    /// To the nearest, ties to even.
+    /// To the nearest value, ties to the even one (`.rn`).
     #[default]
     Nearest,
-    /// Towards 0.
+    /// Towards zero (`.rz`).
     Zero,
-    /// Towards -inf.
+    /// Towards negative infinity (`.rm`).
     Down,
-    /// Towards +inf.
+    /// Towards positive infinity (`.rp`).
     Up,
 }
 
-impl Rounding {
-    pub(super) fn apfloat(self) -> rustc_apfloat::Round {
-        match self {
-            Rounding::Nearest => rustc_apfloat::Round::NearestTiesToEven,
-            Rounding::Zero => rustc_apfloat::Round::TowardZero,
-            Rounding::Down => rustc_apfloat::Round::TowardNegative,
-            Rounding::Up => rustc_apfloat::Round::TowardPositive,
-        }
-    }
-}
-
-/// Rounding, and what else an instruction's modifiers ask of its result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The modifiers of one floating-point instruction. The default is `.rn` without the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mode {
-    /// The direction.
+    /// How an inexact result is rounded.
     pub rounding: Rounding,
-    /// `.ftz`: subnormal inputs and results become 0 of their sign.
+    /// `.ftz`: subnormal inputs and results become zeros of the same sign.
     pub ftz: bool,
-    /// `.sat`: the result is brought into [0, 1], NaN becomes 0.
+    /// `.sat`: the result is clamped to `[0, 1]`, and NaN becomes `+0`.
     pub saturate: bool,
-    /// `.relu`: what is negative becomes 0, NaN stays.
+    /// `.relu`: a negative result becomes `+0`; NaN stays NaN. Only the half formats have it.
     pub relu: bool,
 }
 
 impl Mode {
-    /// As a number that [`Mode::unpack`] reads.
+    /// The mode as five bits: rounding in bits 0 and 1, then `.ftz`, `.sat`, `.relu`. The default mode is 0.
+    #[inline(always)]
+    #[must_use]
     pub const fn pack(self) -> u32 {
         self.rounding as u32 | (self.ftz as u32) << 2 | (self.saturate as u32) << 3 | (self.relu as u32) << 4
     }
 
-    /// What [`Mode::pack`] made.
+    /// The mode that [`Mode::pack`] made `packed` from. Bits above the fifth are ignored.
     #[inline(always)]
-    pub const fn unpack(bits: u32) -> Self {
-        let rounding = match bits & 3 {
+    #[must_use]
+    pub const fn unpack(packed: u32) -> Self {
+        let rounding = match packed & 3 {
             0 => Rounding::Nearest,
             1 => Rounding::Zero,
             2 => Rounding::Down,
             _ => Rounding::Up,
         };
-        Mode { rounding, ftz: bits & 4 != 0, saturate: bits & 8 != 0, relu: bits & 16 != 0 }
+        Self { rounding, ftz: packed & 4 != 0, saturate: packed & 8 != 0, relu: packed & 16 != 0 }
     }
-}
 
-/// What `testp` asks of a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TestProperty {
-    /// Neither infinite nor NaN.
-    Finite,
-    /// An infinity.
-    Infinite,
-    /// Not NaN.
-    Number,
-    /// NaN.
-    NotANumber,
-    /// Finite and neither 0 nor subnormal.
-    Normal,
-    /// Subnormal, or 0.
-    Subnormal,
-}
-
-impl TestProperty {
-    /// The property of a number, as `property as u32` gives it.
+    /// Whether this is `.rn` without modifiers, the case with a fast path.
     #[inline(always)]
-    pub const fn from_index(index: u32) -> Self {
-        match index {
-            0 => TestProperty::Finite,
-            1 => TestProperty::Infinite,
-            2 => TestProperty::Number,
-            3 => TestProperty::NotANumber,
-            4 => TestProperty::Normal,
-            _ => TestProperty::Subnormal,
-        }
+    pub(super) const fn is_default(self) -> bool {
+        self.pack() == 0
     }
 }

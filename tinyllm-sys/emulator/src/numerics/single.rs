@@ -1,220 +1,249 @@
-//! f32.
+//! Arithmetic on `.f32`: every rounding, `.ftz` and `.sat`, and fast forms of plain `.rn`.
+//!
+//! NaN results are the canonical NaN, [`F32_NAN_BITS`]. The `.approx` forms are in `approx`.
 
-use rustc_apfloat::{Float, ieee::Single};
+use super::convert::round_f64_to_f32;
+use super::mode::{Mode, Rounding};
+use super::odd;
 
-use super::{Mode, Rounding, TestProperty};
+/// The encoding of every NaN that an `.f32` instruction computes.
+pub const F32_NAN_BITS: u32 = 0x7fff_ffff;
 
-/// The NaN that results are.
-const NAN: f32 = f32::from_bits(0x7fff_ffff);
+const NAN: f32 = f32::from_bits(F32_NAN_BITS);
 
+/// `value`, or the canonical NaN for any NaN.
 #[inline(always)]
-fn canonical(value: f32) -> f32 {
+#[must_use]
+pub fn f32_canonical(value: f32) -> f32 {
+    // On integers, because LLVM replaces `sqrt(x).is_nan() ? NAN : sqrt(x)` by the root, whatever NAN's bits.
+    let bits = value.to_bits();
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { F32_NAN_BITS } else { bits })
+}
+
+/// The same with one vector comparison, for the operations that LLVM leaves as they are written.
+#[inline(always)]
+fn canonical_fast(value: f32) -> f32 {
     if value.is_nan() { NAN } else { value }
 }
 
-/// Subnormal numbers as 0 of their sign.
+/// A subnormal `a` as the zero of its sign, anything else unchanged.
 #[inline(always)]
-pub fn f32_flush(value: f32) -> f32 {
-    if value.to_bits() & 0x7f80_0000 == 0 { f32::from_bits(value.to_bits() & 0x8000_0000) } else { value }
+#[must_use]
+pub fn f32_flush(a: f32) -> f32 {
+    let bits = a.to_bits();
+    f32::from_bits(if bits & 0x7f80_0000 == 0 { bits & 0x8000_0000 } else { bits })
 }
 
-/// The result as the mode wants it.
+/// `a` clamped to `[0, 1]`; NaN and `-0` become `+0`.
 #[inline(always)]
-pub(super) fn finished(value: f32, mode: Mode) -> f32 {
-    let value = canonical(if mode.ftz { f32_flush(value) } else { value });
-    if mode.saturate {
-        // NaN and what is negative are 0.
-        if value > 0.0 { value.min(1.0) } else { 0.0 }
-    } else if mode.relu && value < 0.0 {
-        0.0
-    } else {
-        value
-    }
+#[must_use]
+pub fn f32_saturate(a: f32) -> f32 {
+    // A NaN compares false.
+    if a > 0.0 { if a < 1.0 { a } else { 1.0 } } else { 0.0 }
 }
 
 #[inline(always)]
-fn input(value: f32, mode: Mode) -> f32 {
-    if mode.ftz { f32_flush(value) } else { value }
+fn input(a: f32, mode: Mode) -> f32 {
+    if mode.ftz { f32_flush(a) } else { a }
 }
 
-fn soft(value: f32) -> Single {
-    Single::from_bits(u128::from(value.to_bits()))
-}
-
-fn hard(value: Single) -> f32 {
-    f32::from_bits(value.to_bits() as u32)
-}
-
-/// `a + b`, to nearest.
 #[inline(always)]
+fn output(result: f32, mode: Mode) -> f32 {
+    let result = if mode.ftz { f32_flush(result) } else { result };
+    if mode.saturate { f32_saturate(result) } else { f32_canonical(result) }
+}
+
+/// `add.rn.f32`.
+#[inline(always)]
+#[must_use]
 pub fn f32_add_rn(a: f32, b: f32) -> f32 {
-    canonical(a + b)
+    canonical_fast(a + b)
 }
 
-/// `a - b`, to nearest.
+/// `sub.rn.f32`.
 #[inline(always)]
+#[must_use]
 pub fn f32_sub_rn(a: f32, b: f32) -> f32 {
-    canonical(a - b)
+    canonical_fast(a - b)
 }
 
-/// `a * b`, to nearest.
+/// `mul.rn.f32`.
 #[inline(always)]
+#[must_use]
 pub fn f32_mul_rn(a: f32, b: f32) -> f32 {
-    canonical(a * b)
+    canonical_fast(a * b)
 }
 
-/// `a * b + c`, rounded once, to nearest.
+/// `fma.rn.f32`: `a * b + c`, rounded once.
 #[inline(always)]
+#[must_use]
 pub fn f32_fma_rn(a: f32, b: f32, c: f32) -> f32 {
-    canonical(a.mul_add(b, c))
+    canonical_fast(a.mul_add(b, c))
 }
 
-/// Functions of two numbers in every mode: the processor's own to nearest, apfloat's in other directions.
-macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident, $slow:ident, |$a:ident, $b:ident| $nearest:expr, $soft:ident;)*) => {
-        $(
-            $(#[$doc])*
-            #[inline(always)]
-            pub fn $name(a: f32, b: f32, mode: Mode) -> f32 {
-                let ($a, $b) = (input(a, mode), input(b, mode));
-                let value = match mode.rounding {
-                    Rounding::Nearest => $nearest,
-                    rounding => $slow($a, $b, rounding),
-                };
-                finished(value, mode)
-            }
-
-            #[cold]
-            fn $slow(a: f32, b: f32, rounding: Rounding) -> f32 {
-                hard(soft(a).$soft(soft(b), rounding.apfloat()).value)
-            }
-        )*
-    };
-}
-
-binary! {
-    /// `a + b`.
-    f32_add, add_slow, |a, b| a + b, add_r;
-    /// `a - b`.
-    f32_sub, sub_slow, |a, b| a - b, sub_r;
-    /// `a * b`.
-    f32_mul, mul_slow, |a, b| a * b, mul_r;
-    /// `a / b`.
-    f32_div, div_slow, |a, b| a / b, div_r;
-}
-
-/// `a * b + c`, rounded once.
+/// `add.f32` with any modifiers.
 #[inline(always)]
+#[must_use]
+pub fn f32_add(a: f32, b: f32, mode: Mode) -> f32 {
+    if mode.is_default() { f32_add_rn(a, b) } else { add_slow(a, b, mode) }
+}
+
+/// `sub.f32` with any modifiers.
+#[inline(always)]
+#[must_use]
+pub fn f32_sub(a: f32, b: f32, mode: Mode) -> f32 {
+    // a - b and a + (-b) agree in every rounding; the sign of a NaN operand is lost either way.
+    if mode.is_default() { f32_sub_rn(a, b) } else { add_slow(a, -b, mode) }
+}
+
+/// `mul.f32` with any modifiers.
+#[inline(always)]
+#[must_use]
+pub fn f32_mul(a: f32, b: f32, mode: Mode) -> f32 {
+    if mode.is_default() { f32_mul_rn(a, b) } else { mul_slow(a, b, mode) }
+}
+
+/// `fma.f32` with any modifiers.
+#[inline(always)]
+#[must_use]
 pub fn f32_fma(a: f32, b: f32, c: f32, mode: Mode) -> f32 {
-    let (a, b, c) = (input(a, mode), input(b, mode), input(c, mode));
-    let value = match mode.rounding {
-        Rounding::Nearest => a.mul_add(b, c),
-        rounding => fma_slow(a, b, c, rounding),
-    };
-    finished(value, mode)
+    if mode.is_default() { f32_fma_rn(a, b, c) } else { fma_slow(a, b, c, mode) }
 }
 
-#[cold]
-fn fma_slow(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
-    hard(soft(a).mul_add_r(soft(b), soft(c), rounding.apfloat()).value)
-}
-
-/// The square root.
+/// `div.f32` with a rounding modifier, as IEEE 754 has it.
 #[inline(always)]
+#[must_use]
+pub fn f32_div(a: f32, b: f32, mode: Mode) -> f32 {
+    if mode.is_default() { f32_canonical(a / b) } else { div_slow(a, b, mode) }
+}
+
+/// `sqrt.f32` with a rounding modifier, as IEEE 754 has it.
+#[inline(always)]
+#[must_use]
 pub fn f32_sqrt(a: f32, mode: Mode) -> f32 {
-    let a = input(a, mode);
-    let value = match mode.rounding {
-        Rounding::Nearest => a.sqrt(),
-        rounding => sqrt_slow(a, rounding),
-    };
-    finished(value, mode)
+    if mode.is_default() { f32_canonical(a.sqrt()) } else { sqrt_slow(a, mode) }
 }
 
-/// The neighbour of the nearest that lies in the direction: f64 tells on which side of the root the nearest is, exactly.
-#[cold]
-fn sqrt_slow(a: f32, rounding: Rounding) -> f32 {
-    let nearest = a.sqrt();
-    if !nearest.is_finite() || nearest == 0.0 {
-        return nearest;
-    }
-    let square = f64::from(nearest) * f64::from(nearest);
-    match rounding {
-        Rounding::Up if square < f64::from(a) => nearest.next_up(),
-        Rounding::Zero | Rounding::Down if square > f64::from(a) => nearest.next_down(),
-        _ => nearest,
-    }
-}
-
-/// `1 / a`.
+/// `rcp.f32` with a rounding modifier: `1 / a` as IEEE 754 has it.
 #[inline(always)]
+#[must_use]
 pub fn f32_rcp(a: f32, mode: Mode) -> f32 {
     f32_div(1.0, a, mode)
 }
 
-/// The order of two numbers of which neither is NaN, with -0 below +0.
-#[inline(always)]
-fn is_below(a: f32, b: f32) -> bool {
-    a < b || (a == b && a.is_sign_negative() && b.is_sign_positive())
+#[cold]
+#[inline(never)]
+fn add_slow(a: f32, b: f32, mode: Mode) -> f32 {
+    let (a, b) = (input(a, mode), input(b, mode));
+    let result = match mode.rounding {
+        Rounding::Nearest => a + b,
+        rounding => round_f64_to_f32(odd::sum(f64::from(a), f64::from(b), rounding), rounding),
+    };
+    output(result, mode)
 }
 
-/// What minimum and maximum have in common: `first` says whether the first of two numbers is taken.
+#[cold]
+#[inline(never)]
+fn mul_slow(a: f32, b: f32, mode: Mode) -> f32 {
+    let (a, b) = (input(a, mode), input(b, mode));
+    let result = match mode.rounding {
+        Rounding::Nearest => a * b,
+        // The product of two 24-bit significands is exact in f64.
+        rounding => round_f64_to_f32(f64::from(a) * f64::from(b), rounding),
+    };
+    output(result, mode)
+}
+
+#[cold]
+#[inline(never)]
+fn fma_slow(a: f32, b: f32, c: f32, mode: Mode) -> f32 {
+    let (a, b, c) = (input(a, mode), input(b, mode), input(c, mode));
+    let result = match mode.rounding {
+        Rounding::Nearest => a.mul_add(b, c),
+        rounding => {
+            let product = f64::from(a) * f64::from(b);
+            round_f64_to_f32(odd::sum(product, f64::from(c), rounding), rounding)
+        }
+    };
+    output(result, mode)
+}
+
+#[cold]
+#[inline(never)]
+fn div_slow(a: f32, b: f32, mode: Mode) -> f32 {
+    let (a, b) = (input(a, mode), input(b, mode));
+    let result = match mode.rounding {
+        Rounding::Nearest => a / b,
+        rounding => round_f64_to_f32(odd::quotient(f64::from(a), f64::from(b)), rounding),
+    };
+    output(result, mode)
+}
+
+#[cold]
+#[inline(never)]
+fn sqrt_slow(a: f32, mode: Mode) -> f32 {
+    let a = input(a, mode);
+    let result = match mode.rounding {
+        Rounding::Nearest => a.sqrt(),
+        rounding => round_f64_to_f32(odd::root(f64::from(a)), rounding),
+    };
+    output(result, mode)
+}
+
+/// An integer that orders the non-NaN floats as `min` and `max` do, with `-0` below `+0`.
 #[inline(always)]
-fn extreme(a: f32, b: f32, nan: bool, xorsign_abs: bool, ftz: bool, first: impl Fn(f32, f32) -> bool) -> f32 {
+fn order(a: f32) -> i32 {
+    let bits = a.to_bits().cast_signed();
+    bits ^ ((bits >> 31) & 0x7fff_ffff)
+}
+
+#[inline(always)]
+fn select(a: f32, b: f32, nan: bool, xorsign_abs: bool, ftz: bool, take_a: impl Fn(i32, i32) -> bool) -> f32 {
     let (a, b) = if ftz { (f32_flush(a), f32_flush(b)) } else { (a, b) };
     let sign = (a.to_bits() ^ b.to_bits()) & 0x8000_0000;
     let (a, b) = if xorsign_abs { (a.abs(), b.abs()) } else { (a, b) };
-    let value = match (a.is_nan(), b.is_nan()) {
-        (true, true) => return NAN,
-        (true, false) | (false, true) if nan => return NAN,
-        (true, false) => b,
-        (false, true) => a,
-        _ if first(a, b) => a,
-        _ => b,
-    };
-    if xorsign_abs { f32::from_bits(value.to_bits() | sign) } else { value }
-}
-
-/// The smaller. With `nan`, NaN where one is; else the other. With `xorsign_abs`, of magnitudes, with the product's sign.
-#[inline(always)]
-pub fn f32_min(a: f32, b: f32, nan: bool, xorsign_abs: bool, ftz: bool) -> f32 {
-    extreme(a, b, nan, xorsign_abs, ftz, is_below)
-}
-
-/// The larger; as [`f32_min`].
-#[inline(always)]
-pub fn f32_max(a: f32, b: f32, nan: bool, xorsign_abs: bool, ftz: bool) -> f32 {
-    extreme(a, b, nan, xorsign_abs, ftz, |a, b| !is_below(a, b))
-}
-
-/// Without its sign.
-#[inline(always)]
-pub fn f32_abs(a: f32, ftz: bool) -> f32 {
-    let a = if ftz { f32_flush(a) } else { a };
-    canonical(f32::from_bits(a.to_bits() & 0x7fff_ffff))
-}
-
-/// With the other sign.
-#[inline(always)]
-pub fn f32_neg(a: f32, ftz: bool) -> f32 {
-    let a = if ftz { f32_flush(a) } else { a };
-    canonical(f32::from_bits(a.to_bits() ^ 0x8000_0000))
-}
-
-/// `b` with the sign of `a`.
-#[inline(always)]
-pub fn f32_copysign(a: f32, b: f32) -> f32 {
-    f32::from_bits(a.to_bits() & 0x8000_0000 | b.to_bits() & 0x7fff_ffff)
-}
-
-/// Whether a number has a property.
-#[inline(always)]
-pub fn testp_f32(a: f32, property: TestProperty) -> bool {
-    match property {
-        TestProperty::Finite => a.is_finite(),
-        TestProperty::Infinite => a.is_infinite(),
-        TestProperty::Number => !a.is_nan(),
-        TestProperty::NotANumber => a.is_nan(),
-        TestProperty::Normal => a.is_normal(),
-        TestProperty::Subnormal => a.is_subnormal() || a == 0.0,
+    if (a.is_nan() && b.is_nan()) || (nan && (a.is_nan() || b.is_nan())) {
+        return NAN;
     }
+    let result = if b.is_nan() || (!a.is_nan() && take_a(order(a), order(b))) { a } else { b };
+    if xorsign_abs { f32::from_bits(result.to_bits() | sign) } else { result }
+}
+
+/// `min.f32`: the smaller operand, `-0` being below `+0`. A NaN loses to a number unless `nan` (`.NaN`).
+///
+/// `xorsign_abs` compares magnitudes and gives the result the exclusive or of both signs.
+#[inline(always)]
+#[must_use]
+pub fn f32_min(a: f32, b: f32, nan: bool, xorsign_abs: bool, ftz: bool) -> f32 {
+    select(a, b, nan, xorsign_abs, ftz, |a, b| a <= b)
+}
+
+/// `max.f32`: the larger operand, `+0` being above `-0`. A NaN loses to a number unless `nan` (`.NaN`).
+///
+/// `xorsign_abs` compares magnitudes and gives the result the exclusive or of both signs.
+#[inline(always)]
+#[must_use]
+pub fn f32_max(a: f32, b: f32, nan: bool, xorsign_abs: bool, ftz: bool) -> f32 {
+    select(a, b, nan, xorsign_abs, ftz, |a, b| a >= b)
+}
+
+/// `abs.f32`: clears the sign, of a NaN too.
+#[inline(always)]
+#[must_use]
+pub fn f32_abs(a: f32, ftz: bool) -> f32 {
+    (if ftz { f32_flush(a) } else { a }).abs()
+}
+
+/// `neg.f32`: flips the sign, of a NaN too.
+#[inline(always)]
+#[must_use]
+pub fn f32_neg(a: f32, ftz: bool) -> f32 {
+    -(if ftz { f32_flush(a) } else { a })
+}
+
+/// `copysign.f32`: the magnitude of `b` with the sign of `a`.
+#[inline(always)]
+#[must_use]
+pub fn f32_copysign(a: f32, b: f32) -> f32 {
+    b.copysign(a)
 }

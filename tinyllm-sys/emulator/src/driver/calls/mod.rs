@@ -1,5 +1,6 @@
 //! Answers to the driver's calls, in the groups of its documentation.
 
+mod abi;
 mod contexts;
 mod graphs;
 mod mapped;
@@ -9,6 +10,7 @@ mod streams;
 
 use std::thread::{self, ThreadId};
 
+pub use abi::Allocated;
 use tinyllm_sys::{DeviceHandle, DriverCode, DriverError, EventHandle, StreamHandle};
 
 use super::{

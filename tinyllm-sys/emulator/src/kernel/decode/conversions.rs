@@ -82,51 +82,73 @@ fn flushed(value: f32, imm: u32) -> f64 {
 }
 
 #[inline(always)]
-fn to_integer(value: f64, imm: u32) -> u64 {
-    float_to_integer(value, rounding_of(imm), imm & 0x7f, imm & 0x80 != 0)
+fn to_integer(value: f64, imm: u32, from_double: bool) -> u64 {
+    let bits = imm & 0x7f;
+    if value.is_nan() {
+        return extend(nan_to_integer(from_double, bits), imm & 0xff);
+    }
+    float_to_integer(value, rounding_of(imm), bits, imm & 0x80 != 0)
 }
 
 fn to_integers(from: Type, to_wide: bool) -> Option<LaneFn> {
     Some(match (from, to_wide) {
-        (Type::F32, false) => lanes!([imm] a: f32 => u32 { to_integer(flushed(a, imm), imm) as u32 }),
-        (Type::F32, true) => lanes!([imm] a: f32 => u64 { to_integer(flushed(a, imm), imm) }),
-        (Type::F64, false) => lanes!([imm] a: f64 => u32 { to_integer(a, imm) as u32 }),
-        (Type::F64, true) => lanes!([imm] a: f64 => u64 { to_integer(a, imm) }),
+        (Type::F32, false) => lanes!([imm] a: f32 => u32 { to_integer(flushed(a, imm), imm, false) as u32 }),
+        (Type::F32, true) => lanes!([imm] a: f32 => u64 { to_integer(flushed(a, imm), imm, false) }),
+        (Type::F64, false) => lanes!([imm] a: f64 => u32 { to_integer(a, imm, true) as u32 }),
+        (Type::F64, true) => lanes!([imm] a: f64 => u64 { to_integer(a, imm, true) }),
         (Type::F16, false) => {
-            lanes!([imm] a: u16 => u32 { to_integer(f64::from(half_to_f32::<F16>(a)), imm) as u32 })
+            lanes!([imm] a: u16 => u32 { to_integer(f64::from(half_to_f32::<F16>(a)), imm, false) as u32 })
         }
         (Type::F16, true) => {
-            lanes!([imm] a: u16 => u64 { to_integer(f64::from(half_to_f32::<F16>(a)), imm) })
+            lanes!([imm] a: u16 => u64 { to_integer(f64::from(half_to_f32::<F16>(a)), imm, false) })
         }
         (Type::Bf16, false) => {
-            lanes!([imm] a: u16 => u32 { to_integer(f64::from(half_to_f32::<Bf16>(a)), imm) as u32 })
+            lanes!([imm] a: u16 => u32 { to_integer(f64::from(half_to_f32::<Bf16>(a)), imm, false) as u32 })
         }
         (Type::Bf16, true) => {
-            lanes!([imm] a: u16 => u64 { to_integer(f64::from(half_to_f32::<Bf16>(a)), imm) })
+            lanes!([imm] a: u16 => u64 { to_integer(f64::from(half_to_f32::<Bf16>(a)), imm, false) })
         }
         _ => return None,
     })
+}
+
+/// An integer of the shape in an instruction's constant.
+#[inline(always)]
+fn number(bits: u64, imm: u32) -> i128 {
+    if imm & 0x80 != 0 { i128::from(bits as i64) } else { i128::from(bits) }
+}
+
+/// An f32 flushed and saturated, as the mode says.
+#[inline(always)]
+fn f32_adjust(value: f32, mode: Mode) -> f32 {
+    let value = f32_canonical(if mode.ftz { f32_flush(value) } else { value });
+    if mode.saturate { f32_saturate(value) } else { value }
 }
 
 /// `a` as f32 in the instruction's rounding, saturated where asked.
 #[inline(always)]
 fn integer_to_single(a: u64, imm: u32) -> f32 {
     let mode = Mode::unpack(imm >> 16);
-    let value = integer_to_f32(extend(a, imm & 0xff), imm & 0x80 != 0, mode.rounding);
+    let value = integer_to_f32(number(extend(a, imm & 0xff), imm), mode.rounding);
     if mode.saturate { value.clamp(0.0, 1.0) } else { value }
 }
 
 #[inline(always)]
 fn integer_to_double(a: u64, imm: u32) -> f64 {
     let mode = Mode::unpack(imm >> 16);
-    let value = integer_to_f64(extend(a, imm & 0xff), imm & 0x80 != 0, mode.rounding);
+    let value = integer_to_f64(number(extend(a, imm & 0xff), imm), mode.rounding);
     if mode.saturate { value.clamp(0.0, 1.0) } else { value }
 }
 
-/// An integer as a 16-bit float. Through f32 rounded to odd there would be one rounding; these integers are within f64, exactly.
+/// An integer as a 16-bit float. Fifty digits with the rest as one bit behind them round as the whole would.
 #[inline(always)]
 fn integer_to_half<T: HalfFloat>(a: u64, imm: u32) -> u16 {
-    integer_to_half_bits::<T>(extend(a, imm & 0xff), imm & 0x80 != 0, Mode::unpack(imm >> 16))
+    let value = number(extend(a, imm & 0xff), imm);
+    let magnitude = value.unsigned_abs() as u64;
+    let excess = (64 - magnitude.leading_zeros()).saturating_sub(50);
+    let rest = u64::from(magnitude & ((1 << excess) - 1) != 0);
+    let shortened = (((magnitude >> excess) << 1) | rest) as f64 * (1u64 << excess) as f64 / 2.0;
+    half_from_f64::<T>(if value < 0 { -shortened } else { shortened }, Mode::unpack(imm >> 16))
 }
 
 fn from_integers(from_wide: bool, to: Type) -> Option<LaneFn> {

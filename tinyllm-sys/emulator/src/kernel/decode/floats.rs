@@ -16,6 +16,25 @@ fn is_float(ty: Type) -> bool {
     matches!(ty, Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 | Type::F32 | Type::F64)
 }
 
+/// Subnormal numbers as 0 where the constant asks for it.
+#[inline(always)]
+fn flushed<T: HalfFloat>(a: u16, ftz: u32) -> u16 {
+    if ftz != 0 { half_flush::<T>(a) } else { a }
+}
+
+/// A property by its number in an instruction's constant.
+#[inline(always)]
+fn property(index: u32) -> TestProperty {
+    match index {
+        0 => TestProperty::Finite,
+        1 => TestProperty::Infinite,
+        2 => TestProperty::Number,
+        3 => TestProperty::NotANumber,
+        4 => TestProperty::Normal,
+        _ => TestProperty::Subnormal,
+    }
+}
+
 /// A function of both halves of a register.
 #[inline(always)]
 fn both1(a: u32, run: impl Fn(u16) -> u16) -> u32 {
@@ -99,7 +118,7 @@ fn smaller(ty: Type) -> LaneFn {
         }),
         Type::F64 => lanes!(a: f64, b: f64 => f64 { f64_min(a, b) }),
         ty => {
-            halves!(ty, [imm] |a, b| T half_min::<T>(a, b, imm & NAN != 0, imm & XORSIGN != 0, imm & FTZ != 0))
+            halves!(ty, [imm] |a, b| T half_min::<T>(flushed::<T>(a, imm & FTZ), flushed::<T>(b, imm & FTZ), imm & NAN != 0, imm & XORSIGN != 0))
         }
     }
 }
@@ -111,7 +130,7 @@ fn larger(ty: Type) -> LaneFn {
         }),
         Type::F64 => lanes!(a: f64, b: f64 => f64 { f64_max(a, b) }),
         ty => {
-            halves!(ty, [imm] |a, b| T half_max::<T>(a, b, imm & NAN != 0, imm & XORSIGN != 0, imm & FTZ != 0))
+            halves!(ty, [imm] |a, b| T half_max::<T>(flushed::<T>(a, imm & FTZ), flushed::<T>(b, imm & FTZ), imm & NAN != 0, imm & XORSIGN != 0))
         }
     }
 }
@@ -207,8 +226,8 @@ impl Decoder<'_> {
             (Type::F32, true) => lanes!([imm] a: f32 => f32 { f32_neg(a, imm != 0) }),
             (Type::F64, false) => lanes!(a: f64 => f64 { f64_abs(a) }),
             (Type::F64, true) => lanes!(a: f64 => f64 { f64_neg(a) }),
-            (ty, false) => halves!(ty, [imm] |a| T half_abs::<T>(a, imm != 0)),
-            (ty, true) => halves!(ty, [imm] |a| T half_neg::<T>(a, imm != 0)),
+            (ty, false) => halves!(ty, [imm] |a| T half_abs(flushed::<T>(a, imm))),
+            (ty, true) => halves!(ty, [imm] |a| T half_neg(flushed::<T>(a, imm))),
         };
         if ty == Type::F64 && imm != 0 {
             return Err(unsupported(instruction, "f64 is not flushed"));
@@ -243,7 +262,7 @@ impl Decoder<'_> {
             ("ex2", Type::F32) => lanes!([imm] a: f32 => f32 { ex2_approx(a, imm != 0) }),
             ("tanh", Type::F32) => lanes!(a: f32 => f32 { tanh_approx(a, false) }),
             ("ex2", Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2) => {
-                halves!(ty, [imm] |a| T half_ex2::<T>(a, imm != 0))
+                halves!(ty, [imm] |a| T flushed::<T>(half_ex2::<T>(flushed::<T>(a, imm)), imm))
             }
             ("tanh", Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2) => {
                 halves!(ty, [_imm] |a| T half_tanh::<T>(a))
@@ -259,7 +278,7 @@ impl Decoder<'_> {
         modifiers: &mut Modifiers<'_>,
         ty: Type,
     ) -> Decoded {
-        let property = modifiers.one_of(&[
+        let asked = modifiers.one_of(&[
             ("finite", TestProperty::Finite),
             ("infinite", TestProperty::Infinite),
             ("number", TestProperty::Number),
@@ -267,11 +286,11 @@ impl Decoder<'_> {
             ("normal", TestProperty::Normal),
             ("subnormal", TestProperty::Subnormal),
         ]);
-        let property = property.ok_or_else(|| unsupported(instruction, "no property"))?;
-        let imm = property as u32;
+        let asked = asked.ok_or_else(|| unsupported(instruction, "no property"))?;
+        let imm = asked as u32;
         let run = match ty {
-            Type::F32 => lanes!([imm] a: f32 => bool { testp_f32(a, TestProperty::from_index(imm)) }),
-            Type::F64 => lanes!([imm] a: f64 => bool { testp_f64(a, TestProperty::from_index(imm)) }),
+            Type::F32 => lanes!([imm] a: f32 => bool { testp_f32(a, property(imm)) }),
+            Type::F64 => lanes!([imm] a: f64 => bool { testp_f64(a, property(imm)) }),
             _ => return Err(unsupported(instruction, "this type")),
         };
         self.compute(instruction, run, Type::Pred, &[ty], imm)

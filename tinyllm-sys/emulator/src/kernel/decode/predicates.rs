@@ -121,7 +121,11 @@ fn comparison(ty: Type, compare: Compare) -> Option<LaneFn> {
         Type::F32 => floats!(compare, f32, |imm, x| if imm != 0 { f32_flush(x) } else { x }),
         Type::F64 => floats!(compare, f64, |_imm, x| x),
         Type::F16 => {
-            floats!(compare, u16, |imm, x| half_to_f32::<F16>(if imm != 0 { half_flush(x) } else { x }))
+            floats!(compare, u16, |imm, x| half_to_f32::<F16>(if imm != 0 {
+                half_flush::<F16>(x)
+            } else {
+                x
+            }))
         }
         Type::Bf16 => floats!(compare, u16, |_imm, x| half_to_f32::<Bf16>(x)),
         _ => return None,
