@@ -4,5 +4,6 @@
 mod corpus;
 mod correct;
 mod faulty;
+mod forms;
 mod program;
 mod seeds;
