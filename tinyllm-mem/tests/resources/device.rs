@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tinyllm_emulator::Emulator;
+use tinyllm_emulator::{Builder, Emulator};
 use tinyllm_mem::{
     Allocation, Buffer, Category, Device, DeviceResource, FailureInjection, Failures, MappedResource,
     MemError, MemoryResource, PinnedHostResource, Request, Stream, StreamOrderedResource, Tracking,
@@ -20,8 +20,13 @@ pub(crate) struct Gpu {
 }
 
 impl Gpu {
+    /// As the environment says, so that `cargo xtask memcheck` hears of what is found.
     pub(crate) fn new(bytes: u64) -> Self {
-        let driver = Emulator::builder().memory(bytes).seed(bytes).build();
+        Self::with(Builder::from_env().unwrap().memory(bytes))
+    }
+
+    fn with(builder: Builder) -> Self {
+        let driver = builder.build();
         let context = driver.primary_context_retain(driver.device_get(0).unwrap()).unwrap();
         // SAFETY: the context is this driver's.
         unsafe { driver.context_set_current(context) }.unwrap();
@@ -147,7 +152,8 @@ fn page_locked_memory_is_zeroed_host_memory() {
 
 #[test]
 fn what_a_free_fails_with_is_said_by_the_next_call() {
-    let gpu = Gpu::new(1 << 20);
+    // What is found here is meant to be.
+    let gpu = Gpu::with(Emulator::builder().memory(1 << 20));
     let resource: DeviceMemory = Arc::new(DeviceResource::new(gpu.driver.clone()));
     let request = || Request::new(Category::Kv, "kv", 512, 256);
     let buffer = Buffer::<u8, Device>::allocate(&resource, request()).unwrap();
