@@ -84,31 +84,38 @@ pub(crate) trait Lane: Copy + Default {
     fn write(registers: &mut Registers, slot: Slot, values: &[Self; LANES], mask: u32);
 }
 
-#[inline(always)]
-fn put<T: Copy>(row: &mut [T; LANES], values: &[T; LANES], mask: u32) {
-    if mask == u32::MAX {
-        *row = *values;
-        return;
-    }
-    for lane in 0..LANES {
-        if mask >> lane & 1 == 1 {
-            row[lane] = values[lane];
-        }
-    }
-}
-
 /// A type that is a 32-bit or 64-bit register's number seen another way.
 macro_rules! lane {
     ($ty:ty, $read:ident, $write:ident, |$bits:ident| $from:expr, |$value:ident| $into:expr) => {
         impl Lane for $ty {
             #[inline(always)]
+            #[allow(clippy::needless_range_loop, reason = "several arrays go side by side")]
             fn read(registers: &Registers, slot: Slot) -> [Self; LANES] {
-                registers.$read(slot).map(|$bits| $from)
+                // Loops, because the standard library's `map` of arrays is not put in line.
+                let row = registers.$read(slot);
+                let mut lanes = [Self::default(); LANES];
+                for lane in 0..LANES {
+                    let $bits = row[lane];
+                    lanes[lane] = $from;
+                }
+                lanes
             }
 
             #[inline(always)]
+            #[allow(clippy::needless_range_loop, reason = "several arrays go side by side")]
             fn write(registers: &mut Registers, slot: Slot, values: &[Self; LANES], mask: u32) {
-                put(registers.$write(slot), &values.map(|$value| $into), mask);
+                let row = registers.$write(slot);
+                if mask == u32::MAX {
+                    for lane in 0..LANES {
+                        let $value = values[lane];
+                        row[lane] = $into;
+                    }
+                    return;
+                }
+                for lane in 0..LANES {
+                    let $value = values[lane];
+                    row[lane] = if mask >> lane & 1 == 1 { $into } else { row[lane] };
+                }
             }
         }
     };

@@ -27,11 +27,17 @@ pub(super) struct Runs {
 #[inline(always)]
 pub(super) fn addresses(registers: &Registers, address: Address) -> [u64; LANES] {
     let offset = address.offset as u64;
+    let mut addresses = [0; LANES];
     if address.wide {
-        registers.wide(address.base).map(|base| base.wrapping_add(offset))
+        for (address, base) in addresses.iter_mut().zip(registers.wide(address.base)) {
+            *address = base.wrapping_add(offset);
+        }
     } else {
-        registers.row(address.base).map(|base| u64::from(base.wrapping_add(offset as u32)))
+        for (address, base) in addresses.iter_mut().zip(registers.row(address.base)) {
+            *address = u64::from(base.wrapping_add(offset as u32));
+        }
     }
+    addresses
 }
 
 impl Runs {

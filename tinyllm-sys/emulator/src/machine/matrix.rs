@@ -44,17 +44,6 @@ fn c_place(lane: usize, index: usize) -> (usize, usize) {
     (lane / 4 + 8 * (index / 2), lane % 4 * 2 + index % 2)
 }
 
-/// An element of a register as f32.
-#[inline(always)]
-fn single(ty: MatrixType, register: u32, element: usize) -> f32 {
-    match ty {
-        MatrixType::F16 => half_to_f32::<F16>((register >> (16 * element)) as u16),
-        MatrixType::Bf16 => half_to_f32::<Bf16>((register >> (16 * element)) as u16),
-        // The lowest 13 bits are not part of the number.
-        _ => f32::from_bits(register & !0x1fff),
-    }
-}
-
 /// A sum as it is stored: one NaN.
 #[inline(always)]
 fn canonical(value: f32) -> f32 {
@@ -149,24 +138,56 @@ fn singles_loop() -> Loop {
 /// f16, bf16 and tf32, summed in f32.
 #[inline(always)]
 fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
-    let packed = if mma.a_type == MatrixType::Tf32 { 1 } else { 2 };
+    match mma.a_type {
+        MatrixType::F16 => singles_of(registers, mask, mma, 2, |bits, element| {
+            half_to_f32::<F16>((bits >> (16 * element)) as u16)
+        }),
+        MatrixType::Bf16 => singles_of(registers, mask, mma, 2, |bits, element| {
+            half_to_f32::<Bf16>((bits >> (16 * element)) as u16)
+        }),
+        // The lowest 13 bits of tf32 are not part of the number.
+        _ => singles_of(registers, mask, mma, 1, |bits, _| f32::from_bits(bits & !0x1fff)),
+    }
+}
+
+/// Lanes of a group: those that share a row of A, or a column of B.
+const THREADS: usize = 4;
+const GROUPS: usize = LANES / THREADS;
+
+/// Rows that are summed side by side, so that no sum waits for itself.
+const ROWS: usize = 4;
+
+#[inline(always)]
+fn singles_of(
+    registers: &mut Registers,
+    mask: u32,
+    mma: &Mma,
+    packed: usize,
+    value: impl Fn(u32, usize) -> f32 + Copy,
+) {
     let mut a = [[0f32; K]; M];
     let mut b = [[0f32; N]; K];
+    let halves = mma.m / GROUPS;
     for (register, slot) in mma.a.iter().enumerate() {
         let row = registers.row(*slot);
+        let (i, k) = (GROUPS * (register % halves), THREADS * packed * (register / halves));
         for element in 0..packed {
-            for (lane, value) in row.iter().enumerate() {
-                let (i, k) = a_place(mma, packed, lane, register * packed + element);
-                a[i][k] = single(mma.a_type, *value, element);
+            for group in 0..GROUPS {
+                for thread in 0..THREADS {
+                    a[i + group][k + thread * packed + element] =
+                        value(row[group * THREADS + thread], element);
+                }
             }
         }
     }
     for (register, slot) in mma.b.iter().enumerate() {
         let row = registers.row(*slot);
+        let k = THREADS * packed * register;
         for element in 0..packed {
-            for (lane, value) in row.iter().enumerate() {
-                let (k, j) = b_place(packed, lane, register * packed + element);
-                b[k][j] = single(mma.b_type, *value, element);
+            for group in 0..GROUPS {
+                for thread in 0..THREADS {
+                    b[k + thread * packed + element][group] = value(row[group * THREADS + thread], element);
+                }
             }
         }
     }
@@ -185,14 +206,17 @@ fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
             }
         }
     }
-    for (a, sums) in a.iter().zip(&mut sums).take(mma.m) {
-        let mut row = *sums;
-        for (a, b) in a.iter().zip(&b).take(mma.k) {
-            for (sum, b) in row.iter_mut().zip(b) {
-                *sum = a.mul_add(*b, *sum);
+    for (a, sums) in a.chunks_exact(ROWS).zip(sums.chunks_exact_mut(ROWS)).take(mma.m / ROWS) {
+        let mut rows = [[0f32; N]; ROWS];
+        rows.copy_from_slice(sums);
+        for (k, b) in b.iter().enumerate().take(mma.k) {
+            for (row, a) in rows.iter_mut().zip(a) {
+                for (sum, b) in row.iter_mut().zip(b) {
+                    *sum = a[k].mul_add(*b, *sum);
+                }
             }
         }
-        *sums = row;
+        sums.copy_from_slice(&rows);
     }
     for (register, slot) in mma.d.iter().enumerate() {
         let row = registers.row_mut(*slot);
@@ -207,9 +231,7 @@ fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
                 let (i, j) = c_place(lane, register);
                 canonical(sums[i][j]).to_bits()
             };
-            if mask >> lane & 1 == 1 {
-                *out = value;
-            }
+            *out = if mask >> lane & 1 == 1 { value } else { *out };
         }
     }
 }
