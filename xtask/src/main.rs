@@ -2,7 +2,9 @@
 
 mod bench;
 mod ci;
+mod emulate;
 mod kernels;
+mod memcheck;
 mod tidy;
 
 use std::process::ExitCode;
@@ -11,7 +13,7 @@ mod flags {
     //! The command line.
     #![allow(missing_docs)] // generated
 
-    use std::path::PathBuf;
+    use std::{ffi::OsString, path::PathBuf};
 
     xflags::xflags! {
         /// Tasks of the repository.
@@ -25,6 +27,36 @@ mod flags {
             cmd kernels {
                 /// Changes nothing; fails where the PTX is not what the sources give
                 optional --check
+            }
+            /// Runs a program on the emulated driver and prints what the checks found, one finding a line; 1 if anything
+            /// was found, else the program's status: cargo xtask emulate [OPTIONS] -- PROGRAM ARGS
+            cmd emulate {
+                /// Memory of the device, such as 512M; 8G without it
+                optional --memory memory: String
+                /// What decides which of the work that may run runs next; 0 without it
+                optional --seed seed: String
+                /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream; all without it
+                optional --only list: String
+                /// Findings as lines of JSON
+                optional --json
+                /// Says each call that fails, and why, while the program runs
+                optional --errors
+                /// The program
+                required program: OsString
+                /// Its arguments
+                repeated args: OsString
+            }
+            /// Runs the GPU tests, or a program, under the emulator's checks, and the tests under compute-sanitizer where there
+            /// is a GPU; one finding a line, 1 if there is any: cargo xtask memcheck [OPTIONS] [-- PROGRAM ARGS]
+            cmd memcheck {
+                /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream; all without it
+                optional --only list: String
+                /// Findings as lines of JSON
+                optional --json
+                /// The program
+                optional program: OsString
+                /// Its arguments
+                repeated args: OsString
             }
             /// Measures the program on a model, and the kernels; writes the figures to bench/results/ and draws their chart
             /// in docs/images/.
@@ -50,9 +82,15 @@ fn main() -> ExitCode {
         flags::XtaskCmd::Tidy(_) => tidy::run(),
         flags::XtaskCmd::Kernels(options) => kernels::run(options.check),
         flags::XtaskCmd::Bench(options) => bench::run(&options),
+        flags::XtaskCmd::Memcheck(options) => return finish(memcheck::run(options)),
+        flags::XtaskCmd::Emulate(options) => return finish(emulate::run(&options)),
     };
+    finish(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

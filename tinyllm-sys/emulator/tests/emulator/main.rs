@@ -3,6 +3,7 @@
 
 mod corpus;
 mod correct;
+mod driver;
 mod faulty;
 mod forms;
 mod program;

@@ -29,7 +29,10 @@ impl Emulator {
     ) -> Result<T, DriverError> {
         let mut state = self.lock();
         state.advance();
-        run(&mut state).map_err(|failure| {
+        let result = run(&mut state);
+        // What was asked for may run before the caller's next line, or after it.
+        state.advance();
+        result.map_err(|failure| {
             let mut arguments = arguments();
             if !failure.note.is_empty() {
                 let separator = if arguments.is_empty() { "" } else { ": " };

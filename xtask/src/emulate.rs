@@ -1,0 +1,108 @@
+//! `cargo xtask emulate -- PROGRAM`: a program that knows nothing of the emulator, on it. The emulated driver is put under the
+//! driver's names into a directory of its own, which is where the program looks first.
+
+use std::{
+    env, fs,
+    os::unix::{fs::symlink, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus},
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use crate::flags::Emulate;
+
+/// The package, and what its library is called.
+const PACKAGE: &str = "tinyllm-emulator-cabi";
+const LIBRARY: &str = "libtinyllm_emulator_cuda.so";
+
+/// Names under which programs look for the driver: the one of its interface, and the one that linkers follow.
+const SONAME: &str = "libcuda.so.1";
+const LINK: &str = "libcuda.so";
+
+/// What the status of a program that a signal ended begins at, as shells have it.
+const SIGNALS: i32 = 128;
+
+pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
+    ensure!(cfg!(target_os = "linux"), "only programs on Linux look for {SONAME}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
+    let directory = tempfile::Builder::new().prefix("tinyllm-emulate-").tempdir()?;
+    let driver = directory.path().join(SONAME);
+    fs::copy(build(root)?, &driver).with_context(|| format!("copying {LIBRARY}"))?;
+    symlink(SONAME, directory.path().join(LINK))?;
+    let report = directory.path().join("findings.jsonl");
+
+    let mut command = Command::new(&options.program);
+    command.args(&options.args).env("LD_LIBRARY_PATH", search_path(directory.path())?);
+    command.env("TINYLLM_EMULATOR_REPORT", &report);
+    let settings = [("MEMORY", &options.memory), ("SEED", &options.seed), ("CHECK", &options.only)];
+    for (name, value) in settings {
+        if let Some(value) = value {
+            command.env(format!("TINYLLM_EMULATOR_{name}"), value);
+        }
+    }
+    if options.errors {
+        command.env("TINYLLM_EMULATOR_ERRORS", "1");
+    }
+    let status =
+        command.status().with_context(|| format!("starting {}", options.program.to_string_lossy()))?;
+
+    let found = print(&report, options.json)?;
+    Ok(ExitCode::from(if found > 0 { 1 } else { code(status) }))
+}
+
+/// The emulated driver, built, and where it is.
+fn build(root: &Path) -> anyhow::Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["build", "--release", "--quiet", "--package", PACKAGE, "--message-format=json"];
+    let output = Command::new(cargo)
+        .args(arguments)
+        .current_dir(root)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("starting cargo")?;
+    ensure!(output.status.success(), "{PACKAGE} does not build");
+    // Cargo says where each file is, whatever its settings.
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let files = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message.get("filenames")?.as_array().cloned())
+        .flatten();
+    let mut paths = files.filter_map(|file| file.as_str().map(PathBuf::from));
+    paths.find(|path| path.ends_with(LIBRARY)).with_context(|| format!("cargo built no {LIBRARY}"))
+}
+
+/// The directory in front of where libraries are looked for already.
+fn search_path(directory: &Path) -> anyhow::Result<std::ffi::OsString> {
+    let before = env::var_os("LD_LIBRARY_PATH").filter(|path| !path.is_empty());
+    let before = before.iter().flat_map(env::split_paths);
+    Ok(env::join_paths([directory.to_path_buf()].into_iter().chain(before))?)
+}
+
+/// Prints the findings and counts them.
+pub(crate) fn print(report: &Path, as_json: bool) -> anyhow::Result<usize> {
+    // Without findings there is no file.
+    let Ok(report) = fs::read_to_string(report) else { return Ok(0) };
+    for line in report.lines() {
+        if as_json {
+            println!("{line}");
+            continue;
+        }
+        let finding: Value = serde_json::from_str(line).context("a line of the emulator's report")?;
+        let Some(text) = finding.get("text").and_then(Value::as_str) else {
+            bail!("a line of the emulator's report has no text: {line}");
+        };
+        println!("{}", text.split('\n').map(str::trim).collect::<Vec<_>>().join(", "));
+    }
+    let count = report.lines().count();
+    eprintln!("{count} findings");
+    Ok(count)
+}
+
+/// A program's status as a number that can be given on.
+fn code(status: ExitStatus) -> u8 {
+    let number = status.code().or_else(|| status.signal().map(|signal| SIGNALS + signal));
+    number.and_then(|number| u8::try_from(number).ok()).unwrap_or(1)
+}
