@@ -22,6 +22,8 @@ pub(super) struct Module {
     kernels: HashMap<String, Arc<Kernel>>,
     /// Address and size by name.
     variables: HashMap<String, (u64, u64)>,
+    /// Of its variables in constant memory.
+    constant_bytes: u64,
     version: (u32, u32),
 }
 
@@ -72,8 +74,11 @@ impl State {
                 return Err(Failure::new(DriverCode::InvalidPtx, error.to_string()));
             }
         };
+        let constant_bytes =
+            image.globals.iter().filter(|global| global.constant).map(|global| global.bytes).sum();
         let handle = self.handle();
-        self.modules.insert(handle, Module { device, kernels, variables, version: image.version });
+        self.modules
+            .insert(handle, Module { device, kernels, variables, constant_bytes, version: image.version });
         Ok(handle)
     }
 
@@ -158,6 +163,9 @@ impl State {
         Ok(match attribute {
             FunctionAttribute::MaxThreadsPerBlock => kernel.max_threads.min(limits::THREADS_OF_BLOCK) as i32,
             FunctionAttribute::SharedSizeBytes => kernel.static_shared_bytes as i32,
+            FunctionAttribute::ConstSizeBytes => {
+                self.modules.get(&function.module).map_or(0, |module| module.constant_bytes as i32)
+            }
             FunctionAttribute::LocalSizeBytes => kernel.local_bytes as i32,
             FunctionAttribute::NumRegs => limits::REGISTERS_OF_THREAD as i32,
             FunctionAttribute::PtxVersion => (function.version.0 * 10 + function.version.1) as i32,
@@ -270,7 +278,7 @@ impl State {
                 "{threads} threads in a block, the kernel is made for {}",
                 function.kernel.max_threads
             );
-            return Err(Failure::new(DriverCode::LaunchOutOfResources, note));
+            return wrong(note);
         }
         if function.kernel.required_threads.is_some_and(|required| required != config.block) {
             return wrong(format!("a block of {:?}, the kernel requires another", config.block));

@@ -13,6 +13,8 @@ use crate::ptx::{
 pub(crate) struct Global {
     pub(crate) name: String,
     pub(crate) bytes: u64,
+    /// In constant memory.
+    pub(crate) constant: bool,
     pub(crate) align_bytes: u64,
     /// The first bytes.
     pub(crate) init: Vec<u8>,
@@ -132,6 +134,7 @@ impl Global {
         Ok(Global {
             name: variable.name.clone(),
             bytes,
+            constant: variable.space == Space::Const,
             align_bytes: u64::from(variable.align_bytes).max(1),
             init,
             pointers,

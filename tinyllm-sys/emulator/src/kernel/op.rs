@@ -275,6 +275,11 @@ pub(crate) enum Op {
         targets: Vec<u32>,
     },
     Exit,
+    /// `vprintf`: where in local memory its two pointers are.
+    Print {
+        format: u32,
+        arguments: u32,
+    },
     Trap,
     /// `%clock` and its kin: instructions that this warp has begun.
     Clock {

@@ -36,6 +36,8 @@ pub(super) struct Context<'a> {
     pub(super) recorder: Recorder,
     pub(super) order: Order,
     pub(super) params: Aligned,
+    /// What the block at hand has printed.
+    pub(super) printed: Vec<u8>,
     /// For each instruction, the region that it reached last.
     regions: Vec<u32>,
     findings: Vec<Finding>,
@@ -68,6 +70,7 @@ impl<'a> Context<'a> {
             recorder: Recorder::new(),
             order: Order::default(),
             params,
+            printed: Vec::new(),
             regions: vec![0; code],
             findings: Vec::new(),
             known: HashMap::new(),

@@ -34,6 +34,7 @@ struct Worker<'a> {
 struct BlockOutcome {
     stretches: Vec<Stretch>,
     findings: Vec<Finding>,
+    printed: Vec<u8>,
     fault: Option<Fault>,
 }
 
@@ -56,6 +57,7 @@ fn finished(context: &mut Context<'_>, result: Result<Progress, Fault>) -> Block
     BlockOutcome {
         stretches: context.order.finish(touched),
         findings: context.take_findings(),
+        printed: std::mem::take(&mut context.printed),
         fault: result.err(),
     }
 }
@@ -161,6 +163,7 @@ impl Gathered {
                 None => self.outcome.findings.push(finding),
             }
         }
+        self.outcome.printed.extend_from_slice(&outcome.printed);
         self.races.add(launch, index, outcome.stretches);
         self.fault = outcome.fault;
     }

@@ -16,6 +16,7 @@ mod groups;
 mod matrix;
 mod memory;
 mod order;
+mod print;
 mod private;
 mod races;
 mod recorder;
@@ -94,6 +95,8 @@ pub(crate) struct Outcome {
     /// Global memory; collected where `check.stream` or `check.racecheck` asks for it.
     pub(crate) touched: Touched,
     pub(crate) counters: Counters,
+    /// What its threads printed, in the order of blocks.
+    pub(crate) printed: Vec<u8>,
     /// Why it ended early: `CUDA_ERROR_ILLEGAL_ADDRESS` and the like.
     pub(crate) fault: Option<u32>,
 }

@@ -145,6 +145,7 @@ impl Context<'_> {
                 warp.live &= !active;
                 return Ok(leave(warp, pc, mask, active));
             }
+            Op::Print { format, arguments } => self.print(warp, active, *format, *arguments)?,
             Op::Trap => return Err(Fault::LAUNCH_FAILED),
             Op::Barrier(barrier) => return self.barrier(shared, barriers, warp, pc, mask, active, barrier),
             Op::LoadMatrix { .. }

@@ -219,7 +219,7 @@ fn launches_within_the_device_s_limits() {
         ([0, 1, 1], [1, 1, 1], 0, DriverCode::InvalidValue),
         ([1, 65_536, 1], [1, 1, 1], 0, DriverCode::InvalidValue),
         ([1, 1, 1], [1, 1, 65], 0, DriverCode::InvalidValue),
-        ([1, 1, 1], [257, 1, 1], 0, DriverCode::LaunchOutOfResources),
+        ([1, 1, 1], [257, 1, 1], 0, DriverCode::InvalidValue),
         ([1, 1, 1], [32, 1, 1], 48 << 10, DriverCode::InvalidValue),
     ] {
         assert_eq!(code(launch(grid, block, shared)), Some(expected), "{grid:?} {block:?} {shared}");

@@ -6,5 +6,6 @@ mod correct;
 mod driver;
 mod faulty;
 mod forms;
+mod print;
 mod program;
 mod seeds;

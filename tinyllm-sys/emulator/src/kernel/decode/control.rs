@@ -86,6 +86,9 @@ impl Decoder<'_> {
         if ENDS.contains(&name.as_str()) {
             return Ok(Some(Op::Trap));
         }
+        if name == "vprintf" {
+            return self.print(instruction, arguments);
+        }
         let formal = self.formal_parameters(name);
         let mut actual = Vec::new();
         for operand in results {
@@ -101,6 +104,18 @@ impl Decoder<'_> {
         }
         self.call(instruction, name, actual)?;
         Ok(Some(Op::Nop))
+    }
+
+    /// `vprintf`, which every toolkit declares and the driver provides: a format and the values behind it.
+    fn print(&mut self, instruction: &Instruction, arguments: &[Operand]) -> Decoded {
+        let places = arguments.iter().map(|operand| match self.argument(instruction, operand)? {
+            Binding::Local(at) => Ok(at),
+            _ => Err(unsupported(instruction, "an argument that is no parameter")),
+        });
+        match places.collect::<Result<Vec<u32>, LoadError>>()?.as_slice() {
+            [format, arguments] => Ok(Some(Op::Print { format: *format, arguments: *arguments })),
+            _ => Err(unsupported(instruction, "operands of another form")),
+        }
     }
 
     fn argument(&mut self, instruction: &Instruction, operand: &Operand) -> Result<Binding, LoadError> {

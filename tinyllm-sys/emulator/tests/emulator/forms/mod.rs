@@ -12,6 +12,7 @@ mod table;
 mod warps;
 
 use harness::Form;
+pub(crate) use harness::HEADER;
 
 /// All of them, by section of the table.
 fn all() -> Vec<(&'static str, Vec<Form>)> {

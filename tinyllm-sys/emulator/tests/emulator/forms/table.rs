@@ -21,7 +21,7 @@ const OTHERS: [(&str, &[&str]); 3] = [
     (
         "Control",
         &[
-            "bra{.uni}, brx.idx, call{.uni} of a function in the module, ret, exit, trap",
+            "bra{.uni}, brx.idx, call{.uni} of a function in the module, of vprintf and __assertfail, ret, exit, trap",
             "bar, barrier{.cta}.{sync, arrive, red.popc, red.and, red.or}{.aligned}, bar.warp.sync",
             "nanosleep, brkpt, pmevent (nothing to do)",
         ],
