@@ -1,5 +1,5 @@
 //! `cuMemAddressReserve`, `cuMemCreate` and `cuMemMap`: memory in large pages at addresses of its own, without the driver's
-//! allocator in between. Each call waits for the device, and sizes are rounded up to the driver's granularity, 2 MiB.
+//! allocator in between. Giving it back waits for the device, and sizes are rounded up to the driver's granularity, 2 MiB.
 
 use std::{
     collections::HashMap,
@@ -118,7 +118,9 @@ unsafe impl MemoryResource for MappedResource {
         let mapping = mappings.remove(&allocation.address.as_ptr().addr()).filter(|_| allocation.bytes > 0);
         drop(mappings);
         if let Some(mapping) = mapping {
-            // SAFETY: it was on the list once, and the caller promises that nothing uses it.
+            // Work that was given before may not have run yet, and the driver does not wait for it here.
+            self.deferred.keep(self.driver.context_synchronize());
+            // SAFETY: it was on the list once, the caller promises that no later work uses it, and all earlier is done.
             self.deferred.keep(unsafe { self.unmap(mapping) });
         }
     }

@@ -141,6 +141,28 @@ fn an_event_carries_memory_from_stream_to_stream() {
 }
 
 #[test]
+fn memory_stays_until_the_work_with_it_is_done() {
+    let makes: [fn(&Gpu) -> DeviceMemory; 3] = [
+        |gpu| Arc::new(DeviceResource::new(gpu.driver.clone())),
+        |gpu| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap()),
+        |gpu| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()),
+    ];
+    for (make, seed) in makes.into_iter().flat_map(|make| (0..20).map(move |seed| (make, seed))) {
+        let gpu = Gpu::with(Builder::from_env().unwrap().memory(16 << 20).seed(seed));
+        let memory = make(&gpu);
+        let request = Request::new(Category::Activations, "x", 4096, 256).on(gpu.stream(1));
+        let buffer = Buffer::<u8, Device>::allocate(&memory, request).unwrap();
+        let pointer = DevicePointer(buffer.address().addr() as u64);
+        // SAFETY: the buffer's bytes, in the order of its stream.
+        unsafe { gpu.driver.memset_d8_async(pointer, 1, 4096, gpu.handle(1)) }.unwrap();
+        // The fill may not have run yet.
+        drop(buffer);
+        drop(memory);
+        gpu.end();
+    }
+}
+
+#[test]
 fn page_locked_memory_is_zeroed_host_memory() {
     let gpu = Gpu::new(1 << 20);
     let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(gpu.driver.clone()));

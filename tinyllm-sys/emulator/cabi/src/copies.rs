@@ -141,7 +141,7 @@ unsafe fn fill_16(dst: u64, value: u16, words: usize, stream: StreamHandle) -> A
     Ok(copied?)
 }
 
-/// Waits for a fill without a stream where the host sees what it fills; else it goes on beside the host.
+/// Waits for a fill without a stream that the table has as an asynchronous one, where the host sees what it fills.
 fn filled(driver: &Emulator, dst: u64, stream: StreamHandle) -> Answer {
     if driver.allocated(dst).is_some_and(|found| found.ordinal.is_none()) {
         // SAFETY: a default stream.
@@ -234,10 +234,8 @@ exports! {
         unsafe { copy(Side::Device(dst), Side::Device(src), bytes, StreamHandle(stream)) }
     }
     cuMemsetD8 | cuMemsetD8_v2(dst: u64, value: u8, bytes: usize) {
-        let driver = on_context()?;
         // SAFETY: memory that is not there is refused.
-        unsafe { driver.memset_d8(device(dst), value, bytes) }?;
-        filled(&driver, dst, LEGACY)
+        Ok(unsafe { on_context()?.memset_d8(device(dst), value, bytes) }?)
     }
     cuMemsetD8_v2_ptds(dst: u64, value: u8, bytes: usize) {
         let driver = on_context()?;
@@ -264,10 +262,8 @@ exports! {
         unsafe { fill_16(dst, value, words, StreamHandle(stream)) }
     }
     cuMemsetD32 | cuMemsetD32_v2(dst: u64, value: u32, words: usize) {
-        let driver = on_context()?;
         // SAFETY: as above.
-        unsafe { driver.memset_d32(device(dst), value, words) }?;
-        filled(&driver, dst, LEGACY)
+        Ok(unsafe { on_context()?.memset_d32(device(dst), value, words) }?)
     }
     cuMemsetD32_v2_ptds(dst: u64, value: u32, words: usize) {
         let driver = on_context()?;

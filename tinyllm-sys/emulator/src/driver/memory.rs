@@ -352,6 +352,8 @@ impl State {
         Ok(())
     }
 
+    /// A fill; a call that is not asynchronous waits where the memory is page-locked, because the host sees it.
+    #[allow(clippy::too_many_arguments, reason = "the call has that many arguments")]
     pub(super) fn memset(
         &mut self,
         call: &str,
@@ -360,6 +362,7 @@ impl State {
         width: u32,
         count: usize,
         stream: u64,
+        asynchronous: bool,
     ) -> Result<(), Failure> {
         if !dst.is_multiple_of(u64::from(width)) {
             return Err(Failure::new(
@@ -373,7 +376,10 @@ impl State {
         let device = self.stream(stream)?.device;
         let bytes = (count as u64).checked_mul(u64::from(width)).ok_or(DriverCode::InvalidValue)?;
         self.check_range(device, call, dst, bytes, Access::Write)?;
-        self.issue(stream, Work::Fill { dst, value, width, count: count as u64 })?;
+        let issued = self.issue(stream, Work::Fill { dst, value, width, count: count as u64 })?;
+        if let (Some(issued), false) = (issued, asynchronous || !self.is_page_locked(dst, bytes)) {
+            self.wait(&issued);
+        }
         Ok(())
     }
 

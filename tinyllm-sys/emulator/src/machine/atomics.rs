@@ -7,7 +7,7 @@ use super::{
     addresses::addresses,
     context::Context,
     global,
-    memory::{by_space, in_window},
+    memory::parts,
     private,
     recorder::Touch,
     shared::{Shared, Use},
@@ -123,14 +123,9 @@ impl Context<'_> {
         atomic: &Atomic,
     ) -> Result<(), Fault> {
         let addresses = addresses(&warp.registers, atomic.address);
-        let offsets = in_window(&addresses);
-        let spaces = match atomic.target {
-            Target::Generic => by_space(&addresses, mask),
-            target => [(target, mask), (target, 0), (target, 0), (target, 0)],
-        };
+        let (spaces, offsets) = parts(atomic.target, &addresses, mask);
         let bytes = u64::from(atomic.bytes);
         for (target, mask) in spaces.into_iter().filter(|(_, mask)| *mask != 0) {
-            let offsets = if atomic.target == Target::Shared { &addresses } else { &offsets };
             match target {
                 Target::Global => {
                     self.synchronize(true);
@@ -141,8 +136,14 @@ impl Context<'_> {
                     run(warp, atomic, true, &places, mask);
                 }
                 Target::Shared => {
-                    let request =
-                        private::Request { pc, warp: warp.index, mask, offsets, bytes, what: Use::Atomic };
+                    let request = private::Request {
+                        pc,
+                        warp: warp.index,
+                        mask,
+                        offsets: &offsets,
+                        bytes,
+                        what: Use::Atomic,
+                    };
                     let places = self.shared(shared, &request)?;
                     self.shared_races(shared, &request, |_, _| false);
                     run(warp, atomic, false, &places, mask);

@@ -18,8 +18,16 @@ use crate::{
 /// Bits of a generic address that are its place in a space's window.
 const IN_WINDOW: u64 = SHARED_WINDOW - 1;
 
-/// The lanes of a mask whose generic addresses are in each space.
-pub(super) fn by_space(addresses: &[u64; LANES], mask: u32) -> [(Target, u32); 4] {
+/// The parts of an access: lanes by space, and every lane's place in the space that is not global.
+#[inline(always)]
+pub(super) fn parts(
+    target: Target,
+    addresses: &[u64; LANES],
+    mask: u32,
+) -> ([(Target, u32); 4], [u64; LANES]) {
+    if target != Target::Generic {
+        return ([(target, mask), (target, 0), (target, 0), (target, 0)], *addresses);
+    }
     let mut spaces = [(Target::Global, 0), (Target::Shared, 0), (Target::Local, 0), (Target::Param, 0)];
     for lane in lanes_of(mask) {
         let space = match addresses[lane] & !IN_WINDOW {
@@ -31,12 +39,17 @@ pub(super) fn by_space(addresses: &[u64; LANES], mask: u32) -> [(Target, u32); 4
         };
         spaces[space].1 |= 1 << lane;
     }
-    spaces
+    (spaces, in_window(addresses))
 }
 
 /// Generic addresses as offsets in their windows.
+#[inline(always)]
 pub(super) fn in_window(addresses: &[u64; LANES]) -> [u64; LANES] {
-    addresses.map(|address| address & IN_WINDOW)
+    let mut offsets = *addresses;
+    for offset in &mut offsets {
+        *offset &= IN_WINDOW;
+    }
+    offsets
 }
 
 impl Context<'_> {
@@ -53,17 +66,12 @@ impl Context<'_> {
         if transfer.strong && transfer.target != Target::Shared {
             self.synchronize(false);
         }
-        if transfer.target == Target::Generic {
-            let offsets = in_window(&addresses);
-            for (target, mask) in by_space(&addresses, mask) {
-                let at = if target == Target::Global { &addresses } else { &offsets };
-                if mask != 0 {
-                    self.load_from(target, shared, warp, pc, mask, transfer, at)?;
-                }
-            }
-            return Ok(());
+        let (spaces, offsets) = parts(transfer.target, &addresses, mask);
+        for (target, mask) in spaces.into_iter().filter(|(_, mask)| *mask != 0) {
+            let at = if target == Target::Global { &addresses } else { &offsets };
+            self.load_from(target, shared, warp, pc, mask, transfer, at)?;
         }
-        self.load_from(transfer.target, shared, warp, pc, mask, transfer, &addresses)
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments, reason = "an access has that many sides")]
@@ -113,17 +121,12 @@ impl Context<'_> {
         if transfer.strong && transfer.target != Target::Shared {
             self.synchronize(true);
         }
-        if transfer.target == Target::Generic {
-            let offsets = in_window(&addresses);
-            for (target, mask) in by_space(&addresses, mask) {
-                let at = if target == Target::Global { &addresses } else { &offsets };
-                if mask != 0 {
-                    self.store_to(target, shared, warp, pc, mask, transfer, at)?;
-                }
-            }
-            return Ok(());
+        let (spaces, offsets) = parts(transfer.target, &addresses, mask);
+        for (target, mask) in spaces.into_iter().filter(|(_, mask)| *mask != 0) {
+            let at = if target == Target::Global { &addresses } else { &offsets };
+            self.store_to(target, shared, warp, pc, mask, transfer, at)?;
         }
-        self.store_to(transfer.target, shared, warp, pc, mask, transfer, &addresses)
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments, reason = "an access has that many sides")]

@@ -16,7 +16,7 @@ use crate::{
     lanes::Slot,
 };
 
-/// Why a warp stops for now.
+/// Why a warp gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
     /// Its lanes have ended, or wait.

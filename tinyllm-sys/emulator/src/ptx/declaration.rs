@@ -66,7 +66,7 @@ impl Type {
 impl Parser<'_> {
     /// `(.param .u64 a, .param .u32 b)`.
     pub(super) fn parameters(&mut self) -> Result<Vec<Variable>, SyntaxError> {
-        self.expect('(')?;
+        self.require('(')?;
         let mut list = Vec::new();
         if self.eat(')') {
             return Ok(list);
@@ -78,7 +78,7 @@ impl Parser<'_> {
                 break;
             }
         }
-        self.expect(')')?;
+        self.require(')')?;
         Ok(list)
     }
 
@@ -129,7 +129,7 @@ impl Parser<'_> {
                         attributes.push(word);
                     }
                     "attribute" => {
-                        self.expect('(')?;
+                        self.require('(')?;
                         while !self.eat(')') {
                             if self.peek().is_none() {
                                 return Err(self.error("`)`"));
@@ -167,7 +167,7 @@ impl Parser<'_> {
             let small = u32::try_from(count).ok().filter(|count| *count <= 1 << 20);
             variable.count =
                 Some(small.ok_or_else(|| SyntaxError::new(variable.line, format!("{count} registers")))?);
-            self.expect('>')?;
+            self.require('>')?;
         }
         while self.eat('[') {
             let dim = match self.peek() {
@@ -175,7 +175,7 @@ impl Parser<'_> {
                 _ => None,
             };
             variable.dims.push(dim);
-            self.expect(']')?;
+            self.require(']')?;
         }
         if self.eat('=') {
             self.initializer(variable.ty, &mut variable.init, 0)?;
@@ -195,7 +195,7 @@ impl Parser<'_> {
             while self.eat(',') {
                 self.initializer(ty, out, depth + 1)?;
             }
-            return self.expect('}');
+            return self.require('}');
         }
         let negative = self.eat('-');
         let value = match self.peek().cloned() {
@@ -228,7 +228,7 @@ impl Parser<'_> {
                 self.advance();
                 if name == "generic" && self.eat('(') {
                     let name = self.name()?;
-                    self.expect(')')?;
+                    self.require(')')?;
                     Initializer::Address { name, offset: self.offset()?, generic: true }
                 } else {
                     Initializer::Address { name, offset: self.offset()?, generic: false }

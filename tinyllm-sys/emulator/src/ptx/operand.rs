@@ -55,7 +55,7 @@ impl Parser<'_> {
     }
 
     fn list(&mut self, open: char, close: char) -> Result<Vec<Operand>, SyntaxError> {
-        self.expect(open)?;
+        self.require(open)?;
         let mut list = Vec::new();
         if self.eat(close) {
             return Ok(list);
@@ -64,7 +64,7 @@ impl Parser<'_> {
         while self.eat(',') {
             list.push(self.single_in_list()?);
         }
-        self.expect(close)?;
+        self.require(close)?;
         Ok(list)
     }
 
@@ -78,7 +78,7 @@ impl Parser<'_> {
     }
 
     fn address(&mut self) -> Result<Operand, SyntaxError> {
-        self.expect('[')?;
+        self.require('[')?;
         let base = match self.peek() {
             Some(Token::Name(_)) => Some(self.name()?),
             _ => None,
@@ -87,7 +87,7 @@ impl Parser<'_> {
             (None, Some(Token::Integer(_))) => self.integer()? as i64,
             _ => self.offset()?,
         };
-        self.expect(']')?;
+        self.require(']')?;
         Ok(Operand::Address { base, offset })
     }
 

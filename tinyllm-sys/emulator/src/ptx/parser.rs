@@ -55,7 +55,7 @@ impl Parser<'_> {
         found
     }
 
-    pub(super) fn expect(&mut self, mark: char) -> Result<(), SyntaxError> {
+    pub(super) fn require(&mut self, mark: char) -> Result<(), SyntaxError> {
         if self.eat(mark) { Ok(()) } else { Err(self.error(&format!("`{mark}`"))) }
     }
 
@@ -135,7 +135,7 @@ impl Parser<'_> {
                     } else {
                         let variables = self.variables(linking)?;
                         module.variables.extend(variables);
-                        self.expect(';')?;
+                        self.require(';')?;
                     }
                 }
             }
@@ -172,7 +172,7 @@ impl Parser<'_> {
     /// A debug section: braces and what is between.
     fn section(&mut self) -> Result<(), SyntaxError> {
         self.advance();
-        self.expect('{')?;
+        self.require('{')?;
         while !self.eat('}') {
             if self.peek().is_none() {
                 return Err(self.error("`}`"));
@@ -230,7 +230,7 @@ impl Parser<'_> {
         if self.eat(';') {
             return Ok(function);
         }
-        self.expect('{')?;
+        self.require('{')?;
         function.body = Some(self.body(1)?);
         Ok(function)
     }
@@ -265,7 +265,7 @@ impl Parser<'_> {
                             while self.eat(',') {
                                 labels.push(self.name()?);
                             }
-                            self.expect(';')?;
+                            self.require(';')?;
                             statements.push(Statement::BranchTargets { name, labels });
                         }
                         Some(Token::Dot(kind)) if kind == "callprototype" => {
@@ -299,7 +299,7 @@ impl Parser<'_> {
                 let linking = self.linking();
                 let variables = self.variables(linking)?;
                 statements.extend(variables.into_iter().map(Statement::Variable));
-                self.expect(';')?;
+                self.require(';')?;
             }
         }
         Ok(())
@@ -328,7 +328,7 @@ impl Parser<'_> {
         }
         let text = &self.text[self.tokens[first].start..self.tokens[self.at - 1].end];
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.expect(';')?;
+        self.require(';')?;
         Ok(Statement::Instruction(Instruction { line, guard, opcode, modifiers, operands, text }))
     }
 }

@@ -96,6 +96,20 @@ fn page_locked_memory_is_read_when_the_copy_runs_and_ordinary_memory_at_once() {
 }
 
 #[test]
+fn a_fill_of_page_locked_memory_is_there_when_the_call_returns() {
+    for seed in 0..20 {
+        let program = Program::new(Emulator::builder().seed(seed));
+        let locked = program.driver.mem_alloc_host(4).unwrap();
+        let address = tinyllm_sys::DevicePointer(locked.expose_provenance() as u64);
+        // SAFETY: four bytes, and nothing else uses them.
+        unsafe {
+            program.driver.memset_d8(address, 7, 4).unwrap();
+            assert_eq!(locked.cast::<[u8; 4]>().read(), [7; 4], "seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn events_say_what_is_done_and_how_long_it_took() {
     let program = Program::new(Emulator::builder());
     let driver = &program.driver;
@@ -265,6 +279,8 @@ fn mapped_memory_moves_behind_its_addresses() {
         driver.memset_d8(start, 1, GRANULE).unwrap();
         assert_eq!(code(driver.mem_map(start, GRANULE, 0, second)), Some(DriverCode::InvalidValue));
         assert_eq!(code(driver.mem_address_free(start, 2 * GRANULE)), Some(DriverCode::InvalidValue));
+        // Unmapping does not wait for the fill.
+        driver.context_synchronize().unwrap();
         driver.mem_unmap(start, GRANULE).unwrap();
         // The same memory, elsewhere.
         let moved = word(start, GRANULE as u64 / 4);

@@ -32,7 +32,7 @@ fn prints() {
 }
 
 #[test]
-#[ignore = "run by the test below, which reads what it prints"]
+#[ignore = "its output is read by printf_prints, which runs it: cargo test -p tinyllm-emulator --test emulator printf_prints"]
 fn child() {
     prints();
 }

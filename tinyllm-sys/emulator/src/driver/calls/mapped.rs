@@ -80,10 +80,7 @@ impl Emulator {
         self.on_device(
             "cuMemUnmap",
             || format!("{pointer}, {bytes} bytes"),
-            |state, device, _| {
-                state.wait_device(device);
-                state.unmap(pointer.0, bytes as u64)
-            },
+            |state, _, _| state.unmap(pointer.0, bytes as u64),
         )
     }
 

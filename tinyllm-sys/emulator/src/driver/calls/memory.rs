@@ -223,7 +223,7 @@ impl Emulator {
             name,
             stream,
             || format!("{dst}, {bytes} bytes"),
-            |state, key| state.memset(name, dst.0, u32::from(value), 1, bytes, key),
+            |state, key| state.memset(name, dst.0, u32::from(value), 1, bytes, key, false),
         )
     }
 
@@ -238,7 +238,7 @@ impl Emulator {
             name,
             stream,
             || format!("{dst}, {words} words"),
-            |state, key| state.memset(name, dst.0, value, 4, words, key),
+            |state, key| state.memset(name, dst.0, value, 4, words, key, false),
         )
     }
 
@@ -254,7 +254,7 @@ impl Emulator {
             name,
             stream,
             || format!("{dst}, {bytes} bytes, {stream}"),
-            |state, key| state.memset(name, dst.0, u32::from(value), 1, bytes, key),
+            |state, key| state.memset(name, dst.0, u32::from(value), 1, bytes, key, true),
         )
     }
 
@@ -270,7 +270,7 @@ impl Emulator {
             name,
             stream,
             || format!("{dst}, {words} words, {stream}"),
-            |state, key| state.memset(name, dst.0, value, 4, words, key),
+            |state, key| state.memset(name, dst.0, value, 4, words, key, true),
         )
     }
 }

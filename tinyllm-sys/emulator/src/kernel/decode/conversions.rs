@@ -251,11 +251,8 @@ impl Decoder<'_> {
             };
             return self.compute(instruction, run, Type::B32, &[Type::F32], 0);
         }
-        let mode = Mode { rounding: integral_rounding.unwrap_or(Rounding::Nearest), ..modifiers.mode() };
-        let mode = match integral_rounding {
-            Some(_) => mode,
-            None => Mode { rounding: modifiers.rounding().unwrap_or(Rounding::Nearest), ..mode },
-        };
+        let mode = modifiers.mode();
+        let mode = Mode { rounding: integral_rounding.unwrap_or(mode.rounding), ..mode };
         let [d, a] = self.operands(instruction)?;
         let (a, from_bits) = self.conversion_source(instruction, a, from)?;
         let (d, to_bits) = self.conversion_result(instruction, d, to)?;
