@@ -39,12 +39,13 @@ pub fn prmt(a: u32, b: u32, c: u32, mode: PermuteMode) -> u32 {
 
 #[inline(always)]
 fn permute(a: u32, b: u32, selector: u32) -> u32 {
-    let source = u64::from(b) << 32 | u64::from(a);
+    // Words of 32 bits throughout: vectors have twice as many of them.
     let byte = |position: u32| {
         let select = selector >> (4 * position);
-        let value = (source >> (8 * (select & 7))) as u8;
-        let sign = (value.cast_signed() >> 7).cast_unsigned();
-        u32::from(if select & 8 == 0 { value } else { sign }) << (8 * position)
+        let source = if select & 4 == 0 { a } else { b };
+        let value = source >> (8 * (select & 3));
+        let sign = ((value << 24).cast_signed() >> 31).cast_unsigned();
+        ((if select & 8 == 0 { value } else { sign }) & 0xff) << (8 * position)
     };
     byte(0) | byte(1) | byte(2) | byte(3)
 }

@@ -213,6 +213,13 @@ pub fn half_add<T: HalfFloat>(a: u16, b: u16, mode: Mode) -> u16 {
         // rounding twice is rounding once.
         return T::from_f32_rn(T::to_f32(a) + T::to_f32(b));
     }
+    add_with::<T>(a, b, mode)
+}
+
+/// A sum with modifiers; apart from the usual case, so that a loop of that has nothing else in it.
+#[cold]
+#[inline(never)]
+fn add_with<T: HalfFloat>(a: u16, b: u16, mode: Mode) -> u16 {
     output::<T>(odd::sum(input::<T>(a, mode), input::<T>(b, mode), mode.rounding), mode)
 }
 
@@ -232,6 +239,13 @@ pub fn half_mul<T: HalfFloat>(a: u16, b: u16, mode: Mode) -> u16 {
         // of the smallest bf16 is 2^-134, so it still rounds to zero: at worst it becomes that tie, and zero is even.
         return T::from_f32_rn(T::to_f32(a) * T::to_f32(b));
     }
+    mul_with::<T>(a, b, mode)
+}
+
+/// A product with modifiers, apart as [`add_with`] is.
+#[cold]
+#[inline(never)]
+fn mul_with<T: HalfFloat>(a: u16, b: u16, mode: Mode) -> u16 {
     // The product of two significands of at most 11 bits is exact in f64.
     output::<T>(input::<T>(a, mode) * input::<T>(b, mode), mode)
 }
