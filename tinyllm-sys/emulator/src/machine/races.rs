@@ -1,6 +1,6 @@
 //! Races between blocks: what one touched against what those before it did.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::{Launch, order::Stretch};
 use crate::{
@@ -19,9 +19,9 @@ pub(super) struct Races {
     findings: Vec<Finding>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
-    chunk: Chunk,
+    chunk: Box<Chunk>,
     reader: u64,
     writer: u64,
 }
@@ -46,20 +46,36 @@ impl Races {
                 }
             }
         }
-        for stretch in &stretches {
-            for (index, chunk) in &stretch.touched.chunks {
-                let seen = self.all.entry(*index).or_default();
-                seen.chunk.merge(chunk);
-                if chunk.read.iter().chain(&chunk.observed).any(|word| *word != 0) {
-                    (seen.reader, seen.chunk.reader) = (block, chunk.reader);
-                }
-                if chunk.written.iter().chain(&chunk.atomic).any(|word| *word != 0) {
-                    (seen.writer, seen.chunk.writer) = (block, chunk.writer);
-                }
+        if launch.check.racecheck && launch.kernel.ordered {
+            for (index, chunk) in stretches.iter().flat_map(|stretch| &stretch.touched.chunks) {
+                self.see(block, *index, chunk.clone());
+            }
+            self.stretches.extend(stretches.into_iter().map(|stretch| (block, stretch)));
+        } else {
+            for (index, chunk) in stretches.into_iter().flat_map(|stretch| stretch.touched.chunks) {
+                self.see(block, index, chunk);
             }
         }
-        if launch.check.racecheck && launch.kernel.ordered {
-            self.stretches.extend(stretches.into_iter().map(|stretch| (block, stretch)));
+    }
+
+    /// Adds what a block did to a chunk.
+    fn see(&mut self, block: u64, index: u64, chunk: Box<Chunk>) {
+        let any = |set: &[u64], other: &[u64]| set.iter().chain(other).any(|word| *word != 0);
+        let reads = any(&chunk.read, &chunk.observed).then_some(chunk.reader);
+        let writes = any(&chunk.written, &chunk.atomic).then_some(chunk.writer);
+        let seen = match self.all.entry(index) {
+            Entry::Occupied(seen) => {
+                let seen = seen.into_mut();
+                seen.chunk.merge(&chunk);
+                seen
+            }
+            Entry::Vacant(place) => place.insert(Seen { chunk, reader: 0, writer: 0 }),
+        };
+        if let Some(pc) = reads {
+            (seen.reader, seen.chunk.reader) = (block, pc);
+        }
+        if let Some(pc) = writes {
+            (seen.writer, seen.chunk.writer) = (block, pc);
         }
     }
 
@@ -141,7 +157,7 @@ impl Races {
 
     /// What was found, and everything that was touched.
     pub(super) fn finish(self) -> (Vec<Finding>, Touched) {
-        let chunks = self.all.into_iter().map(|(index, seen)| (index, Box::new(seen.chunk)));
+        let chunks = self.all.into_iter().map(|(index, seen)| (index, seen.chunk));
         (self.findings, Touched { chunks: chunks.collect() })
     }
 }
