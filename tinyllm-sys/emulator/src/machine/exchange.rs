@@ -3,7 +3,7 @@
 use super::{transfer::lanes_of, warp::Warp};
 use crate::{
     kernel::{Guard, ReduceMode, ShuffleMode, VoteMode},
-    lanes::{LANES, Registers, Slot},
+    lanes::{LANES, Lane, Registers, Slot},
 };
 
 /// The lanes where a predicate holds.
@@ -23,42 +23,69 @@ pub(super) struct Shuffle {
     pub(super) c: Slot,
 }
 
+/// A lane of a shuffle, and the lanes that it may read.
+#[derive(Clone, Copy)]
+struct Asker {
+    lane: u32,
+    b: u32,
+    segment: u32,
+    last: u32,
+}
+
+#[inline(always)]
 pub(super) fn shuffle(warp: &mut Warp, mask: u32, shuffle: Shuffle) {
     let registers = &mut warp.registers;
-    let a = *registers.row(shuffle.a);
-    let b = *registers.row(shuffle.b);
-    let c = *registers.row(shuffle.c);
-    let mut out = [0; LANES];
-    let mut valid = 0;
-    for lane in 0..LANES {
-        let number = lane as u32;
-        let (b, clamp, segment) = (b[lane] & 31, c[lane] & 31, c[lane] >> 8 & 31);
-        let last = number & segment | clamp & !segment;
-        let first = number & segment;
-        let (from, inside) = match shuffle.mode {
-            ShuffleMode::Up => (number.wrapping_sub(b), number as i32 - b as i32 >= last as i32),
-            ShuffleMode::Down => (number + b, number + b <= last),
-            ShuffleMode::Butterfly => (number ^ b, number ^ b <= last),
-            ShuffleMode::Index => {
-                let from = first | b & !segment;
-                (from, from <= last)
-            }
-        };
-        let from = if inside { from } else { number };
-        out[lane] = a[from as usize & 31];
-        valid |= u32::from(inside) << lane;
-    }
-    write(registers, shuffle.d, &out, mask);
+    // One loop for each mode, so that there is nothing to choose in it.
+    let (values, valid) = match shuffle.mode {
+        ShuffleMode::Up => exchange(registers, shuffle, |asker| {
+            let Asker { lane, b, last, .. } = asker;
+            (lane.wrapping_sub(b), lane as i32 - b as i32 >= last as i32)
+        }),
+        ShuffleMode::Down => {
+            exchange(registers, shuffle, |Asker { lane, b, last, .. }| (lane + b, lane + b <= last))
+        }
+        ShuffleMode::Butterfly => {
+            exchange(registers, shuffle, |Asker { lane, b, last, .. }| (lane ^ b, lane ^ b <= last))
+        }
+        ShuffleMode::Index => exchange(registers, shuffle, |Asker { lane, b, segment, last }| {
+            let from = lane & segment | b & !segment;
+            (from, from <= last)
+        }),
+    };
+    write(registers, shuffle.d, &values, mask);
     if let Some(slot) = shuffle.valid {
         registers.set_predicate(slot, valid, mask);
     }
 }
 
-fn write(registers: &mut Registers, d: Slot, values: &[u32; LANES], mask: u32) {
-    let row = registers.row_mut(d);
-    for lane in lanes_of(mask) {
-        row[lane] = values[lane];
+/// What each lane reads, and the lanes whose source is among those that they may read.
+#[inline(always)]
+fn exchange(
+    registers: &Registers,
+    shuffle: Shuffle,
+    source: impl Fn(Asker) -> (u32, bool),
+) -> ([u32; LANES], u32) {
+    let a = *registers.row(shuffle.a);
+    let (b, c) = (registers.row(shuffle.b), registers.row(shuffle.c));
+    let mut from = [0; LANES];
+    let mut valid = 0;
+    for lane in 0..LANES {
+        let (clamp, segment, number) = (c[lane] & 31, c[lane] >> 8 & 31, lane as u32);
+        let last = number & segment | clamp & !segment;
+        let (source, inside) = source(Asker { lane: number, b: b[lane] & 31, segment, last });
+        from[lane] = if inside { source } else { number };
+        valid |= u32::from(inside) << lane;
     }
+    let mut values = [0; LANES];
+    for (value, from) in values.iter_mut().zip(from) {
+        *value = a[from as usize % LANES];
+    }
+    (values, valid)
+}
+
+#[inline(always)]
+fn write(registers: &mut Registers, d: Slot, values: &[u32; LANES], mask: u32) {
+    <u32 as Lane>::write(registers, d, values, mask);
 }
 
 pub(super) fn vote(warp: &mut Warp, mask: u32, mode: VoteMode, d: Slot, a: Guard) {
