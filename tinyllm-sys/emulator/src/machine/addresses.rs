@@ -5,6 +5,9 @@ use crate::{
     lanes::{LANES, Registers},
 };
 
+/// Bytes of a sector, in which global memory is moved.
+const SECTOR: u64 = 32;
+
 /// Lanes that follow each other in memory, or are at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -40,27 +43,43 @@ pub(super) fn addresses(registers: &Registers, address: Address) -> [u64; LANES]
     addresses
 }
 
+impl Run {
+    /// The one run of a whole warp, as nearly every access is: lane after lane, or all at one place.
+    #[inline(always)]
+    pub(super) fn of_warp(addresses: &[u64; LANES], bytes: u64, mask: u32) -> Option<Self> {
+        if mask != u32::MAX {
+            return None;
+        }
+        let mut follow = true;
+        let mut same = true;
+        for (lane, address) in addresses.iter().enumerate() {
+            follow &= *address == addresses[0].wrapping_add(lane as u64 * bytes);
+            same &= *address == addresses[0];
+        }
+        let length = if same { bytes } else { bytes * LANES as u64 };
+        (follow || same).then_some(Run { address: addresses[0], bytes: length, first: 0, mask })
+    }
+
+    /// The first and the last sector that it touches.
+    #[inline(always)]
+    fn span(&self) -> (u64, u64) {
+        (self.address / SECTOR, (self.address + self.bytes - 1) / SECTOR)
+    }
+
+    /// Sectors that it touches.
+    #[inline(always)]
+    pub(super) fn sectors(&self) -> u64 {
+        let (first, last) = self.span();
+        last - first + 1
+    }
+}
+
 impl Runs {
     /// The runs of the lanes of a mask, which is not 0, for `bytes` a lane.
     #[inline(always)]
     pub(super) fn new(addresses: &[u64; LANES], bytes: u64, mask: u32) -> Self {
         let empty = Run { address: 0, bytes: 0, first: 0, mask: 0 };
         let mut runs = Runs { list: [empty; LANES], length: 0 };
-        if mask == u32::MAX {
-            // Nearly every access is one of these two.
-            let mut follow = true;
-            let mut same = true;
-            for (lane, address) in addresses.iter().enumerate() {
-                follow &= *address == addresses[0].wrapping_add(lane as u64 * bytes);
-                same &= *address == addresses[0];
-            }
-            if follow || same {
-                let length = if same { bytes } else { bytes * LANES as u64 };
-                runs.list[0] = Run { address: addresses[0], bytes: length, first: 0, mask };
-                runs.length = 1;
-                return runs;
-            }
-        }
         let mut lanes = mask;
         while lanes != 0 {
             let lane = lanes.trailing_zeros() as usize;
@@ -90,21 +109,17 @@ impl Runs {
         &self.list[..self.length]
     }
 
-    /// Sectors of 32 bytes that are touched, each counted once.
+    /// Sectors that are touched, each counted once.
     #[inline(always)]
     pub(super) fn sectors(&self) -> u64 {
-        const SECTOR: u64 = 32;
-        let span = |run: &Run| (run.address / SECTOR, (run.address + run.bytes - 1) / SECTOR);
-        if let [run] = self.as_slice() {
-            let (first, last) = span(run);
-            return last - first + 1;
-        }
         let mut spans = [(0, 0); LANES];
         for (span_of, run) in spans.iter_mut().zip(self.as_slice()) {
-            *span_of = span(run);
+            *span_of = run.span();
         }
         let spans = &mut spans[..self.length];
-        spans.sort_unstable();
+        if !spans.is_sorted() {
+            spans.sort_unstable();
+        }
         let mut count = 0;
         let mut next = 0;
         for (first, last) in spans {
@@ -128,6 +143,16 @@ pub(super) fn wavefronts(offsets: &[u64; LANES], bytes: u64, mask: u32) -> u64 {
     for start in (0..LANES).step_by(lanes_at_once) {
         let part = mask >> start & (u32::MAX >> (32 - lanes_at_once));
         if part == 0 {
+            continue;
+        }
+        // Nearly always each lane has banks of its own.
+        let mut banks = 0u32;
+        for lane in 0..lanes_at_once {
+            let bank = ((offsets[start + lane] / 4) as u32 % 32) >> words.trailing_zeros();
+            banks |= (part >> lane & 1) << bank;
+        }
+        if banks.count_ones() == part.count_ones() {
+            total += 1;
             continue;
         }
         // A word for each bank; a second word of a bank makes the slow count.
@@ -170,9 +195,11 @@ mod tests {
     #[test]
     fn lanes_that_follow_are_one_run() {
         let follow: [u64; LANES] = std::array::from_fn(|lane| 1000 + 4 * lane as u64);
+        let all = Run { address: 1000, bytes: 128, first: 0, mask: u32::MAX };
         let runs = Runs::new(&follow, 4, u32::MAX);
-        assert_eq!(runs.as_slice(), [Run { address: 1000, bytes: 128, first: 0, mask: u32::MAX }]);
-        assert_eq!(runs.sectors(), 5);
+        assert_eq!((runs.as_slice(), runs.sectors()), ([all].as_slice(), 5));
+        assert_eq!((Run::of_warp(&follow, 4, u32::MAX), all.sectors()), (Some(all), 5));
+        assert_eq!((Run::of_warp(&follow, 4, 0b1011), Run::of_warp(&follow, 8, u32::MAX)), (None, None));
         let runs = Runs::new(&follow, 4, 0b1011);
         assert_eq!(runs.as_slice().len(), 2);
         assert_eq!(runs.as_slice()[0], Run { address: 1000, bytes: 8, first: 0, mask: 0b11 });

@@ -10,9 +10,10 @@ use super::{
     memory::parts,
     private,
     recorder::Touch,
-    shared::{Shared, Use},
+    shared::Shared,
     transfer::{Places, lanes_of},
     warp::Warp,
+    words::Use,
 };
 use crate::{
     kernel::{Atomic, AtomicKind, AtomicType, Target},

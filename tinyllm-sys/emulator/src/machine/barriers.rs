@@ -1,7 +1,7 @@
 //! The block's barriers: who has come, how many are waited for, what they bring.
 
 use super::{
-    shared::{MAX_WARPS, Shared},
+    clocks::{Clocks, MAX_WARPS},
     transfer::lanes_of,
 };
 use crate::kernel::BarrierMode;
@@ -67,14 +67,14 @@ impl Barriers {
     }
 
     /// Lanes come; whether everybody is there now.
-    pub(super) fn arrive(&mut self, shared: &mut Shared, arrival: Arrival) -> bool {
+    pub(super) fn arrive(&mut self, clocks: &mut Clocks, arrival: Arrival) -> bool {
         let state = &mut self.states[arrival.id as usize % BARRIERS];
         let count = lanes_of(arrival.mask).count() as u32;
         state.arrived += count;
         state.expected = arrival.expected;
         state.set += (arrival.set & arrival.mask).count_ones();
         state.voters += count;
-        shared.arrive(arrival.warp, &mut state.heard);
+        clocks.arrive(arrival.warp, &mut state.heard);
         state.arrived >= state.expected
     }
 

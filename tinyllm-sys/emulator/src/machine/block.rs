@@ -60,7 +60,11 @@ impl Block {
         Block {
             index: 0,
             warps: warps.collect(),
-            shared: Shared::new(launch.shared_bytes(), launch.check.racecheck),
+            shared: Shared::new(
+                launch.shared_bytes(),
+                threads.div_ceil(LANES as u32),
+                launch.check.racecheck,
+            ),
             barriers: Barriers::new(),
             recorder: Recorder::new(),
             order: Order::default(),
@@ -163,7 +167,7 @@ impl Block {
                 }
             }
             if !waiting.is_empty() {
-                self.shared.hear(warp.index, &complete.heard);
+                self.shared.clocks.hear(warp.index, &complete.heard);
                 warp.groups.release(id);
             }
         }

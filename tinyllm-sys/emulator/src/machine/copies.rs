@@ -1,18 +1,43 @@
 //! `cp.async`: copies from global to shared memory that land when they are waited for, and not before.
 
-use crate::lanes::LANES;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// A copy under way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Copy {
-    pub(super) lane: u32,
-    /// The number of the lane's group that it will be, or is, part of.
-    group: u32,
+use super::{
+    Fault,
+    addresses::addresses,
+    context::Context,
+    global,
+    memory::in_window,
+    private,
+    recorder::Touch,
+    shared::Shared,
+    transfer::{Places, lanes_of},
+    warp::Warp,
+    words::Use,
+};
+use crate::{
+    kernel::{Address, Guard},
+    lanes::{LANES, Slot},
+};
+
+/// The largest copy of a lane.
+const COPY_BYTES: usize = 16;
+
+/// What a warp's lanes copy: each its own bytes.
+type Data = [[u8; COPY_BYTES]; LANES];
+
+/// A warp's copy under way.
+#[derive(Clone, Debug)]
+struct Copy {
+    pc: u32,
+    /// Lanes whose part has not landed.
+    mask: u32,
+    /// For each lane the number of the lane's group that it will be, or is, part of.
+    groups: [u32; LANES],
     /// Where in shared memory.
-    pub(super) to: u32,
-    pub(super) bytes: u32,
-    pub(super) data: [u8; 16],
-    pub(super) pc: u32,
+    to: [u64; LANES],
+    bytes: u32,
+    data: Data,
 }
 
 /// A warp's copies under way.
@@ -29,31 +54,183 @@ impl Copies {
         self.committed = [0; LANES];
     }
 
-    pub(super) fn start(&mut self, lane: usize, to: u32, data: [u8; 16], bytes: u32, pc: u32) {
-        let group = self.committed[lane];
-        self.pending.push(Copy { lane: lane as u32, group, to, bytes, data, pc });
-    }
-
     pub(super) fn commit(&mut self, mask: u32) {
-        for lane in (0..LANES).filter(|lane| mask >> lane & 1 == 1) {
-            self.committed[lane] += 1;
+        for (lane, committed) in self.committed.iter_mut().enumerate() {
+            *committed += mask >> lane & 1;
         }
     }
+}
 
-    /// Takes out what has landed once at most `groups` of each lane's groups are under way.
-    pub(super) fn wait(&mut self, mask: u32, groups: u32) -> Vec<Copy> {
-        let committed = self.committed;
-        self.landed(|copy| mask >> copy.lane & 1 == 1 && copy.group + groups < committed[copy.lane as usize])
+/// The lanes where something holds.
+#[inline(always)]
+fn lanes_where(is: impl Fn(usize) -> bool) -> u32 {
+    let mut mask = 0;
+    for lane in 0..LANES {
+        mask |= u32::from(is(lane)) << lane;
+    }
+    mask
+}
+
+impl Context<'_> {
+    /// Reads now, lands when it is waited for.
+    #[allow(clippy::too_many_arguments, reason = "the instruction has that many operands")]
+    #[inline(always)]
+    pub(super) fn copy_async(
+        &mut self,
+        shared: &mut Shared,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        to: Address,
+        from: Address,
+        bytes: u32,
+        source_bytes: Option<Slot>,
+        ignore: Option<Guard>,
+    ) -> Result<(), Fault> {
+        let offsets = in_window(&addresses(&warp.registers, to));
+        let sources = addresses(&warp.registers, from);
+        let mut sizes = [bytes; LANES];
+        if let Some(slot) = source_bytes {
+            for (size, given) in sizes.iter_mut().zip(warp.registers.row(slot)) {
+                *size = (*given).min(bytes);
+            }
+        }
+        if let Some(ignore) = ignore {
+            let set = warp.registers.predicate(ignore.predicate) ^ if ignore.negated { u32::MAX } else { 0 };
+            lanes_of(set).for_each(|lane| sizes[lane] = 0);
+        }
+        let mut data = [[0u8; COPY_BYTES]; LANES];
+        // Lanes that copy as much are one request.
+        let mut left = mask & lanes_where(|lane| sizes[lane] > 0);
+        while left != 0 {
+            let size = sizes[left.trailing_zeros() as usize];
+            let same = left & lanes_where(|lane| sizes[lane] == size);
+            left &= !same;
+            self.read_sources(warp, pc, same, &sources, size, bytes, &mut data)?;
+        }
+        let request = private::Request {
+            pc,
+            warp: warp.index,
+            mask,
+            offsets: &offsets,
+            bytes: u64::from(bytes),
+            what: Use::CopyBegun,
+        };
+        self.shared(shared, &request)?;
+        self.shared_races(shared, &request, |_, _| false);
+        let groups = warp.copies.committed;
+        warp.copies.pending.push(Copy { pc, mask, groups, to: offsets, bytes, data });
+        Ok(())
     }
 
-    /// Takes out everything of these lanes.
-    pub(super) fn wait_all(&mut self, mask: u32) -> Vec<Copy> {
-        self.landed(|copy| mask >> copy.lane & 1 == 1)
+    #[allow(clippy::too_many_arguments, reason = "the instruction has that many operands")]
+    #[inline(always)]
+    fn read_sources(
+        &mut self,
+        warp: &Warp,
+        pc: u32,
+        mask: u32,
+        sources: &[u64; LANES],
+        size: u32,
+        bytes: u32,
+        data: &mut Data,
+    ) -> Result<(), Fault> {
+        let request = |mask, bytes| global::Request {
+            pc,
+            warp: warp.index,
+            mask,
+            addresses: sources,
+            bytes,
+            touch: Touch::Read,
+        };
+        // The address has to be aligned to the whole copy, however little of it is read.
+        let misaligned = mask & lanes_where(|lane| sources[lane] & u64::from(bytes - 1) != 0);
+        if misaligned != 0 {
+            self.global(&request(misaligned, u64::from(bytes)))?;
+        }
+        if size.is_power_of_two() && misaligned == 0 {
+            let places = self.global(&request(mask, u64::from(size)))?;
+            for lane in lanes_of(mask) {
+                copy_out(&places, lane, &mut data[lane], size as usize);
+            }
+            return Ok(());
+        }
+        // A part that no single access has: byte by byte.
+        for byte in 0..u64::from(size) {
+            let at = sources.map(|source| source.wrapping_add(byte));
+            let places = self.global(&global::Request { addresses: &at, ..request(mask, 1) })?;
+            for lane in lanes_of(mask) {
+                let mut one = [0; COPY_BYTES];
+                copy_out(&places, lane, &mut one, 1);
+                data[lane][byte as usize] = one[0];
+            }
+        }
+        Ok(())
     }
 
-    fn landed(&mut self, is: impl Fn(&Copy) -> bool) -> Vec<Copy> {
-        let (landed, pending) = std::mem::take(&mut self.pending).into_iter().partition(is);
-        self.pending = pending;
-        landed
+    /// Lets copies of the lanes of a mask land: those of all but the last `groups` groups of a lane, or all.
+    #[inline(always)]
+    pub(super) fn wait_for_copies(
+        &mut self,
+        shared: &mut Shared,
+        warp: &mut Warp,
+        mask: u32,
+        groups: Option<u32>,
+    ) {
+        let Copies { pending, committed } = &mut warp.copies;
+        for copy in pending.iter_mut() {
+            let is_due =
+                |lane: usize| groups.is_none_or(|groups| copy.groups[lane] + groups < committed[lane]);
+            let landed = copy.mask & mask & lanes_where(is_due);
+            if landed != 0 {
+                copy.mask &= !landed;
+                self.land(shared, warp.index, copy, landed);
+            }
+        }
+        pending.retain(|copy| copy.mask != 0);
+    }
+
+    #[inline(always)]
+    fn land(&mut self, shared: &mut Shared, warp: u32, copy: &Copy, mask: u32) {
+        let bytes = copy.bytes as usize;
+        let to = shared.bytes.as_mut_slice();
+        for lane in lanes_of(mask) {
+            let at = copy.to[lane] as usize;
+            match bytes {
+                // The usual size is known, so that it is moved at once.
+                COPY_BYTES => to[at..at + COPY_BYTES].copy_from_slice(&copy.data[lane]),
+                _ => to[at..at + bytes].copy_from_slice(&copy.data[lane][..bytes]),
+            }
+        }
+        shared.mark_written(&copy.to, u64::from(copy.bytes), mask);
+        let request = private::Request {
+            pc: copy.pc,
+            warp,
+            mask,
+            offsets: &copy.to,
+            bytes: u64::from(copy.bytes),
+            what: Use::CopyLanded,
+        };
+        self.shared_races(shared, &request, |_, _| false);
+    }
+}
+
+/// A lane's bytes at a place that was checked for an aligned access of so many, a power of two.
+#[inline(always)]
+fn copy_out(places: &Places, lane: usize, out: &mut [u8; COPY_BYTES], bytes: usize) {
+    /// Moves words of a type.
+    macro_rules! words {
+        ($atomic:ty, $bytes:literal) => {
+            for (index, out) in out[..bytes].chunks_exact_mut($bytes).enumerate() {
+                // SAFETY: the caller was given the place for as many bytes, aligned; it is only used through atomics.
+                let word = unsafe { <$atomic>::from_ptr(places[lane].add(index * $bytes).cast()) };
+                out.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+            }
+        };
+    }
+    match bytes {
+        8 | 16 => words!(AtomicU64, 8),
+        4 => words!(AtomicU32, 4),
+        _ => words!(AtomicU8, 1),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Fault,
-    addresses::Runs,
+    addresses::{Run, Runs},
     context::{Context, Culprit},
     recorder::Touch,
     transfer::{Places, lanes_of},
@@ -20,7 +20,7 @@ pub(super) struct Request<'a> {
     pub(super) warp: u32,
     pub(super) mask: u32,
     pub(super) addresses: &'a [u64; LANES],
-    /// Bytes of a lane, and what its address has to be a multiple of.
+    /// Bytes of a lane, a power of two, and what its address has to be a multiple of.
     pub(super) bytes: u64,
     pub(super) touch: Touch,
 }
@@ -52,41 +52,24 @@ impl<'a> Context<'a> {
     /// Checks and notes an access, and says where its bytes are.
     #[inline(always)]
     pub(super) fn global(&mut self, request: &Request<'_>) -> Result<Places, Fault> {
-        let runs = Runs::new(request.addresses, request.bytes, request.mask);
         let mut places: Places = [std::ptr::null_mut(); LANES];
-        for run in runs.as_slice() {
-            if !run.address.is_multiple_of(request.bytes) {
-                self.find(request.culprit(Kind::Misaligned, run.first), 0, |_, _| {});
-                return Err(Fault::MISALIGNED_ADDRESS);
+        let sectors = if let Some(run) = Run::of_warp(request.addresses, request.bytes, request.mask) {
+            let base = self.run(request, &run)?;
+            let step = if run.bytes == request.bytes { 0 } else { request.bytes as usize };
+            for (lane, place) in places.iter_mut().enumerate() {
+                *place = base.wrapping_add(lane * step);
             }
-            let Some(region) = self.region(request.pc, run.address, run.bytes) else {
-                return Err(self.outside(request, run.mask));
-            };
-            let offset = region.offset + (run.address - region.start);
-            let written = region.bytes.written();
-            if request.touch != Touch::Write
-                && self.launch.check.initcheck
-                && !written.contains(offset, run.bytes)
-            {
-                self.uninitialized(request, region, run.mask);
-            }
-            if matches!(request.touch, Touch::Write | Touch::Atomic) {
-                written.insert(offset, run.bytes);
-            }
-            self.recorder.touch(request.touch, run.address, run.bytes, request.pc);
-            let base = region.bytes.as_ptr().wrapping_add(offset as usize);
-            if run.mask == u32::MAX {
-                let step = if run.bytes == request.bytes { 0 } else { request.bytes as usize };
-                for (lane, place) in places.iter_mut().enumerate() {
-                    *place = base.wrapping_add(lane * step);
-                }
-            } else {
+            run.sectors()
+        } else {
+            let runs = Runs::new(request.addresses, request.bytes, request.mask);
+            for run in runs.as_slice() {
+                let base = self.run(request, run)?;
                 for lane in lanes_of(run.mask) {
                     places[lane] = base.wrapping_add((request.addresses[lane] - run.address) as usize);
                 }
             }
-        }
-        let sectors = runs.sectors();
+            runs.sectors()
+        };
         let counters = &mut self.counters;
         match request.touch {
             Touch::Read | Touch::Observe => {
@@ -100,6 +83,31 @@ impl<'a> Context<'a> {
             Touch::Atomic => counters.global_atomic_requests += 1,
         }
         Ok(places)
+    }
+
+    /// Checks and notes a run, and says where its first byte is.
+    #[inline(always)]
+    fn run(&mut self, request: &Request<'_>, run: &Run) -> Result<*mut u8, Fault> {
+        if run.address & (request.bytes - 1) != 0 {
+            self.find(request.culprit(Kind::Misaligned, run.first), 0, |_, _| {});
+            return Err(Fault::MISALIGNED_ADDRESS);
+        }
+        let Some(region) = self.region(request.pc, run.address, run.bytes) else {
+            return Err(self.outside(request, run.mask));
+        };
+        let offset = region.offset + (run.address - region.start);
+        let written = region.bytes.written();
+        if request.touch != Touch::Write
+            && self.launch.check.initcheck
+            && !written.contains(offset, run.bytes)
+        {
+            self.uninitialized(request, region, run.mask);
+        }
+        if matches!(request.touch, Touch::Write | Touch::Atomic) {
+            written.insert(offset, run.bytes);
+        }
+        self.recorder.touch(request.touch, run.address, run.bytes, request.pc);
+        Ok(region.bytes.as_ptr().wrapping_add(offset as usize))
     }
 
     /// Reports the first lane of a run whose bytes are nobody's.

@@ -5,18 +5,12 @@
 //! Sums of floats go over k in order, one rounding for each product: the hardware's own order is not specified.
 
 use super::{
-    Fault,
-    addresses::addresses,
-    context::Context,
-    memory::in_window,
-    private,
-    shared::{Shared, Use},
-    transfer::lanes_of,
-    warp::Warp,
+    Fault, addresses::addresses, context::Context, memory::in_window, private, shared::Shared,
+    transfer::lanes_of, warp::Warp, words::Use,
 };
 use crate::{
     kernel::{Address, MatrixType, Mma},
-    lanes::{LANES, Registers, Slot},
+    lanes::{LANES, Lane, Registers, Slot},
     numerics::*,
 };
 
@@ -139,14 +133,14 @@ fn singles_loop() -> Loop {
 #[inline(always)]
 fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
     match mma.a_type {
-        MatrixType::F16 => singles_of(registers, mask, mma, 2, |bits, element| {
+        MatrixType::F16 => singles_of::<2>(registers, mask, mma, |bits, element| {
             half_to_f32::<F16>((bits >> (16 * element)) as u16)
         }),
-        MatrixType::Bf16 => singles_of(registers, mask, mma, 2, |bits, element| {
+        MatrixType::Bf16 => singles_of::<2>(registers, mask, mma, |bits, element| {
             half_to_f32::<Bf16>((bits >> (16 * element)) as u16)
         }),
         // The lowest 13 bits of tf32 are not part of the number.
-        _ => singles_of(registers, mask, mma, 1, |bits, _| f32::from_bits(bits & !0x1fff)),
+        _ => singles_of::<1>(registers, mask, mma, |bits, _| f32::from_bits(bits & !0x1fff)),
     }
 }
 
@@ -154,85 +148,109 @@ fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
 const THREADS: usize = 4;
 const GROUPS: usize = LANES / THREADS;
 
-/// Rows that are summed side by side, so that no sum waits for itself.
-const ROWS: usize = 4;
-
+/// `PACKED` elements fit a register of A and B, which are of one type.
 #[inline(always)]
-fn singles_of(
+fn singles_of<const PACKED: usize>(
     registers: &mut Registers,
     mask: u32,
     mma: &Mma,
-    packed: usize,
     value: impl Fn(u32, usize) -> f32 + Copy,
 ) {
-    let mut a = [[0f32; K]; M];
-    let mut b = [[0f32; N]; K];
     let halves = mma.m / GROUPS;
-    for (register, slot) in mma.a.iter().enumerate() {
+    // A register of A has eight rows, one after the other, of as many columns as a group has elements.
+    let mut a = [[0f32; LANES * 2]; 4];
+    for (a, slot) in a.iter_mut().zip(&mma.a) {
         let row = registers.row(*slot);
-        let (i, k) = (GROUPS * (register % halves), THREADS * packed * (register / halves));
-        for element in 0..packed {
-            for group in 0..GROUPS {
-                for thread in 0..THREADS {
-                    a[i + group][k + thread * packed + element] =
-                        value(row[group * THREADS + thread], element);
-                }
+        for (elements, bits) in a.chunks_exact_mut(PACKED).zip(row) {
+            for (element, out) in elements.iter_mut().enumerate() {
+                *out = value(*bits, element);
             }
         }
     }
-    for (register, slot) in mma.b.iter().enumerate() {
+    // A register of B has eight columns: rows are put together, even columns first, as they are in C and D.
+    let mut b = [[0f32; N]; K];
+    for (b, slot) in b.chunks_exact_mut(THREADS * PACKED).zip(&mma.b) {
         let row = registers.row(*slot);
-        let k = THREADS * packed * register;
-        for element in 0..packed {
-            for group in 0..GROUPS {
-                for thread in 0..THREADS {
-                    b[k + thread * packed + element][group] = value(row[group * THREADS + thread], element);
+        for (thread, b) in b.chunks_exact_mut(PACKED).enumerate() {
+            let mut bits = [0; N];
+            for (place, bits) in bits.iter_mut().enumerate() {
+                let group = place % (N / 2) * 2 + place / (N / 2);
+                *bits = row[group * THREADS + thread];
+            }
+            for (element, b) in b.iter_mut().enumerate() {
+                for (out, bits) in b.iter_mut().zip(bits) {
+                    *out = value(bits, element);
                 }
             }
         }
     }
-    let mut sums = [[0f32; N]; M];
-    for (register, slot) in mma.c.iter().enumerate() {
-        let row = registers.row(*slot);
-        for (lane, value) in row.iter().enumerate() {
-            if mma.half_accumulator {
-                for element in 0..2 {
-                    let (i, j) = c_place(lane, register * 2 + element);
-                    sums[i][j] = half_to_f32::<F16>((value >> (16 * element)) as u16);
-                }
-            } else {
-                let (i, j) = c_place(lane, register);
-                sums[i][j] = f32::from_bits(*value);
+    let mut c = [[0f32; LANES]; 4];
+    sums_in(registers, mma, &mut c);
+    for half in 0..halves {
+        let mut sums = [[0f32; N]; GROUPS];
+        for (group, sums) in sums.iter_mut().enumerate() {
+            for (odd, sums) in sums.chunks_exact_mut(N / 2).enumerate() {
+                sums.copy_from_slice(&c[2 * half + odd][group * THREADS..][..THREADS]);
             }
         }
-    }
-    for (a, sums) in a.chunks_exact(ROWS).zip(sums.chunks_exact_mut(ROWS)).take(mma.m / ROWS) {
-        let mut rows = [[0f32; N]; ROWS];
-        rows.copy_from_slice(sums);
-        for (k, b) in b.iter().enumerate().take(mma.k) {
-            for (row, a) in rows.iter_mut().zip(a) {
-                for (sum, b) in row.iter_mut().zip(b) {
-                    *sum = a[k].mul_add(*b, *sum);
+        for (register, b) in b.chunks_exact(THREADS * PACKED).enumerate().take(mma.b.len()) {
+            let a = &a[(register * halves + half) % 4];
+            for (k, b) in b.iter().enumerate() {
+                for (group, sums) in sums.iter_mut().enumerate() {
+                    let a = a[group * THREADS * PACKED + k];
+                    for (sum, b) in sums.iter_mut().zip(b) {
+                        *sum = a.mul_add(*b, *sum);
+                    }
                 }
             }
         }
-        sums.copy_from_slice(&rows);
-    }
-    for (register, slot) in mma.d.iter().enumerate() {
-        let row = registers.row_mut(*slot);
-        for (lane, out) in row.iter_mut().enumerate() {
-            let value = if mma.half_accumulator {
-                let half = |element| {
-                    let (i, j) = c_place(lane, register * 2 + element);
-                    u32::from(half_from_f32_rn::<F16>(sums[i][j]))
-                };
-                half(0) | half(1) << 16
-            } else {
-                let (i, j) = c_place(lane, register);
-                canonical(sums[i][j]).to_bits()
-            };
-            *out = if mask >> lane & 1 == 1 { value } else { *out };
+        for (group, sums) in sums.iter().enumerate() {
+            for (odd, sums) in sums.chunks_exact(N / 2).enumerate() {
+                c[2 * half + odd][group * THREADS..][..THREADS].copy_from_slice(sums);
+            }
         }
+    }
+    sums_out(registers, mask, mma, &c);
+}
+
+/// C as f32: two registers' lanes for each eight rows, even columns and odd ones.
+#[inline(always)]
+fn sums_in(registers: &Registers, mma: &Mma, sums: &mut [[f32; LANES]; 4]) {
+    if mma.half_accumulator {
+        for (sums, slot) in sums.chunks_exact_mut(2).zip(&mma.c) {
+            let row = registers.row(*slot);
+            for (element, sums) in sums.iter_mut().enumerate() {
+                for (sum, bits) in sums.iter_mut().zip(row) {
+                    *sum = half_to_f32::<F16>((bits >> (16 * element)) as u16);
+                }
+            }
+        }
+    } else {
+        for (sums, slot) in sums.iter_mut().zip(&mma.c) {
+            for (sum, bits) in sums.iter_mut().zip(registers.row(*slot)) {
+                *sum = f32::from_bits(*bits);
+            }
+        }
+    }
+}
+
+/// D from f32.
+#[inline(always)]
+fn sums_out(registers: &mut Registers, mask: u32, mma: &Mma, sums: &[[f32; LANES]; 4]) {
+    for (index, slot) in mma.d.iter().enumerate() {
+        let mut bits = [0u32; LANES];
+        if mma.half_accumulator {
+            for (lane, bits) in bits.iter_mut().enumerate() {
+                let [low, high] =
+                    [0, 1].map(|element| half_from_f32_rn::<F16>(sums[2 * index + element][lane]));
+                *bits = u32::from(low) | u32::from(high) << 16;
+            }
+        } else {
+            for (bits, sum) in bits.iter_mut().zip(&sums[index]) {
+                *bits = canonical(*sum).to_bits();
+            }
+        }
+        <u32 as Lane>::write(registers, *slot, &bits, mask);
     }
 }
 

@@ -6,13 +6,14 @@ use super::{
     context::Context,
     global, private,
     recorder::Touch,
-    shared::{Shared, Use},
+    shared::Shared,
     transfer::{lane_value, lanes_of, read, write},
     warp::Warp,
+    words::Use,
 };
 use crate::{
-    kernel::{Address, Guard, Target, Transfer},
-    lanes::{LANES, Slot},
+    kernel::{Target, Transfer},
+    lanes::LANES,
 };
 
 /// Bits of a generic address that are its place in a space's window.
@@ -156,11 +157,11 @@ impl Context<'_> {
                 let places = self.shared(shared, &request)?;
                 write(&warp.registers, transfer, &places, mask);
                 let registers = &warp.registers;
-                self.shared_races(shared, &request, |shared, lane| {
+                self.shared_races(shared, &request, |bytes, lane| {
                     transfer.registers.iter().enumerate().all(|(index, slot)| {
                         let element = transfer.element;
                         let at = at[lane] as usize + index * element.bytes as usize;
-                        let there = &shared.bytes.as_slice()[at..at + element.bytes as usize];
+                        let there = &bytes.as_slice()[at..at + element.bytes as usize];
                         slot.is_none_or(|slot| {
                             let value = lane_value(registers, slot, element, lane).to_le_bytes();
                             there == &value[..element.bytes as usize]
@@ -198,140 +199,9 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// `cp.async`: reads now, lands when it is waited for.
-    #[allow(clippy::too_many_arguments, reason = "the instruction has that many operands")]
-    pub(super) fn copy_async(
-        &mut self,
-        shared: &mut Shared,
-        warp: &mut Warp,
-        pc: u32,
-        mask: u32,
-        to: Address,
-        from: Address,
-        bytes: u32,
-        source_bytes: Option<Slot>,
-        ignore: Option<Guard>,
-    ) -> Result<(), Fault> {
-        let offsets = in_window(&addresses(&warp.registers, to));
-        let sources = addresses(&warp.registers, from);
-        let mut sizes = [bytes; LANES];
-        if let Some(slot) = source_bytes {
-            for (size, given) in sizes.iter_mut().zip(warp.registers.row(slot)) {
-                *size = (*given).min(bytes);
-            }
-        }
-        if let Some(ignore) = ignore {
-            let set = warp.registers.predicate(ignore.predicate) ^ if ignore.negated { u32::MAX } else { 0 };
-            lanes_of(set).for_each(|lane| sizes[lane] = 0);
-        }
-        let mut data = [[0u8; 16]; LANES];
-        // Lanes that copy as much are one request.
-        let mut left =
-            lanes_of(mask).filter(|lane| sizes[*lane] > 0).fold(0u32, |mask, lane| mask | 1 << lane);
-        while left != 0 {
-            let size = sizes[left.trailing_zeros() as usize];
-            let same =
-                lanes_of(left).filter(|lane| sizes[*lane] == size).fold(0u32, |mask, lane| mask | 1 << lane);
-            left &= !same;
-            self.read_sources(warp, pc, same, &sources, size, bytes, &mut data)?;
-        }
-        let request = private::Request {
-            pc,
-            warp: warp.index,
-            mask,
-            offsets: &offsets,
-            bytes: u64::from(bytes),
-            what: Use::CopyBegun,
-        };
-        self.shared(shared, &request)?;
-        self.shared_races(shared, &request, |_, _| false);
-        for lane in lanes_of(mask) {
-            warp.copies.start(lane, offsets[lane] as u32, data[lane], bytes, pc);
-        }
-        Ok(())
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the instruction has that many operands")]
-    fn read_sources(
-        &mut self,
-        warp: &Warp,
-        pc: u32,
-        mask: u32,
-        sources: &[u64; LANES],
-        size: u32,
-        bytes: u32,
-        data: &mut [[u8; 16]; LANES],
-    ) -> Result<(), Fault> {
-        // The address has to be aligned to the whole copy, however little of it is read.
-        let aligned = |lane: &usize| sources[*lane].is_multiple_of(u64::from(bytes));
-        let mask_of =
-            |keep: &dyn Fn(&usize) -> bool| lanes_of(mask).filter(keep).fold(0u32, |m, lane| m | 1 << lane);
-        let misaligned = mask_of(&|lane| !aligned(lane));
-        let whole = size.is_power_of_two() && misaligned == 0;
-        let request = |mask, bytes| global::Request {
-            pc,
-            warp: warp.index,
-            mask,
-            addresses: sources,
-            bytes,
-            touch: Touch::Read,
-        };
-        if misaligned != 0 {
-            self.global(&request(misaligned, u64::from(bytes)))?;
-        }
-        let step = if whole { u64::from(size) } else { 1 };
-        if whole {
-            let places = self.global(&request(mask, step))?;
-            for lane in lanes_of(mask) {
-                copy_out(places[lane], &mut data[lane][..size as usize]);
-            }
-            return Ok(());
-        }
-        // A part that no single access has: byte by byte.
-        for byte in 0..u64::from(size) {
-            let at = sources.map(|source| source.wrapping_add(byte));
-            let request = global::Request { addresses: &at, ..request(mask, 1) };
-            let places = self.global(&request)?;
-            for lane in lanes_of(mask) {
-                copy_out(places[lane], &mut data[lane][byte as usize..=byte as usize]);
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets copies land.
-    pub(super) fn land(&mut self, shared: &mut Shared, warp: u32, copies: Vec<super::copies::Copy>) {
-        for copy in copies {
-            let mut offsets = [0; LANES];
-            offsets[copy.lane as usize] = u64::from(copy.to);
-            let bytes = copy.bytes as usize;
-            shared.bytes.as_mut_slice()[copy.to as usize..copy.to as usize + bytes]
-                .copy_from_slice(&copy.data[..bytes]);
-            shared.mark_written(u64::from(copy.to), u64::from(copy.bytes));
-            let request = private::Request {
-                pc: copy.pc,
-                warp,
-                mask: 1 << copy.lane,
-                offsets: &offsets,
-                bytes: u64::from(copy.bytes),
-                what: Use::CopyLanded,
-            };
-            self.shared_races(shared, &request, |_, _| false);
-        }
-    }
-
     /// An atomic, a strong load or a strong store: what it orders is noted.
     pub(super) fn synchronize(&mut self, stores: bool) {
         let recorder = &mut self.recorder;
         self.order.synchronize(stores, || recorder.take());
-    }
-}
-
-/// Bytes at a place that was checked.
-fn copy_out(place: *mut u8, out: &mut [u8]) {
-    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-    for (index, byte) in out.iter_mut().enumerate() {
-        // SAFETY: the caller was given the place for as many bytes; it is only used through atomics.
-        *byte = unsafe { AtomicU8::from_ptr(place.add(index)) }.load(Relaxed);
     }
 }

@@ -6,6 +6,7 @@ mod aligned;
 mod atomics;
 mod barriers;
 mod block;
+mod clocks;
 mod context;
 mod copies;
 mod counts;
@@ -24,6 +25,7 @@ mod shared;
 mod step;
 mod transfer;
 mod warp;
+mod words;
 
 pub use counts::Counters;
 pub(crate) use grid::run;

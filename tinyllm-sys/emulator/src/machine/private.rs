@@ -3,10 +3,12 @@
 use super::{
     Fault,
     addresses::wavefronts,
+    aligned::Aligned,
     context::{Context, Culprit},
-    shared::{Race, Shared, Toucher, Use},
+    shared::Shared,
     transfer::{Places, lanes_of},
     warp::Warp,
+    words::{Race, Use},
 };
 use crate::{
     lanes::LANES,
@@ -68,17 +70,15 @@ impl Context<'_> {
         self.inside(request, MemorySpace::Shared, u64::from(self.launch.shared_bytes()))?;
         self.counters.shared_requests += 1;
         self.counters.shared_wavefronts += wavefronts(request.offsets, request.bytes, request.mask);
+        let Request { offsets, bytes, mask, .. } = *request;
         if matches!(request.what, Use::Read | Use::Atomic) && self.launch.check.initcheck {
-            for lane in lanes_of(request.mask) {
-                if !shared.is_written(request.offsets[lane], request.bytes) {
-                    self.find(request.culprit(Kind::Uninitialized, MemorySpace::Shared, lane), 0, |_, _| {});
-                }
+            let unwritten = shared.unwritten(offsets, bytes, mask);
+            if unwritten != 0 {
+                self.uninitialized_shared(request, unwritten);
             }
         }
         if matches!(request.what, Use::Write | Use::Atomic) {
-            for lane in lanes_of(request.mask) {
-                shared.mark_written(request.offsets[lane], request.bytes);
-            }
+            shared.mark_written(offsets, bytes, mask);
         }
         let base = shared.bytes.as_mut_ptr();
         let mut places: Places = [std::ptr::null_mut(); LANES];
@@ -95,19 +95,18 @@ impl Context<'_> {
         &mut self,
         shared: &mut Shared,
         request: &Request<'_>,
-        same: impl Fn(&Shared, usize) -> bool,
+        same: impl Fn(&Aligned, usize) -> bool,
     ) {
-        if !self.launch.check.racecheck {
-            return;
-        }
-        for lane in lanes_of(request.mask) {
-            let who = Toucher { warp: request.warp, lane, pc: request.pc };
-            let race = shared.touch(request.offsets[lane], request.bytes, who, request.what);
-            if let Some(race) = race
-                && !(race.same_store && same(shared, lane))
-            {
-                self.shared_race(request, lane, race);
-            }
+        let Request { pc, warp, what, offsets, bytes, mask } = *request;
+        shared.touch((warp, pc, what), offsets, bytes, mask, same, |lane, race| {
+            self.shared_race(request, lane, race);
+        });
+    }
+
+    #[cold]
+    fn uninitialized_shared(&mut self, request: &Request<'_>, lanes: u32) {
+        for lane in lanes_of(lanes) {
+            self.find(request.culprit(Kind::Uninitialized, MemorySpace::Shared, lane), 0, |_, _| {});
         }
     }
 
@@ -117,7 +116,7 @@ impl Context<'_> {
         self.find(culprit, race.earlier.pc, |context, finding| {
             finding.other = Some(Other {
                 access: if race.earlier_writes { Access::Write } else { Access::Read },
-                thread: Some(context.thread(u32::from(race.earlier.warp), usize::from(race.earlier.lane))),
+                thread: Some(context.thread(race.earlier.warp(), race.earlier.lane())),
                 site: context.launch.kernel.site(race.earlier.pc),
                 work: None,
             });

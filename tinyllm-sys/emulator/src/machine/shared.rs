@@ -1,218 +1,95 @@
-//! A block's shared memory: bytes, which of them were written, and who touched each word last.
-//!
-//! Order is kept by a clock a warp: a barrier joins the clocks of the warps that take part. An access is ordered after another
-//! when its warp has heard of it; within a warp `bar.warp.sync` and the block's barriers order, lock-step does not. A word
-//! remembers its last writer and its last reader only, so of many races in one word some are seen, and none is invented.
+//! A block's shared memory: bytes, which of them were written, and who touched them in what order.
 
-use super::aligned::Aligned;
+use super::{
+    aligned::Aligned,
+    clocks::Clocks,
+    transfer::lanes_of,
+    words::{Parts, Race, Toucher, Use, Words},
+};
+use crate::lanes::LANES;
 
-/// Most warps of a block.
-pub(super) const MAX_WARPS: usize = 32;
-
-/// Bytes of a word that accesses are remembered for.
-const WORD_BYTES: u32 = 4;
-
-/// One access to a word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Touch {
-    /// The warp's time; 0 for never.
-    time: u32,
-    pub(super) pc: u32,
-    pub(super) warp: u8,
-    pub(super) lane: u8,
-    /// Bytes of the word, a bit each.
-    bytes: u8,
-    /// Several lanes of the warp.
-    several: bool,
-    atomic: bool,
-    /// A copy that has not been waited for.
-    under_way: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Word {
-    written: Touch,
-    read: Touch,
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Toucher {
-    pub(super) warp: u32,
-    pub(super) lane: usize,
-    pub(super) pc: u32,
-}
-
-/// What one lane does to its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    Read,
-    Write,
-    Atomic,
-    /// A copy that is begun.
-    CopyBegun,
-    /// A copy that lands.
-    CopyLanded,
-}
-
-/// The earlier side of a race.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Race {
-    pub(super) earlier: Touch,
-    pub(super) earlier_writes: bool,
-    pub(super) earlier_under_way: bool,
-    /// Both are stores of one instruction of one warp: none, if they store the same.
-    pub(super) same_store: bool,
-}
+/// Bytes of a piece of [`Shared::written`]: as many as the widest access of a lane has.
+const PIECE_BYTES: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bytes: Aligned,
-    written: Vec<bool>,
-    words: Vec<Word>,
-    /// What each warp has heard of each other's time.
-    clocks: Box<[[u32; MAX_WARPS]; MAX_WARPS]>,
-    races: bool,
+    /// A bit a byte.
+    written: Vec<u32>,
+    words: Option<Words>,
+    pub(super) clocks: Clocks,
 }
 
 impl Shared {
-    pub(super) fn new(bytes: u32, races: bool) -> Self {
+    /// Memory of a block of so many warps; `races` says whether it is remembered who touched it.
+    pub(super) fn new(bytes: u32, warps: u32, races: bool) -> Self {
         let length = bytes.next_multiple_of(16) as usize;
-        let words = if races { length / WORD_BYTES as usize } else { 0 };
-        let mut shared = Shared {
+        Shared {
             bytes: Aligned::new(length),
-            written: vec![false; length],
-            words: vec![Word::default(); words],
-            clocks: Box::new([[0; MAX_WARPS]; MAX_WARPS]),
-            races,
-        };
-        shared.reset();
-        shared
+            written: vec![0; length.div_ceil(PIECE_BYTES)],
+            words: races.then(|| Words::new(length)),
+            clocks: Clocks::new(warps),
+        }
     }
 
     /// Makes it a new block's.
     pub(super) fn reset(&mut self) {
-        self.written.fill(false);
-        self.words.fill(Word::default());
-        for (warp, clock) in self.clocks.iter_mut().enumerate() {
-            *clock = [0; MAX_WARPS];
-            clock[warp] = 1;
+        self.written.fill(0);
+        self.words.iter_mut().for_each(Words::reset);
+        self.clocks.reset();
+    }
+
+    /// The lanes of a mask whose bytes, at a multiple of how many, are not all written.
+    #[inline(always)]
+    pub(super) fn unwritten(&self, offsets: &[u64; LANES], bytes: u64, mask: u32) -> u32 {
+        let mut unwritten = 0;
+        for lane in lanes_of(mask) {
+            let (piece, inside) = piece(offsets[lane], bytes);
+            unwritten |= u32::from(self.written[piece] & inside != inside) << lane;
         }
+        unwritten
     }
 
     #[inline(always)]
-    pub(super) fn is_written(&self, offset: u64, bytes: u64) -> bool {
-        self.written[offset as usize..(offset + bytes) as usize].iter().all(|written| *written)
+    pub(super) fn mark_written(&mut self, offsets: &[u64; LANES], bytes: u64, mask: u32) {
+        for lane in lanes_of(mask) {
+            let (piece, inside) = piece(offsets[lane], bytes);
+            self.written[piece] |= inside;
+        }
     }
 
+    /// Notes an access of a warp. Calls `report` with every lane that nothing orders after an earlier access; `same` says whether
+    /// what a lane wrote is what is there now, after all have written.
     #[inline(always)]
-    pub(super) fn mark_written(&mut self, offset: u64, bytes: u64) {
-        self.written[offset as usize..(offset + bytes) as usize].fill(true);
-    }
-
-    /// A warp comes to a barrier: what it has done, and heard of, is added to what the barrier knows.
-    pub(super) fn arrive(&mut self, warp: u32, heard: &mut [u32; MAX_WARPS]) {
-        let clock = &mut self.clocks[warp as usize];
-        for (heard, time) in heard.iter_mut().zip(clock.iter()) {
-            *heard = (*heard).max(*time);
-        }
-        clock[warp as usize] += 1;
-    }
-
-    /// A warp leaves a barrier, knowing what all who came to it have done.
-    pub(super) fn hear(&mut self, warp: u32, heard: &[u32; MAX_WARPS]) {
-        for (time, heard) in self.clocks[warp as usize].iter_mut().zip(heard) {
-            *time = (*time).max(*heard);
-        }
-    }
-
-    /// `bar.warp.sync`.
-    pub(super) fn warp_barrier(&mut self, warp: u32) {
-        self.clocks[warp as usize][warp as usize] += 1;
-    }
-
-    /// Whether what was touched is before what this lane does now.
-    #[inline(always)]
-    fn is_before(&self, touch: &Touch, who: Toucher) -> bool {
-        let time = self.clocks[who.warp as usize][touch.warp as usize % MAX_WARPS];
-        if u32::from(touch.warp) != who.warp {
-            return touch.time <= time;
-        }
-        touch.time < time || (usize::from(touch.lane) == who.lane && !touch.several)
-    }
-
-    /// Notes an access of `bytes` at `offset` and gives the first earlier one that nothing orders before it.
-    #[inline(always)]
-    pub(super) fn touch(&mut self, offset: u64, bytes: u64, who: Toucher, what: Use) -> Option<Race> {
-        if !self.races {
-            return None;
-        }
-        let mut race = None;
-        let (mut at, end) = (offset as u32, (offset + bytes) as u32);
-        while at < end {
-            let index = (at / WORD_BYTES) as usize;
-            let count = (WORD_BYTES - at % WORD_BYTES).min(end - at);
-            let inside = ((1u8 << count) - 1) << (at % WORD_BYTES);
-            race = race.or(self.touch_word(index, inside, who, what));
-            at += count;
-        }
-        race
-    }
-
-    #[inline(always)]
-    fn touch_word(&mut self, index: usize, inside: u8, who: Toucher, what: Use) -> Option<Race> {
-        let time = self.clocks[who.warp as usize][who.warp as usize];
-        let Word { written, read } = self.words[index];
-        let meets = |touch: &Touch| touch.time > 0 && touch.bytes & inside != 0;
-        let own_copy =
-            |touch: &Touch| what == Use::CopyLanded && touch.under_way && u32::from(touch.warp) == who.warp;
-        let both_atomic = |touch: &Touch| touch.atomic && what == Use::Atomic;
-        let mut race = None;
-        if meets(&written) && !both_atomic(&written) && !own_copy(&written) {
-            let late = written.under_way || !self.is_before(&written, who);
-            let same_store =
-                written.pc == who.pc && u32::from(written.warp) == who.warp && what == Use::Write;
-            if late {
-                race = Some(Race {
-                    earlier: written,
-                    earlier_writes: true,
-                    earlier_under_way: written.under_way,
-                    same_store,
-                });
+    pub(super) fn touch(
+        &mut self,
+        (warp, pc, what): (u32, u32, Use),
+        offsets: &[u64; LANES],
+        bytes: u64,
+        mask: u32,
+        same: impl Fn(&Aligned, usize) -> bool,
+        mut report: impl FnMut(usize, Race),
+    ) {
+        let Some(words) = &mut self.words else { return };
+        let toucher = Toucher::new(&self.clocks, warp, pc, what);
+        let parts = Parts::new(offsets, bytes, mask, what);
+        for lanes in parts {
+            if words.note(&toucher, &parts, lanes) {
+                continue;
+            }
+            for lane in lanes_of(lanes) {
+                let race = words.touch(&self.clocks, &toucher, lane, offsets[lane], bytes);
+                if let Some(race) = race.filter(|race| !(race.same_store && same(&self.bytes, lane))) {
+                    report(lane, race);
+                }
             }
         }
-        let writes = what != Use::Read;
-        if writes && race.is_none() && meets(&read) && !both_atomic(&read) && !self.is_before(&read, who) {
-            race = Some(Race {
-                earlier: read,
-                earlier_writes: false,
-                earlier_under_way: false,
-                same_store: false,
-            });
-        }
-        let touch = Touch {
-            time,
-            pc: who.pc,
-            warp: who.warp as u8,
-            lane: who.lane as u8,
-            bytes: inside,
-            several: false,
-            atomic: what == Use::Atomic,
-            under_way: what == Use::CopyBegun,
-        };
-        let word = &mut self.words[index];
-        let last = if writes { &mut word.written } else { &mut word.read };
-        let again =
-            last.time == time && last.warp == touch.warp && last.atomic == touch.atomic && !last.under_way;
-        if again && writes == (last.pc == touch.pc || !writes) {
-            // Several lanes or several bytes of one warp at one time: kept as one.
-            last.several |= last.lane != touch.lane;
-            last.bytes |= inside;
-            last.lane = touch.lane;
-            last.pc = touch.pc;
-        } else {
-            *last = touch;
-        }
-        race
     }
+}
+
+/// The piece that an aligned access is in, and its bytes there.
+#[inline(always)]
+fn piece(offset: u64, bytes: u64) -> (usize, u32) {
+    let inside = ((1u64 << bytes) - 1) << (offset as usize % PIECE_BYTES);
+    (offset as usize / PIECE_BYTES, inside as u32)
 }

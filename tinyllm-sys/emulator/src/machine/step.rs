@@ -41,8 +41,36 @@ enum Next {
 }
 
 impl Context<'_> {
-    /// Runs a warp until it waits, ends, or has had `share` instructions.
+    /// Runs a warp until it waits, ends, or has had `share` instructions: compiled for the processor's vectors and without them.
     pub(super) fn run_warp(
+        &mut self,
+        shared: &mut Shared,
+        barriers: &mut Barriers,
+        warp: &mut Warp,
+        share: u32,
+    ) -> Result<Pause, Fault> {
+        #[cfg(target_arch = "x86_64")]
+        if crate::lanes::is_wide() {
+            // SAFETY: this processor has what it is compiled for.
+            return unsafe { self.steps_wide(shared, barriers, warp, share) };
+        }
+        self.steps(shared, barriers, warp, share)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    fn steps_wide(
+        &mut self,
+        shared: &mut Shared,
+        barriers: &mut Barriers,
+        warp: &mut Warp,
+        share: u32,
+    ) -> Result<Pause, Fault> {
+        self.steps(shared, barriers, warp, share)
+    }
+
+    #[inline(always)]
+    fn steps(
         &mut self,
         shared: &mut Shared,
         barriers: &mut Barriers,
@@ -121,14 +149,8 @@ impl Context<'_> {
                 self.copy_async(shared, warp, pc, active, *to, *from, *bytes, *source_bytes, *ignore)?;
             }
             Op::CommitCopies => warp.copies.commit(active),
-            Op::WaitCopies { groups } => {
-                let landed = warp.copies.wait(active, *groups);
-                self.land(shared, warp.index, landed);
-            }
-            Op::WaitAllCopies => {
-                let landed = warp.copies.wait_all(active);
-                self.land(shared, warp.index, landed);
-            }
+            Op::WaitCopies { groups } => self.wait_for_copies(shared, warp, active, Some(*groups)),
+            Op::WaitAllCopies => self.wait_for_copies(shared, warp, active, None),
             Op::Fence => {
                 self.order.fence();
             }
@@ -161,6 +183,7 @@ impl Context<'_> {
     }
 
     /// Instructions that lanes do together: they wait for each other first.
+    #[inline(always)]
     fn together(
         &mut self,
         shared: &mut Shared,
@@ -208,7 +231,7 @@ impl Context<'_> {
                 exchange::matches(warp, active, operands);
             }
             Op::Reduce { mode, d, a, .. } => exchange::reduce(warp, active, *mode, *d, *a),
-            Op::WarpBarrier { .. } => shared.warp_barrier(warp.index),
+            Op::WarpBarrier { .. } => shared.clocks.warp_barrier(warp.index),
             _ => {}
         }
         Ok(Next::Follow)
@@ -273,7 +296,7 @@ impl Context<'_> {
         let expected = barrier.threads.map_or(all, |slot| warp.registers.row(slot)[first]);
         let set = holds(&warp.registers, barrier.predicate);
         let arrival = Arrival { id, warp: warp.index, mask: active, expected, set };
-        let complete = barriers.arrive(shared, arrival);
+        let complete = barriers.arrive(&mut shared.clocks, arrival);
         let waits = barrier.mode != BarrierMode::Arrive;
         if mask & !active != 0 {
             warp.groups.put(Group { pc: pc + 1, mask: mask & !active, wait: None });

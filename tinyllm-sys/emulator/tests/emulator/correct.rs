@@ -96,6 +96,48 @@ const CASES: &[Case] = &[
         leaves: |word| (word ^ 2) as u32,
     },
     Case {
+        name: "each lane a byte of a word",
+        blocks: 1,
+        threads: 64,
+        body: "mov.u32 %r1, tile; add.u32 %r1, %r1, %t; cvt.u16.u32 %h1, %t; st.shared.u8 [%r1], %h1; bar.sync 0;
+            and.b32 %r2, %word, 60; mov.u32 %r1, tile; add.u32 %r1, %r1, %r2; ld.shared.u32 %r3, [%r1];
+            setp.lt.u32 %p1, %t, 32; @%p1 st.global.u32 [%b], %r3;",
+        leaves: |word| 0x0302_0100 + 0x0404_0404 * (word as u32 % 16),
+    },
+    Case {
+        name: "a neighbour's word after bar.warp.sync",
+        blocks: 1,
+        threads: 32,
+        body: "mov.u32 %r1, tile; add.u32 %r2, %r1, %word; xor.b32 %r3, %word, 20; add.u32 %r3, %r3, %r1; mov.u32 %r5, 0;
+            again: add.u32 %r6, %t, %r5; st.shared.u32 [%r2], %r6; bar.warp.sync -1; ld.shared.u32 %r4, [%r3];
+            bar.warp.sync -1; add.u32 %r5, %r5, 1; setp.lt.u32 %p1, %r5, 3; @%p1 bra again; st.global.u32 [%b], %r4;",
+        leaves: |word| (word ^ 5) as u32 + 2,
+    },
+    Case {
+        name: "two halves of a block, each with its own barrier",
+        blocks: 1,
+        threads: 128,
+        body: "mov.u32 %r1, tile; add.u32 %r2, %r1, %word; xor.b32 %r3, %word, 128; add.u32 %r3, %r3, %r1; mov.u32 %r5, 0;
+            shr.u32 %r7, %t, 6; add.u32 %r7, %r7, 1;
+            again: add.u32 %r6, %t, %r5; st.shared.u32 [%r2], %r6; bar.sync %r7, 64; ld.shared.u32 %r4, [%r3];
+            bar.sync %r7, 64; add.u32 %r5, %r5, 1; setp.lt.u32 %p1, %r5, 3; @%p1 bra again; bar.sync 0;
+            ld.shared.u32 %r4, [%r1+256]; setp.lt.u32 %p1, %t, 32; add.u32 %r4, %r4, %t; @%p1 st.global.u32 [%b], %r4;",
+        leaves: |word| 64 + 2 + word as u32,
+    },
+    Case {
+        name: "copies of a row, the next begun while one is read",
+        blocks: 1,
+        threads: 32,
+        body: "mov.u32 %r1, tile; and.b32 %r2, %t, 7; shl.b32 %r2, %r2, 4; mul.wide.u32 %rd1, %r2, 1; add.u64 %rd1, %rd1, %rda;
+            add.u32 %r3, %r1, %r2; setp.lt.u32 %p1, %t, 8; mov.u32 %r5, 0; mov.u32 %r6, 0;
+            @%p1 cp.async.cg.shared.global [%r3], [%rd1], 16; cp.async.commit_group;
+            again: xor.b32 %r7, %r6, 128; add.u32 %r8, %r3, %r7; @%p1 cp.async.cg.shared.global [%r8], [%rd1], 16;
+            cp.async.commit_group; cp.async.wait_group 1; bar.sync 0; add.u32 %r9, %r1, %r6; xor.b32 %r10, %word, 124;
+            add.u32 %r9, %r9, %r10; ld.shared.u32 %r4, [%r9]; bar.sync 0; mov.u32 %r6, %r7; add.u32 %r5, %r5, 1;
+            setp.lt.u32 %p2, %r5, 4; @%p2 bra again; cp.async.wait_all; st.global.u32 [%b], %r4;",
+        leaves: |word| (word ^ 31) as u32,
+    },
+    Case {
         name: "a copy that fills with 0",
         blocks: 1,
         threads: 32,

@@ -65,6 +65,92 @@ const CASES: &[Case] = &[
         finds: &[&["race in shared memory: read", "against write"]],
     },
     Case {
+        name: "a copy that is waited for once, and not when it is begun again",
+        blocks: 1,
+        threads: 1,
+        body: "mov.u32 %r1, tile; mov.u32 %r2, 0;
+            again: cp.async.ca.shared.global [%r1], [%rda], 16; setp.eq.u32 %p1, %r2, 1; @%p1 ld.shared.u32 %r4, [%r1+8];
+            cp.async.wait_all; add.u32 %r2, %r2, 1; setp.lt.u32 %p1, %r2, 2; @%p1 bra again;",
+        finds: &[&["race in shared memory: read of 4 bytes", "a cp.async that has not been waited for"]],
+    },
+    Case {
+        name: "a copy into what another warp reads",
+        blocks: 1,
+        threads: 64,
+        body: "mov.u32 %r1, tile; and.b32 %r2, %t, 7; shl.b32 %r2, %r2, 4; add.u32 %r1, %r1, %r2; setp.lt.u32 %p1, %t, 8;
+            @%p1 st.shared.v4.u32 [%r1], {%t, %t, %t, %t}; bar.sync 0; setp.lt.u32 %p2, %t, 32; @!%p2 bra copies;
+            @%p1 ld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%r1]; bra done;
+            copies: setp.lt.u32 %p1, %t, 40; mul.wide.u32 %rd1, %r2, 1; add.u64 %rd1, %rd1, %rda;
+            @%p1 cp.async.cg.shared.global [%r1], [%rd1], 16; cp.async.wait_all; done:",
+        finds: &[
+            &[
+                "race in shared memory: write of 16 bytes",
+                "thread (32, 0, 0)",
+                "against read by block (0, 0, 0) thread (0, 0, 0)",
+                "seen 16 times",
+            ],
+        ],
+    },
+    Case {
+        name: "both warps read, and then one thread writes",
+        blocks: 1,
+        threads: 64,
+        body: "setp.eq.u32 %p1, %t, 0; @%p1 st.shared.u32 [tile], 5; bar.sync 0; ld.shared.u32 %r1, [tile];
+            setp.eq.u32 %p1, %t, 32; @%p1 st.shared.u32 [tile], 6;",
+        finds: &[&[
+            "race in shared memory: write of 4 bytes",
+            "thread (32, 0, 0)",
+            "against read by block (0, 0, 0) thread (63, 0, 0)",
+        ]],
+    },
+    Case {
+        name: "four lanes store one half of a word",
+        blocks: 1,
+        threads: 32,
+        body: "mov.u32 %r1, tile; and.b32 %r2, %t, 28; shr.u32 %r2, %r2, 1; add.u32 %r1, %r1, %r2; cvt.u16.u32 %h1, %t; st.shared.u16 [%r1], %h1;",
+        finds: &[&["race in shared memory: write of 2 bytes", "thread (1, 0, 0)", "against write by block (0, 0, 0) thread (0, 0, 0)", "seen 16 times"]],
+    },
+    Case {
+        name: "bar.warp.sync between two warps",
+        blocks: 1,
+        threads: 64,
+        body: "mov.u32 %r1, tile; add.u32 %r1, %r1, %word; st.shared.u32 [%r1], 0; bar.sync 0; st.shared.u32 [%r1], %t;
+            bar.warp.sync -1; xor.b32 %r2, %word, 128; mov.u32 %r3, tile; add.u32 %r3, %r3, %r2; ld.shared.u32 %r4, [%r3];",
+        finds: &[
+            &["race in shared memory: write", "thread (32, 0, 0)", "against read by block (0, 0, 0) thread (0, 0, 0)", "seen 32 times"],
+            &["race in shared memory: read", "thread (32, 0, 0)", "against write by block (0, 0, 0) thread (0, 0, 0)", "seen 32 times"],
+        ],
+    },
+    Case {
+        name: "a barrier of two warps, and a third that reads",
+        blocks: 1,
+        threads: 96,
+        body: "mov.u32 %r1, tile; add.u32 %r1, %r1, %word; st.shared.u32 [%r1], %t; bar.sync 0;
+            setp.ge.u32 %p1, %t, 64; @%p1 bra third; st.shared.u32 [%r1], 7; bar.sync 1, 64; xor.b32 %r2, %word, 128;
+            mov.u32 %r3, tile; add.u32 %r3, %r3, %r2; ld.shared.u32 %r4, [%r3]; bra done;
+            third: ld.shared.u32 %r4, [%r1+-128]; done:",
+        finds: &[&[
+            "race in shared memory: read of 4 bytes",
+            "thread (64, 0, 0)",
+            "against write by block (0, 0, 0) thread (32, 0, 0)",
+            "seen 32 times",
+        ]],
+    },
+    Case {
+        name: "an atomic on what another warp stores",
+        blocks: 1,
+        threads: 64,
+        body: "setp.lt.u32 %p1, %t, 32; @!%p1 bra adds; mov.u32 %r1, tile; shl.b32 %r2, %t, 4; add.u32 %r1, %r1, %r2;
+            st.shared.v4.u32 [%r1], {%t, %t, %t, %t}; bra done;
+            adds: mov.u32 %r1, tile; add.u32 %r1, %r1, %word; red.shared.add.u32 [%r1+-124], 1; done:",
+        finds: &[&[
+            "race in shared memory: atomic of 4 bytes",
+            "thread (32, 0, 0)",
+            "against write by block (0, 0, 0) thread (0, 0, 0)",
+            "seen 32 times",
+        ]],
+    },
+    Case {
         name: "every block writes one word",
         blocks: 8,
         threads: 32,
