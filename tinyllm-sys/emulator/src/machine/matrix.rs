@@ -71,35 +71,35 @@ impl Context<'_> {
         };
         let places = self.shared(shared, &request)?;
         self.shared_races(shared, &request, |_, _| false);
-        let mut out = [[0u32; LANES]; 4];
-        for (matrix, out) in
-            registers.iter().zip(&mut out).enumerate().map(|(matrix, (_, out))| (matrix, out))
-        {
-            let mut elements = [[0u16; 8]; 8];
-            for (row, elements) in elements.iter_mut().enumerate() {
-                let place = places[matrix * 8 + row];
-                if !place.is_null() {
-                    // SAFETY: the request was for 16 aligned bytes of the block's own memory.
-                    *elements = unsafe { place.cast::<[u16; 8]>().read() };
-                }
-            }
-            for (lane, out) in out.iter_mut().enumerate() {
-                let (row, pair) = (lane / 4, lane % 4 * 2);
-                let (low, high) = match transposed {
-                    false => (elements[row][pair], elements[row][pair + 1]),
-                    true => (elements[pair][row], elements[pair + 1][row]),
-                };
-                *out = u32::from(low) | u32::from(high) << 16;
+        // All are read before any is written: a register may be an address too.
+        let mut rows = [[[0u32; 4]; 8]; 4];
+        for (row, place) in rows.as_flattened_mut().iter_mut().zip(places).take(registers.len() * 8) {
+            if !place.is_null() {
+                // SAFETY: the request was for 16 aligned bytes of the block's own memory.
+                *row = unsafe { place.cast::<[u32; 4]>().read() };
             }
         }
-        for (slot, values) in registers.iter().zip(&out) {
-            let row = warp.registers.row_mut(*slot);
-            for lane in lanes_of(mask) {
-                row[lane] = values[lane];
-            }
+        for (slot, rows) in registers.iter().zip(&rows) {
+            let values = if transposed { &transpose(rows) } else { rows };
+            let mut lanes = [0; LANES];
+            lanes.copy_from_slice(values.as_flattened());
+            <u32 as Lane>::write(&mut warp.registers, *slot, &lanes, mask);
         }
         Ok(())
     }
+}
+
+/// Rows of eight elements of 16 bits, two a word, as columns.
+#[inline(always)]
+fn transpose(rows: &[[u32; 4]; 8]) -> [[u32; 4]; 8] {
+    let mut columns = [[0; 4]; 8];
+    for (index, column) in columns.iter_mut().enumerate() {
+        for (pair, out) in column.iter_mut().enumerate() {
+            let element = |row: usize| rows[row][index / 2] >> (16 * (index % 2)) & 0xffff;
+            *out = element(2 * pair) | element(2 * pair + 1) << 16;
+        }
+    }
+    columns
 }
 
 pub(super) fn mma(warp: &mut Warp, mask: u32, mma: &Mma) {
@@ -204,6 +204,8 @@ fn singles_of<const PACKED: usize>(
                 }
             }
         }
+        // A vector is a row of sums; without this the compiler makes vectors of halves of rows, and shuffles A to fit.
+        std::hint::black_box(&mut sums);
         for (group, sums) in sums.iter().enumerate() {
             for (odd, sums) in sums.chunks_exact(N / 2).enumerate() {
                 c[2 * half + odd][group * THREADS..][..THREADS].copy_from_slice(sums);
