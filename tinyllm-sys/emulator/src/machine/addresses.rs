@@ -8,7 +8,7 @@ use crate::{
 /// Bytes of a sector, in which global memory is moved.
 const SECTOR: u64 = 32;
 
-/// Lanes that follow each other in memory, or are at one place.
+/// Lanes that follow each other in memory, or are at one place: no byte of a run is nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) address: u64,
@@ -44,20 +44,19 @@ pub(super) fn addresses(registers: &Registers, address: Address) -> [u64; LANES]
 }
 
 impl Run {
-    /// The one run of a whole warp, as nearly every access is: lane after lane, or all at one place.
+    /// The one run of a whole warp, as nearly every access is: each lane where the one before it is, or next to it. `bytes` is a
+    /// power of two.
     #[inline(always)]
     pub(super) fn of_warp(addresses: &[u64; LANES], bytes: u64, mask: u32) -> Option<Self> {
         if mask != u32::MAX {
             return None;
         }
-        let mut follow = true;
-        let mut same = true;
-        for (lane, address) in addresses.iter().enumerate() {
-            follow &= *address == addresses[0].wrapping_add(lane as u64 * bytes);
-            same &= *address == addresses[0];
+        let mut other_steps = 0;
+        for lane in 1..LANES {
+            other_steps |= addresses[lane].wrapping_sub(addresses[lane - 1]) & !bytes;
         }
-        let length = if same { bytes } else { bytes * LANES as u64 };
-        (follow || same).then_some(Run { address: addresses[0], bytes: length, first: 0, mask })
+        let length = addresses[LANES - 1].wrapping_sub(addresses[0]).wrapping_add(bytes);
+        (other_steps == 0).then_some(Run { address: addresses[0], bytes: length, first: 0, mask })
     }
 
     /// The first and the last sector that it touches.
@@ -203,6 +202,10 @@ mod tests {
         let runs = Runs::new(&follow, 4, 0b1011);
         assert_eq!(runs.as_slice().len(), 2);
         assert_eq!(runs.as_slice()[0], Run { address: 1000, bytes: 8, first: 0, mask: 0b11 });
+        let pairs: [u64; LANES] = std::array::from_fn(|lane| 96 + 2 * (lane as u64 / 2));
+        let run = Run { address: 96, bytes: 32, first: 0, mask: u32::MAX };
+        assert_eq!((Run::of_warp(&pairs, 2, u32::MAX), run.sectors()), (Some(run), 1));
+        assert_eq!(Runs::new(&pairs, 2, u32::MAX).sectors(), 1);
         let apart: [u64; LANES] = std::array::from_fn(|lane| 4096 - 64 * lane as u64);
         assert_eq!(Runs::new(&apart, 4, u32::MAX).sectors(), 32);
         let one = [64; LANES];

@@ -55,9 +55,8 @@ impl<'a> Context<'a> {
         let mut places: Places = [std::ptr::null_mut(); LANES];
         let sectors = if let Some(run) = Run::of_warp(request.addresses, request.bytes, request.mask) {
             let base = self.run(request, &run)?;
-            let step = if run.bytes == request.bytes { 0 } else { request.bytes as usize };
-            for (lane, place) in places.iter_mut().enumerate() {
-                *place = base.wrapping_add(lane * step);
+            for (place, address) in places.iter_mut().zip(request.addresses) {
+                *place = base.wrapping_add((address - run.address) as usize);
             }
             run.sectors()
         } else {

@@ -22,6 +22,7 @@ pub(super) struct Races {
 #[derive(Debug)]
 struct Seen {
     chunk: Box<Chunk>,
+    is_written: bool,
     reader: u64,
     writer: u64,
 }
@@ -60,7 +61,6 @@ impl Races {
 
     /// Adds what a block did to a chunk.
     fn see(&mut self, block: u64, index: u64, chunk: Box<Chunk>) {
-        let any = |set: &[u64], other: &[u64]| set.iter().chain(other).any(|word| *word != 0);
         let reads = any(&chunk.read, &chunk.observed).then_some(chunk.reader);
         let writes = any(&chunk.written, &chunk.atomic).then_some(chunk.writer);
         let seen = match self.all.entry(index) {
@@ -69,13 +69,13 @@ impl Races {
                 seen.chunk.merge(&chunk);
                 seen
             }
-            Entry::Vacant(place) => place.insert(Seen { chunk, reader: 0, writer: 0 }),
+            Entry::Vacant(place) => place.insert(Seen { chunk, is_written: false, reader: 0, writer: 0 }),
         };
         if let Some(pc) = reads {
             (seen.reader, seen.chunk.reader) = (block, pc);
         }
         if let Some(pc) = writes {
-            (seen.writer, seen.chunk.writer) = (block, pc);
+            (seen.is_written, seen.writer, seen.chunk.writer) = (true, block, pc);
         }
     }
 
@@ -83,6 +83,10 @@ impl Races {
         let mut races = Vec::new();
         for (index, chunk) in &touched.chunks {
             let Some(seen) = self.all.get(index) else { continue };
+            // Most memory is only read.
+            if !seen.is_written && !any(&chunk.written, &chunk.atomic) {
+                continue;
+            }
             let Some(conflict) = seen.chunk.conflict(chunk) else { continue };
             let earlier = match conflict.writes {
                 true => Side { block: seen.writer, pc: seen.chunk.writer, writes: true },
@@ -160,6 +164,11 @@ impl Races {
         let chunks = self.all.into_iter().map(|(index, seen)| (index, seen.chunk));
         (self.findings, Touched { chunks: chunks.collect() })
     }
+}
+
+/// Whether one of two sets has something in it.
+fn any(set: &[u64], other: &[u64]) -> bool {
+    set.iter().zip(other).fold(0, |all, (word, other)| all | word | other) != 0
 }
 
 fn side(block: u64, chunk: &Chunk, writes: bool) -> Side {
