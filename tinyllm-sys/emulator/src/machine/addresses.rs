@@ -189,6 +189,8 @@ fn conflicting(offsets: &[u64; LANES], words: usize, start: usize, part: u32) ->
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -226,5 +228,41 @@ mod tests {
         // 16 bytes a lane, one after the other: a quarter of the warp fills the banks.
         assert_eq!(wavefronts(&stride(4), 16, u32::MAX), 4);
         assert_eq!(wavefronts(&stride(32), 16, 0xff), 8);
+    }
+
+    #[test]
+    fn shortcuts_count_what_counting_counts() {
+        let mut state = 1u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for round in 0..20_000 {
+            let bytes = 1 << next(5);
+            let mask = if next(2) == 0 { u32::MAX } else { next(1 << 32) as u32 | 1 };
+            let (first, stride, shape) = (next(64), next(40), next(3));
+            let at: [u64; LANES] = std::array::from_fn(|lane| {
+                bytes
+                    * match shape {
+                        0 => first + stride * lane as u64,
+                        1 => first + lane as u64 / (1 + stride % 5),
+                        _ => next(1 + stride * 8),
+                    }
+            });
+            let lanes: Vec<usize> = (0..LANES).filter(|lane| mask >> lane & 1 == 1).collect();
+            let touched = |unit: u64, lane: usize| at[lane] / unit..=(at[lane] + bytes - 1) / unit;
+            let sectors: HashSet<u64> = lanes.iter().flat_map(|lane| touched(SECTOR, *lane)).collect();
+            assert_eq!(Runs::new(&at, bytes, mask).sectors(), sectors.len() as u64, "round {round}");
+            if let Some(run) = Run::of_warp(&at, bytes, mask) {
+                assert_eq!(run.sectors(), sectors.len() as u64, "round {round}");
+            }
+            // A pass has one word of each bank.
+            let at_once = LANES / (bytes as usize / 4).max(1);
+            let passes = lanes.chunk_by(|a, b| a / at_once == b / at_once).map(|part| {
+                let words: HashSet<u64> = part.iter().flat_map(|lane| touched(4, *lane)).collect();
+                (0..32).map(|bank| words.iter().filter(|word| **word % 32 == bank).count() as u64).max()
+            });
+            assert_eq!(Some(wavefronts(&at, bytes, mask)), passes.sum(), "round {round}");
+        }
     }
 }
