@@ -27,6 +27,8 @@ mod flags {
             cmd kernels {
                 /// Changes nothing; fails where the PTX is not what the sources give
                 optional --check
+                /// Changes nothing; prints where the pinned ptxas of CUDA 12.0 is, fetched if it is not there
+                optional --ptxas
             }
             /// Runs a program on the emulated driver and prints what the checks found, one finding a line; 1 if anything
             /// was found, else the program's status: cargo xtask emulate [OPTIONS] -- PROGRAM ARGS
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
     let result = match flags::Xtask::from_env_or_exit().subcommand {
         flags::XtaskCmd::Ci(_) => ci::run(),
         flags::XtaskCmd::Tidy(_) => tidy::run(),
+        flags::XtaskCmd::Kernels(options) if options.ptxas => kernels::print_ptxas(),
         flags::XtaskCmd::Kernels(options) => kernels::run(options.check),
         flags::XtaskCmd::Bench(options) => bench::run(&options),
         flags::XtaskCmd::Memcheck(options) => return finish(memcheck::run(options)),

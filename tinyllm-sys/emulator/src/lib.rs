@@ -18,6 +18,7 @@
 
 mod check;
 mod driver;
+pub mod forms;
 mod kernel;
 mod lanes;
 mod machine;

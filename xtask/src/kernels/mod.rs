@@ -19,7 +19,7 @@ use self::toolchain::Toolchain;
 const TABLE: &str = "RESOURCES.md";
 
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
+    let root = root()?;
     let (sources, out) = (root.join("tinyllm-kernels/cuda"), root.join("tinyllm-kernels/ptx"));
     let toolchain = Toolchain::install(root)?;
     let made = make(&toolchain, &sources)?;
@@ -37,6 +37,16 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     }
     println!("{} files in {}", made.len(), out.display());
     Ok(())
+}
+
+/// Where the assembler of CUDA 12.0 is.
+pub(crate) fn print_ptxas() -> anyhow::Result<()> {
+    println!("{}", Toolchain::install(root()?)?.ptxas(12).display());
+    Ok(())
+}
+
+fn root() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")
 }
 
 /// Every file of the output folder, by name.

@@ -93,12 +93,14 @@ impl Toolchain {
         Ok(ptx)
     }
 
+    /// The assembler of a CUDA version.
+    pub(super) fn ptxas(&self, version: u32) -> PathBuf {
+        self.packages.join(if version == 12 { "cuda_nvcc/bin/ptxas" } else { "cu13/bin/ptxas" })
+    }
+
     /// What the target's assembler reports of the PTX.
     pub(super) fn assemble(&self, ptx: &str, target: &Target) -> anyhow::Result<String> {
-        let assembler = match target.assembler {
-            12 => self.packages.join("cuda_nvcc/bin/ptxas"),
-            _ => self.packages.join("cu13/bin/ptxas"),
-        };
+        let assembler = self.ptxas(target.assembler);
         let input = self.scratch.path().join("in.ptx");
         fs::write(&input, ptx)?;
         let (name, shell) = (target.name, &self.shell);

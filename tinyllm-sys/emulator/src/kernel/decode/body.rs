@@ -355,6 +355,12 @@ impl<'a> Decoder<'a> {
         self.code.push(Instr { op, guard });
     }
 
+    /// The number of the module's target: 80 of sm_80.
+    pub(super) fn module_target(&self) -> u32 {
+        let target = self.module.target.iter().find_map(|target| target.strip_prefix("sm_"));
+        target.and_then(|number| number.trim_end_matches(char::is_alphabetic).parse().ok()).unwrap_or(0)
+    }
+
     /// Bytes of the kernel's parameters.
     pub(super) fn param_bytes(&self) -> u32 {
         self.param_bytes

@@ -189,15 +189,21 @@ fn between_floats(to: Type, from: Type, mode: Mode) -> Option<LaneFn> {
         (Type::Bf16, Type::F32) => {
             lanes!([imm] a: f32 => u16 { half_from_f32::<Bf16>(a, Mode::unpack(imm)) })
         }
-        (Type::F64, Type::F16) => lanes!(a: u16 => f64 { f32_to_f64(half_to_f32::<F16>(a)) }),
+        (Type::F64, Type::F16) => lanes!([imm] a: u16 => f64 {{
+            let value = f32_to_f64(half_to_f32::<F16>(a));
+            if Mode::unpack(imm).saturate { saturated(value) } else { value }
+        }}),
         (Type::F64, Type::Bf16) => lanes!(a: u16 => f64 { f32_to_f64(half_to_f32::<Bf16>(a)) }),
         (Type::F16, Type::F64) => lanes!([imm] a: f64 => u16 { half_from_f64::<F16>(a, Mode::unpack(imm)) }),
         (Type::Bf16, Type::F64) => {
             lanes!([imm] a: f64 => u16 { half_from_f64::<Bf16>(a, Mode::unpack(imm)) })
         }
         (Type::F32, Type::F32) => lanes!([imm] a: f32 => f32 { f32_adjust(a, Mode::unpack(imm)) }),
+        (Type::F16, Type::F16) => {
+            lanes!([imm] a: u16 => u16 { half_from_f32::<F16>(half_to_f32::<F16>(a), Mode::unpack(imm)) })
+        }
         (Type::F64, Type::F64) => lanes!([imm] a: f64 => f64 {{
-            if Mode::unpack(imm).saturate { saturated(a) } else { a }
+            if Mode::unpack(imm).saturate { saturated(a) } else { f64_canonical(a) }
         }}),
         _ => return None,
     })
@@ -207,6 +213,13 @@ fn between_floats(to: Type, from: Type, mode: Mode) -> Option<LaneFn> {
 #[inline(always)]
 fn saturated(value: f64) -> f64 {
     if value > 0.0 { value.min(1.0) } else { 0.0 }
+}
+
+/// A 16-bit number to an integer in the same type: what is integral needs no more rounding.
+#[inline(always)]
+fn half_integral<T: HalfFloat>(a: u16, mode: Mode) -> u16 {
+    let value = f32_round_integral(half_to_f32::<T>(a), mode.rounding);
+    half_from_f32::<T>(value, Mode { rounding: Rounding::Nearest, ..mode })
 }
 
 /// To an integer in the same type.
@@ -222,12 +235,8 @@ fn integral(ty: Type) -> Option<LaneFn> {
             let value = f64_round_integral(a, mode.rounding);
             if mode.saturate { saturated(value) } else { value }
         }}),
-        Type::F16 => lanes!([imm] a: u16 => u16 {
-            half_from_f32_rn::<F16>(f32_round_integral(half_to_f32::<F16>(a), Mode::unpack(imm).rounding))
-        }),
-        Type::Bf16 => lanes!([imm] a: u16 => u16 {
-            half_from_f32_rn::<Bf16>(f32_round_integral(half_to_f32::<Bf16>(a), Mode::unpack(imm).rounding))
-        }),
+        Type::F16 => lanes!([imm] a: u16 => u16 { half_integral::<F16>(a, Mode::unpack(imm)) }),
+        Type::Bf16 => lanes!([imm] a: u16 => u16 { half_integral::<Bf16>(a, Mode::unpack(imm)) }),
         _ => return None,
     })
 }

@@ -146,15 +146,6 @@ impl Decoder<'_> {
         match opcode {
             "add" | "sub" | "mul" | "fma" | "mad" | "div" | "rcp" | "sqrt" => {
                 let mode = modifiers.mode();
-                if ty == Type::F64 && (mode.ftz || mode.saturate || mode.relu) {
-                    return Err(unsupported(instruction, "f64 is neither flushed nor saturated"));
-                }
-                if ty == Type::F32 && mode.relu {
-                    return Err(unsupported(instruction, ".relu of f32"));
-                }
-                if !matches!(ty, Type::F32 | Type::F64) && mode.rounding != Rounding::Nearest {
-                    return Err(unsupported(instruction, "16-bit numbers are rounded to nearest"));
-                }
                 let imm = mode.pack();
                 match (opcode, ty) {
                     ("add", _) => self.compute(instruction, sum(ty, mode), ty, &[ty; 2], imm),
@@ -194,11 +185,8 @@ impl Decoder<'_> {
             "min" | "max" => {
                 let nan = modifiers.flag("NaN");
                 let xorsign = modifiers.flag("xorsign");
-                let absolute = modifiers.flag("abs");
+                modifiers.flag("abs");
                 let ftz = modifiers.flag("ftz");
-                if xorsign != absolute || ty == Type::F64 && (nan || xorsign || ftz) {
-                    return Err(unsupported(instruction, "this form"));
-                }
                 let bit = |set: bool, bit: u32| if set { bit } else { 0 };
                 let imm = bit(nan, NAN) | bit(xorsign, XORSIGN) | bit(ftz, FTZ);
                 let run = if opcode == "min" { smaller(ty) } else { larger(ty) };
@@ -229,9 +217,6 @@ impl Decoder<'_> {
             (ty, false) => halves!(ty, [imm] |a| T half_abs(flushed::<T>(a, imm))),
             (ty, true) => halves!(ty, [imm] |a| T half_neg(flushed::<T>(a, imm))),
         };
-        if ty == Type::F64 && imm != 0 {
-            return Err(unsupported(instruction, "f64 is not flushed"));
-        }
         self.compute(instruction, run, ty, &[ty], imm)
     }
 
@@ -254,6 +239,7 @@ impl Decoder<'_> {
             ("rcp", Type::F32) => lanes!([imm] a: f32 => f32 { rcp_approx(a, imm != 0) }),
             ("rcp", Type::F64) if imm != 0 => lanes!(a: f64 => f64 { rcp_approx_ftz_f64(a) }),
             ("rsqrt", Type::F32) => lanes!([imm] a: f32 => f32 { rsqrt_approx(a, imm != 0) }),
+            ("rsqrt", Type::F64) if imm != 0 => lanes!(a: f64 => f64 { rsqrt_approx_ftz_f64(a) }),
             ("rsqrt", Type::F64) => lanes!(a: f64 => f64 { rsqrt_approx_f64(a) }),
             ("sqrt", Type::F32) => lanes!([imm] a: f32 => f32 { sqrt_approx(a, imm != 0) }),
             ("sin", Type::F32) => lanes!([imm] a: f32 => f32 { sin_approx(a, imm != 0) }),

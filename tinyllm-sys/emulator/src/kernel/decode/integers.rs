@@ -141,9 +141,6 @@ impl Decoder<'_> {
             "madc" => self.product_with_carry(instruction, modifiers, ty, true, carry_out),
             _ if carry_out => Err(unsupported(instruction, "a carry here")),
             "add" | "sub" if modifiers.flag("sat") => {
-                if ty != Type::S32 {
-                    return Err(unsupported(instruction, "saturation of anything but s32"));
-                }
                 let run = match instruction.opcode.as_str() {
                     "add" => lanes!(a: i32, b: i32 => i32 { a.saturating_add(b) }),
                     _ => lanes!(a: i32, b: i32 => i32 { a.saturating_sub(b) }),
@@ -161,9 +158,6 @@ impl Decoder<'_> {
             "mad" => {
                 let half = self.half(instruction, modifiers)?;
                 if modifiers.flag("sat") {
-                    if (half, ty) != (Half::High, Type::S32) {
-                        return Err(unsupported(instruction, "saturation of anything but .hi.s32"));
-                    }
                     let run = lanes!(a: i32, b: i32, c: i32 => i32 { mad_sat_s32(a, b, c) });
                     return self.compute(instruction, run, ty, &[ty, ty, ty], 0);
                 }

@@ -28,7 +28,7 @@ const SPACES: [(&str, Target); 9] = [
 
 /// Who has to see an access, and in which order: everything is seen by everybody here.
 fn take_scope(modifiers: &mut Modifiers<'_>) {
-    for scope in ["cta", "cluster", "gpu", "sys"] {
+    for scope in ["cta", "gpu", "sys"] {
         modifiers.flag(scope);
     }
 }
@@ -53,7 +53,7 @@ impl Decoder<'_> {
             }
             "membar" | "fence" => {
                 take_scope(modifiers);
-                for word in ["gl", "sc", "acq_rel", "proxy", "async", "acquire", "release"] {
+                for word in ["gl", "sc", "acq_rel"] {
                     modifiers.flag(word);
                 }
                 Ok(Some(Op::Fence))
@@ -66,7 +66,7 @@ impl Decoder<'_> {
     fn strength(&self, modifiers: &mut Modifiers<'_>) -> bool {
         take_scope(modifiers);
         modifiers.flag("weak");
-        let strong = ["volatile", "relaxed", "acquire", "release", "mmio"];
+        let strong = ["volatile", "relaxed", "acquire", "release"];
         strong.into_iter().fold(false, |found, name| modifiers.flag(name) | found)
     }
 
@@ -91,10 +91,7 @@ impl Decoder<'_> {
         load: bool,
     ) -> Result<(Element, Vec<Option<Slot>>), LoadError> {
         let ty = modifiers.ty()?;
-        let count = modifiers.one_of(&[("v2", 2), ("v4", 4), ("v8", 8)]).unwrap_or(1);
-        if ty == Type::Pred || ty.bytes() > 8 || ty.bytes() * count > 32 {
-            return Err(unsupported(instruction, "elements of this size"));
-        }
+        let count = modifiers.one_of(&[("v2", 2), ("v4", 4)]).unwrap_or(1);
         let single = std::slice::from_ref(operand);
         let list = match operand {
             Operand::Vector(list) => list.as_slice(),
@@ -206,28 +203,15 @@ impl Decoder<'_> {
             Type::F64 => AtomicType::F64,
             _ => return Err(unsupported(instruction, "this type")),
         };
-        use AtomicKind::*;
-        let exists = match (kind, seen) {
-            (And | Or | Xor, AtomicType::Bits) => ty != Type::B16,
-            (Exchange | CompareExchange, AtomicType::Bits) => true,
-            (Add, AtomicType::Unsigned) => true,
-            (Add, AtomicType::Signed) => ty == Type::S32,
-            (Min | Max, AtomicType::Unsigned | AtomicType::Signed) => true,
-            (Inc | Dec, AtomicType::Unsigned) => ty == Type::U32,
-            (Add, AtomicType::Bits) => false,
-            (Add, _) => true,
-            _ => false,
-        };
-        if !exists {
-            return Err(unsupported(instruction, "there is no such atomic"));
-        }
         let (d, rest) = match (returns, instruction.operands.as_slice()) {
             (true, [d, rest @ ..]) => (Some(d), rest),
             (_, rest) => (None, rest),
         };
         let (address, b, c) = match (kind, rest) {
-            (CompareExchange, [address, b, c]) => (address, b, Some(c)),
-            (CompareExchange, _) => return Err(unsupported(instruction, "operands of another form")),
+            (AtomicKind::CompareExchange, [address, b, c]) => (address, b, Some(c)),
+            (AtomicKind::CompareExchange, _) => {
+                return Err(unsupported(instruction, "operands of another form"));
+            }
             (_, [address, b]) => (address, b, None),
             _ => return Err(unsupported(instruction, "operands of another form")),
         };

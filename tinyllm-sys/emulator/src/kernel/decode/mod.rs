@@ -1,5 +1,5 @@
 //! From text to instructions: names become slots, labels positions, modifiers functions. Device functions are put in where they
-//! are called, so a kernel is one straight list.
+//! are called, so a kernel is one straight list. Only forms of [`crate::forms`] come so far that they are looked at here.
 
 mod bits;
 mod body;
@@ -19,7 +19,10 @@ use std::collections::HashMap;
 
 use self::{body::Decoder, modifiers::Modifiers};
 use super::{Kernel, LoadError, Op};
-use crate::ptx::ast::{Function, Instruction, Module};
+use crate::{
+    forms,
+    ptx::ast::{Function, Instruction, Module},
+};
 
 /// What a form that is not there is: an error with the instruction.
 fn unsupported(instruction: &Instruction, problem: impl Into<String>) -> LoadError {
@@ -45,6 +48,8 @@ pub(super) fn kernels(module: &Module) -> Result<Vec<Kernel>, LoadError> {
 impl Decoder<'_> {
     /// Decodes one instruction and adds it to the code.
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), LoadError> {
+        forms::check(&instruction.opcode, &instruction.modifiers, self.module_target())
+            .map_err(|problem| unsupported(instruction, problem))?;
         let mut modifiers = Modifiers::new(instruction);
         let families = [
             Self::integers,

@@ -28,6 +28,8 @@ type Check = Box<dyn Fn([u64; 3], u64) -> bool>;
 
 /// A form: its instruction with `{d}`, `{a}`, `{b}`, `{c}` for operands.
 pub(crate) struct Form {
+    /// What it is a test of, as `add.rn.f32`.
+    pub(crate) name: String,
     pub(crate) text: String,
     pub(crate) d: Kind,
     pub(crate) inputs: Vec<Kind>,
@@ -41,8 +43,7 @@ pub(crate) fn form(
     inputs: &[Kind],
     expected: impl Fn([u64; 3]) -> u64 + 'static,
 ) -> Form {
-    let check = Box::new(move |inputs, got| expected(inputs) == got);
-    Form { text: text.into(), d, inputs: inputs.to_vec(), check }
+    form_within(text, d, inputs, move |inputs, got| expected(inputs) == got)
 }
 
 /// A form whose result is known within bounds.
@@ -52,7 +53,16 @@ pub(crate) fn form_within(
     inputs: &[Kind],
     check: impl Fn([u64; 3], u64) -> bool + 'static,
 ) -> Form {
-    Form { text: text.into(), d, inputs: inputs.to_vec(), check: Box::new(check) }
+    let text = text.into();
+    let name = text.split([' ', ';']).next().unwrap_or_default().to_owned();
+    Form { name, text, d, inputs: inputs.to_vec(), check: Box::new(check) }
+}
+
+impl Form {
+    /// The same, where the instruction in question is not the first.
+    pub(crate) fn named(self, name: impl Into<String>) -> Form {
+        Form { name: name.into(), ..self }
+    }
 }
 
 impl Kind {
@@ -227,7 +237,7 @@ fn kernel(index: usize, form: &Form) -> String {
     text
 }
 
-pub(crate) const HEADER: &str = ".version 8.0\n.target sm_80\n.address_size 64\n";
+pub(crate) const HEADER: &str = ".version 8.0\n.target sm_90\n.address_size 64\n";
 
 /// Runs every form, and fails at the first wrong result.
 pub(crate) fn run(forms: &[Form], seed: u64) {

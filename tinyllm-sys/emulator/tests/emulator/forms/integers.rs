@@ -19,6 +19,12 @@ pub(super) const INTS: [Int; 6] = [
     Int { name: "s64", bits: 64, signed: true },
 ];
 
+/// The integer type of a name.
+pub(super) fn integer(name: &str) -> Option<Int> {
+    let narrow = [Int { name: "u8", bits: 8, signed: false }, Int { name: "s8", bits: 8, signed: true }];
+    INTS.into_iter().chain(narrow).find(|ty| ty.name == name)
+}
+
 impl Int {
     pub(super) fn kind(self) -> Kind {
         kind(self.bits)
@@ -128,34 +134,61 @@ fn low24(ty: Int, value: i128) -> i128 {
     if ty.signed { cut as i128 >> 104 } else { (cut >> 104) as i128 }
 }
 
-/// Sums of two words and a third, by way of the carry: the upper word is looked at.
+/// Sums, differences and products with a carry: what they leave in the register, and what they carry.
 fn carries(forms: &mut Vec<Form>) {
-    for ty in INTS.into_iter().filter(|ty| matches!(ty.name, "u32" | "u64")) {
+    for ty in INTS.into_iter().filter(|ty| ty.bits >= 32) {
         let (name, bits, kinds) = (ty.name, ty.bits, [ty.kind(); 3]);
         let scratch = if bits == 32 { "%r1" } else { "%rd1" };
-        let sum = format!("add.cc.{name} {scratch}, {{a}}, {{b}}; addc.{name} {{d}}, {{c}}, 0;");
-        forms.push(form(sum, ty.kind(), &kinds, move |[a, b, c]| {
-            cut(ty.number(c) + ((ty.number(a) + ty.number(b)) >> bits), bits)
-        }));
-        let sum = format!(
-            "add.cc.{name} {scratch}, {{a}}, {{b}}; addc.cc.{name} {scratch}, {{c}}, {{a}}; addc.{name} {{d}}, 0, 0;"
-        );
-        forms.push(form(sum, ty.kind(), &kinds, move |[a, b, c]| {
-            let first = (ty.number(a) + ty.number(b)) >> bits;
-            cut((ty.number(c) + ty.number(a) + first) >> bits, bits)
-        }));
-        let difference = format!("sub.cc.{name} {scratch}, {{a}}, {{b}}; subc.{name} {{d}}, {{c}}, 0;");
-        forms.push(form(difference, ty.kind(), &kinds, move |[a, b, c]| {
-            cut(ty.number(c) - i128::from(ty.number(a) < ty.number(b)), bits)
-        }));
-        let product = format!(
-            "mad.lo.cc.{name} {scratch}, {{a}}, {{b}}, {{c}}; madc.hi.{name} {{d}}, {{a}}, {{b}}, 0;"
-        );
-        forms.push(form(product, ty.kind(), &kinds, move |[a, b, c]| {
-            // The upper half of a * b + c, which 128 bits hold.
-            let all = u128::from(a) * u128::from(b) + u128::from(c);
-            (all >> bits) as u64
-        }));
+        // The carry is of the bits, whatever their sign.
+        let unsigned = Int { signed: false, ..ty };
+        let number = move |value: u64| unsigned.number(value);
+        let carry = format!("addc.{name} {{d}}, 0, 0;");
+        // A borrow is all ones where there is one.
+        let borrow = format!("subc.{name} {{d}}, 0, 0;");
+        let mut push = |tested: &str, text: String, run: Box<dyn Fn([i128; 3]) -> i128>| {
+            let run = move |values: [u64; 3]| cut(run(values.map(number)), bits);
+            forms.push(form(text, ty.kind(), &kinds, run).named(tested));
+        };
+        for (op, sign) in [("add", 1), ("sub", -1)] {
+            let first = move |[a, b, _]: [i128; 3]| a + sign * b;
+            let carried = move |values: [i128; 3]| first(values) >> bits;
+            let last = if op == "add" { &carry } else { &borrow };
+            let set = format!("{op}.cc.{name} {scratch}, {{a}}, {{b}};");
+            let cc = format!("{op}.cc.{name}");
+            push(&cc, format!("{op}.cc.{name} {{d}}, {{a}}, {{b}};"), Box::new(first));
+            push(&cc, format!("{set} {last}"), Box::new(carried));
+            let sum = move |[a, b, c]: [i128; 3]| c + sign * a + carried([a, b, c]);
+            for between in ["", ".cc"] {
+                let tested = format!("{op}c{between}.{name}");
+                push(&tested, format!("{set} {tested} {{d}}, {{c}}, {{a}};"), Box::new(sum));
+            }
+            let tested = format!("{op}c.cc.{name}");
+            let text = format!("{set} {tested} {scratch}, {{c}}, {{a}}; {last}");
+            push(&tested, text, Box::new(move |values| sum(values) >> bits));
+        }
+        for (half, shift) in [("lo", 0), ("hi", bits)] {
+            let part = move |[a, b, _]: [i128; 3]| {
+                let (a, b) = (ty.number(a as u64), ty.number(b as u64));
+                let product =
+                    if ty.name == "u64" { (a as u128).wrapping_mul(b as u128) } else { (a * b) as u128 };
+                number(cut((product >> shift) as i128, bits))
+            };
+            let sum = move |values: [i128; 3]| part(values) + values[2];
+            let cc = format!("mad.{half}.cc.{name}");
+            push(&cc, format!("{cc} {{d}}, {{a}}, {{b}}, {{c}};"), Box::new(sum));
+            let text = format!("{cc} {scratch}, {{a}}, {{b}}, {{c}}; {carry}");
+            push(&cc, text, Box::new(move |values| sum(values) >> bits));
+            // A carry first, of a + c.
+            let set = format!("add.cc.{name} {scratch}, {{a}}, {{c}};");
+            let more = move |[a, b, c]: [i128; 3]| sum([a, b, c]) + ((a + c) >> bits);
+            for between in ["", ".cc"] {
+                let tested = format!("madc.{half}{between}.{name}");
+                push(&tested, format!("{set} {tested} {{d}}, {{a}}, {{b}}, {{c}};"), Box::new(more));
+            }
+            let tested = format!("madc.{half}.cc.{name}");
+            let text = format!("{set} {tested} {scratch}, {{a}}, {{b}}, {{c}}; {carry}");
+            push(&tested, text, Box::new(move |values| more(values) >> bits));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Logic, shifts, fields and permutations bit by bit; comparisons.
+//! Logic, shifts, fields and permutations bit by bit.
 
 use super::{
     harness::{Form, Kind, form, form_within},
@@ -60,7 +60,20 @@ pub(super) fn forms() -> Vec<Form> {
         fields(&mut forms, ty);
     }
     words(&mut forms);
+    predicates(&mut forms);
     forms
+}
+
+fn predicates(forms: &mut Vec<Form>) {
+    type Join = fn(u64, u64) -> u64;
+    let joins: [(&str, Join); 3] = [("and", |a, b| a & b), ("or", |a, b| a | b), ("xor", |a, b| a ^ b)];
+    for (name, run) in joins {
+        let text = format!("{name}.pred {{d}}, {{a}}, {{b}};");
+        forms.push(form(text, Kind::Pred, &[Kind::Pred; 2], move |[a, b, _]| run(a, b)));
+        let text = format!("{name}.pred {{d}}, {{a}}, !{{b}};");
+        forms.push(form(text, Kind::Pred, &[Kind::Pred; 2], move |[a, b, _]| run(a, 1 - b)));
+    }
+    forms.push(form("not.pred {d}, {a};", Kind::Pred, &[Kind::Pred], |[a, ..]| 1 - a));
 }
 
 /// The manual's own description of `bfe` and `bfind`.
@@ -174,133 +187,4 @@ fn permuted(all: u64, c: u64) -> u64 {
         let byte = if selector & 8 == 0 { byte } else { (byte >> 7) * 0xff };
         word << 8 | byte
     })
-}
-
-/// Whether a comparison of ordered numbers holds.
-fn holds(name: &str, order: std::cmp::Ordering) -> bool {
-    match name {
-        "eq" => order.is_eq(),
-        "ne" => order.is_ne(),
-        "lt" | "lo" => order.is_lt(),
-        "le" | "ls" => order.is_le(),
-        "gt" | "hi" => order.is_gt(),
-        _ => order.is_ge(),
-    }
-}
-
-/// Whether a comparison of floats holds.
-fn holds_float(name: &str, a: f64, b: f64) -> bool {
-    match (a.partial_cmp(&b), name) {
-        (order, "num") => order.is_some(),
-        (order, "nan") => order.is_none(),
-        (Some(order), name) => {
-            holds(name.strip_suffix('u').filter(|name| name.len() == 2).unwrap_or(name), order)
-        }
-        (None, name) => name.len() == 3,
-    }
-}
-
-/// A number of a format.
-type Value = fn(u64) -> f64;
-
-pub(super) fn comparisons() -> Vec<Form> {
-    let mut forms = Vec::new();
-    for ty in INTS {
-        let unsigned: &[&str] = &["eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs"];
-        for name in if ty.signed { &unsigned[..6] } else { unsigned } {
-            let text = format!("setp.{name}.{} {{d}}, {{a}}, {{b}};", ty.name);
-            forms.push(form(text, Kind::Pred, &[ty.kind(); 2], move |[a, b, _]| {
-                u64::from(holds(name, ty.number(a).cmp(&ty.number(b))))
-            }));
-        }
-        let text = format!("selp.{} {{d}}, {{a}}, {{b}}, {{c}};", ty.name);
-        forms.push(form(
-            text,
-            ty.kind(),
-            &[ty.kind(), ty.kind(), Kind::Pred],
-            |[a, b, c]| if c == 1 { a } else { b },
-        ));
-        let text = format!("set.lt.u32.{} {{d}}, {{a}}, {{b}};", ty.name);
-        forms.push(form(text, Kind::I32, &[ty.kind(); 2], move |[a, b, _]| {
-            if ty.number(a) < ty.number(b) { 0xffff_ffff } else { 0 }
-        }));
-        if ty.bits >= 32 {
-            let text = format!("slct.{}.s32 {{d}}, {{a}}, {{b}}, {{c}};", ty.name);
-            forms.push(form(text, ty.kind(), &[ty.kind(), ty.kind(), Kind::I32], |[a, b, c]| {
-                if c as i32 >= 0 { a } else { b }
-            }));
-        }
-    }
-    let floats: [(&str, Kind, Value); 4] = [
-        ("f32", Kind::F32, |bits| f64::from(f32::from_bits(bits as u32))),
-        ("f64", Kind::F64, f64::from_bits),
-        ("f16", Kind::F16, |bits| half::f16::from_bits(bits as u16).to_f64()),
-        ("bf16", Kind::Bf16, |bits| half::bf16::from_bits(bits as u16).to_f64()),
-    ];
-    for (name, kind, value) in floats {
-        for compare in
-            ["eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan"]
-        {
-            forms.push(form(
-                format!("setp.{compare}.{name} {{d}}, {{a}}, {{b}};"),
-                Kind::Pred,
-                &[kind; 2],
-                move |[a, b, _]| u64::from(holds_float(compare, value(a), value(b))),
-            ));
-        }
-        forms.push(form(
-            format!("set.gt.u32.{name} {{d}}, {{a}}, {{b}};"),
-            Kind::I32,
-            &[kind; 2],
-            move |[a, b, _]| {
-                if value(a) > value(b) { 0xffff_ffff } else { 0 }
-            },
-        ));
-    }
-    // Subnormal numbers equal 0 where they are flushed.
-    forms.push(form("setp.eq.ftz.f32 {d}, {a}, {b};", Kind::Pred, &[Kind::F32; 2], |[a, b, _]| {
-        let flushed = |bits: u64| {
-            let value = f32::from_bits(bits as u32);
-            if value.is_subnormal() { 0.0 } else { value }
-        };
-        u64::from(flushed(a) == flushed(b))
-    }));
-    for (join, run) in
-        [("and", (|a, b| a & b) as fn(bool, bool) -> bool), ("or", |a, b| a | b), ("xor", |a, b| a ^ b)]
-    {
-        let inputs = [Kind::I32, Kind::I32, Kind::Pred];
-        forms.push(form(
-            format!("setp.lt.{join}.s32 {{d}}, {{a}}, {{b}}, {{c}};"),
-            Kind::Pred,
-            &inputs,
-            move |[a, b, c]| u64::from(run((a as i32) < (b as i32), c == 1)),
-        ));
-        let second = format!("setp.lt.{join}.s32 %p1|{{d}}, {{a}}, {{b}}, {{c}};");
-        forms.push(form(second, Kind::Pred, &inputs, move |[a, b, c]| {
-            u64::from(run(a as i32 >= b as i32, c == 1))
-        }));
-        let predicates = format!("{join}.pred {{d}}, {{a}}, {{b}};");
-        forms.push(form(predicates, Kind::Pred, &[Kind::Pred; 2], move |[a, b, _]| {
-            u64::from(run(a == 1, b == 1))
-        }));
-    }
-    forms.push(form("not.pred {d}, {a};", Kind::Pred, &[Kind::Pred], |[a, ..]| 1 - a));
-    forms.push(form("set.lt.f32.s32 {d}, {a}, {b};", Kind::F32, &[Kind::I32; 2], |[a, b, _]| {
-        if (a as i32) < (b as i32) { u64::from(1f32.to_bits()) } else { 0 }
-    }));
-    let pairs = |bits: u64| [half::f16::from_bits(bits as u16), half::f16::from_bits((bits >> 16) as u16)];
-    forms.push(form(
-        "set.lt.f16x2.f16x2 {d}, {a}, {b};",
-        Kind::F16x2,
-        &[Kind::F16x2; 2],
-        move |[a, b, _]| {
-            let ([low_a, high_a], [low_b, high_b]) = (pairs(a), pairs(b));
-            let one = |yes: bool| if yes { 0x3c00u64 } else { 0 };
-            one(low_a < low_b) | one(high_a < high_b) << 16
-        },
-    ));
-    forms.push(form("setp.lt.f16x2 %p1|{d}, {a}, {b};", Kind::Pred, &[Kind::F16x2; 2], move |[a, b, _]| {
-        u64::from(pairs(a)[1] < pairs(b)[1])
-    }));
-    forms
 }

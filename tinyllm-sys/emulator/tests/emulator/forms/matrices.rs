@@ -4,154 +4,58 @@
 use half::{bf16, f16};
 use tinyllm_emulator::Emulator;
 
-use super::harness::{HEADER, Random};
+use super::{
+    harness::{HEADER, Random},
+    names,
+};
 use crate::program::Program;
 
 /// A form of `mma.sync`.
 struct Shape {
-    text: &'static str,
+    text: String,
     m: usize,
     n: usize,
     k: usize,
-    a: &'static str,
-    d: &'static str,
+    a: String,
+    b: String,
+    d: String,
     /// Registers of A, B and C for each lane.
     registers: [usize; 3],
 }
 
-const SHAPES: [Shape; 14] = [
-    Shape {
-        text: "m16n8k16.row.col.f32.f16.f16.f32",
-        m: 16,
-        n: 8,
-        k: 16,
-        a: "f16",
-        d: "f32",
-        registers: [4, 2, 4],
-    },
-    Shape {
-        text: "m16n8k16.row.col.f16.f16.f16.f16",
-        m: 16,
-        n: 8,
-        k: 16,
-        a: "f16",
-        d: "f16",
-        registers: [4, 2, 2],
-    },
-    Shape {
-        text: "m16n8k8.row.col.f32.f16.f16.f32",
-        m: 16,
-        n: 8,
-        k: 8,
-        a: "f16",
-        d: "f32",
-        registers: [2, 1, 4],
-    },
-    Shape {
-        text: "m16n8k8.row.col.f16.f16.f16.f16",
-        m: 16,
-        n: 8,
-        k: 8,
-        a: "f16",
-        d: "f16",
-        registers: [2, 1, 2],
-    },
-    Shape {
-        text: "m16n8k16.row.col.f32.bf16.bf16.f32",
-        m: 16,
-        n: 8,
-        k: 16,
-        a: "bf16",
-        d: "f32",
-        registers: [4, 2, 4],
-    },
-    Shape {
-        text: "m16n8k8.row.col.f32.bf16.bf16.f32",
-        m: 16,
-        n: 8,
-        k: 8,
-        a: "bf16",
-        d: "f32",
-        registers: [2, 1, 4],
-    },
-    Shape {
-        text: "m16n8k8.row.col.f32.tf32.tf32.f32",
-        m: 16,
-        n: 8,
-        k: 8,
-        a: "tf32",
-        d: "f32",
-        registers: [4, 2, 4],
-    },
-    Shape {
-        text: "m16n8k4.row.col.f32.tf32.tf32.f32",
-        m: 16,
-        n: 8,
-        k: 4,
-        a: "tf32",
-        d: "f32",
-        registers: [2, 1, 4],
-    },
-    Shape {
-        text: "m16n8k32.row.col.s32.s8.s8.s32",
-        m: 16,
-        n: 8,
-        k: 32,
-        a: "s8",
-        d: "s32",
-        registers: [4, 2, 4],
-    },
-    Shape {
-        text: "m16n8k32.row.col.s32.u8.u8.s32",
-        m: 16,
-        n: 8,
-        k: 32,
-        a: "u8",
-        d: "s32",
-        registers: [4, 2, 4],
-    },
-    Shape {
-        text: "m16n8k16.row.col.s32.s8.s8.s32",
-        m: 16,
-        n: 8,
-        k: 16,
-        a: "s8",
-        d: "s32",
-        registers: [2, 1, 4],
-    },
-    Shape {
-        text: "m16n8k32.row.col.satfinite.s32.s8.s8.s32",
-        m: 16,
-        n: 8,
-        k: 32,
-        a: "s8",
-        d: "s32",
-        registers: [4, 2, 4],
-    },
-    Shape {
-        text: "m8n8k16.row.col.s32.s8.s8.s32",
-        m: 8,
-        n: 8,
-        k: 16,
-        a: "s8",
-        d: "s32",
-        registers: [1, 1, 2],
-    },
-    Shape {
-        text: "m8n8k4.row.col.f64.f64.f64.f64",
-        m: 8,
-        n: 8,
-        k: 4,
-        a: "f64",
-        d: "f64",
-        registers: [1, 1, 2],
-    },
-];
+/// Those of the table.
+fn shapes() -> Vec<Shape> {
+    let names = names("Matrices").into_iter().filter(|name| name.starts_with("mma."));
+    names
+        .map(|name| {
+            let words: Vec<&str> = name.split('.').collect();
+            let sizes: Vec<usize> =
+                words[3].split(['m', 'n', 'k']).filter_map(|size| size.parse().ok()).collect();
+            let [m, n, k] = sizes[..] else { panic!("{name}") };
+            let [d, a, b, c] = words[words.len() - 4..] else { panic!("{name}") };
+            assert_eq!(d, c);
+            let registers = |elements: usize, ty: &str| {
+                let (_, bits) = encoded(ty, 0);
+                elements / 32 * bits / if ty == "f64" { 64 } else { 32 }
+            };
+            Shape {
+                registers: [registers(m * k, a), registers(k * n, b), registers(m * n, d)],
+                a: a.to_owned(),
+                b: b.to_owned(),
+                d: d.to_owned(),
+                text: name,
+                m,
+                n,
+                k,
+            }
+        })
+        .collect()
+}
 
 /// Row and column of the manual for the element `i` of a lane's A.
 fn place_a(shape: &Shape, lane: usize, i: usize) -> (usize, usize) {
     let (group, thread) = (lane >> 2, lane % 4);
-    match (shape.a, shape.m, shape.k) {
+    match (shape.a.as_str(), shape.m, shape.k) {
         ("f16" | "bf16", _, 16) => {
             let row = if i < 2 || (4..6).contains(&i) { group } else { group + 8 };
             let column = thread * 2 + (i & 1) + if i < 4 { 0 } else { 8 };
@@ -175,7 +79,7 @@ fn place_a(shape: &Shape, lane: usize, i: usize) -> (usize, usize) {
 
 fn place_b(shape: &Shape, lane: usize, i: usize) -> (usize, usize) {
     let (group, thread) = (lane >> 2, lane % 4);
-    let row = match (shape.a, shape.k) {
+    let row = match (shape.a.as_str(), shape.k) {
         ("f16" | "bf16", _) => thread * 2 + (i & 1) + if i < 2 { 0 } else { 8 },
         ("tf32", _) => {
             if i == 0 {
@@ -226,6 +130,7 @@ fn product(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec
             (0..shape.n)
                 .map(|j| {
                     let sum = (0..shape.k).map(|k| a[i][k] * b[k][j]).sum::<i64>() + c[i][j];
+                    // Without it, what is beyond 32 bits is cut off where the sum is encoded.
                     if shape.text.contains("satfinite") {
                         sum.clamp(i32::MIN.into(), i32::MAX.into())
                     } else {
@@ -240,21 +145,22 @@ fn product(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec
 #[test]
 fn products_of_every_shape() {
     let mut random = Random(17);
-    for shape in &SHAPES {
+    for shape in &shapes() {
         for round in 0..4 {
             let mut matrix = |rows: usize, columns: usize, from: i64, to: i64| -> Vec<Vec<i64>> {
                 let mut number = || from + (random.next() % (to - from + 1) as u64) as i64;
                 (0..rows).map(|_| (0..columns).map(|_| number()).collect()).collect()
             };
-            let (from, to) = match shape.a {
+            let range = |ty: &str| match ty {
                 "u8" => (0, 255),
                 "s8" => (-128, 127),
                 _ => (-8, 8),
             };
-            let a = matrix(shape.m, shape.k, from, to);
-            let b = matrix(shape.k, shape.n, from, to);
-            // Near the end of the range where sums may stop there.
-            let high = shape.text.contains("satfinite") && round % 2 == 1;
+            let ((a_from, a_to), (b_from, b_to)) = (range(&shape.a), range(&shape.b));
+            let a = matrix(shape.m, shape.k, a_from, a_to);
+            let b = matrix(shape.k, shape.n, b_from, b_to);
+            // Near the end of the range, where sums stop or go over.
+            let high = shape.d == "s32" && round % 2 == 1;
             let c = if high {
                 matrix(shape.m, shape.n, 0x7fff_0000, 0x7fff_ffff)
             } else {
@@ -264,7 +170,7 @@ fn products_of_every_shape() {
             let got = run(shape, &a, &b, &c);
             assert_eq!(got.len(), 32);
             for (lane, got) in got.iter().enumerate() {
-                let wanted = fragment(shape.d, shape.registers[2], |i| {
+                let wanted = fragment(&shape.d, shape.registers[2], |i| {
                     let (row, column) = place_c(lane, i);
                     expected[row][column]
                 });
@@ -280,9 +186,9 @@ fn run(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec<Vec
     let mut input = Vec::new();
     for lane in 0..32 {
         let pick = |matrix: &[Vec<i64>], (row, column): (usize, usize)| matrix[row][column];
-        input.extend(fragment(shape.a, a_count, |i| pick(a, place_a(shape, lane, i))));
-        input.extend(fragment(shape.a, b_count, |i| pick(b, place_b(shape, lane, i))));
-        input.extend(fragment(shape.d, c_count, |i| pick(c, place_c(lane, i))));
+        input.extend(fragment(&shape.a, a_count, |i| pick(a, place_a(shape, lane, i))));
+        input.extend(fragment(&shape.b, b_count, |i| pick(b, place_b(shape, lane, i))));
+        input.extend(fragment(&shape.d, c_count, |i| pick(c, place_c(lane, i))));
     }
     let wide = shape.a == "f64";
     let (register, ty) = if wide { ("%rd", "b64") } else { ("%r", "b32") };
@@ -296,7 +202,7 @@ fn run(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec<Vec
         body += &format!("ld.global.{ty} {}, [%in+{}];\n", name(index), 8 * index);
     }
     body += &format!(
-        "mma.sync.aligned.{} {}, {}, {}, {};\n",
+        "{} {}, {}, {}, {};\n",
         shape.text,
         list(all, c_count),
         list(0, a_count),
@@ -326,13 +232,15 @@ fn matrices_from_shared_memory() {
     let program = Program::new(Emulator::builder());
     // Four matrices of 8 x 8, each element its own number.
     let elements: Vec<u16> = (0..256).collect();
-    for (count, transposed) in [(1, false), (2, false), (4, false), (1, true), (2, true), (4, true)] {
+    for name in names("Matrices").iter().filter(|name| name.starts_with("ldmatrix.")) {
+        let count = [1, 2, 4].into_iter().find(|count| name.contains(&format!(".x{count}"))).unwrap();
+        let transposed = name.contains(".trans");
         let registers: Vec<String> = (0..count).map(|index| format!("%r{}", index + 1)).collect();
-        let trans = if transposed { ".trans" } else { "" };
-        let mut body = format!(
-            "ldmatrix.sync.aligned.m8n8.x{count}{trans}.shared.b16 {{{}}}, [%row];\n",
-            registers.join(", ")
-        );
+        // Without a state space, by a generic address.
+        let generic = !name.contains("shared");
+        let address = if generic { "%rd3" } else { "%row" };
+        let mut body = String::from("cvt.u64.u32 %rd3, %row; cvta.shared.u64 %rd3, %rd3;\n");
+        body += &format!("{name} {{{}}}, [{address}];\n", registers.join(", "));
         for index in 0..count {
             body += &format!("st.global.u32 [%out+{}], %r{};\n", 4 * index, index + 1);
         }
@@ -354,22 +262,9 @@ fn matrices_from_shared_memory() {
                     let (row, column) = if transposed { (column, row) } else { (row, column) };
                     u32::from(elements[matrix * 64 + row * 8 + column])
                 };
-                assert_eq!(
-                    left[lane * 4 + matrix],
-                    element(0) | element(1) << 16,
-                    "x{count}{trans} lane {lane}"
-                );
+                assert_eq!(left[lane * 4 + matrix], element(0) | element(1) << 16, "{name} lane {lane}");
             }
         }
     }
     assert_eq!(program.driver.findings(), []);
-}
-
-/// The forms, for the table.
-pub(super) fn names() -> Vec<String> {
-    let products = SHAPES.iter().map(|shape| format!("mma.sync.aligned.{}", shape.text));
-    let loads = ["x1", "x2", "x4"].into_iter().flat_map(|count| {
-        ["", ".trans"].map(|trans| format!("ldmatrix.sync.aligned.m8n8.{count}{trans}.shared.b16"))
-    });
-    products.chain(loads).collect()
 }

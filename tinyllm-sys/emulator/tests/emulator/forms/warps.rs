@@ -2,7 +2,10 @@
 
 use tinyllm_emulator::Emulator;
 
-use super::harness::{HEADER, Random};
+use super::{
+    harness::{HEADER, Random},
+    names,
+};
 use crate::program::Program;
 
 const LANES: usize = 32;
@@ -78,8 +81,12 @@ fn votes_matches_and_reductions() {
         };
         let any: Vec<u32> = a.iter().map(|value| same(*value)).collect();
         assert_eq!(run("match.any.sync.b32 %d, %a, -1;", &inputs).0, any);
+        let wide = "cvt.u64.u32 %rd1, %a; shl.b64 %rd1, %rd1, 32;";
+        assert_eq!(run(&format!("{wide} match.any.sync.b64 %d, %rd1, -1;"), &inputs).0, any);
         let all = if same(a[0]) == u32::MAX { u32::MAX } else { 0 };
         let (d, p) = run("match.all.sync.b32 %d|%p, %a, -1;", &inputs);
+        assert_eq!((d, p), (vec![all; LANES], answer(all != 0)));
+        let (d, p) = run(&format!("{wide} match.all.sync.b64 %d|%p, %rd1, -1;"), &inputs);
         assert_eq!((d, p), (vec![all; LANES], answer(all != 0)));
         let wide = words(&mut random, u32::MAX);
         let inputs = [wide, [0; LANES], [0; LANES]];
@@ -103,6 +110,16 @@ fn votes_matches_and_reductions() {
         }
     }
     assert_eq!(run("activemask.b32 %d;", &[[0; LANES]; 3]).0, vec![u32::MAX; LANES]);
+}
+
+/// The tests above have these by name.
+#[test]
+fn every_form_within_a_warp_is_tested() {
+    let tested = "shfl.sync.up.b32 shfl.sync.down.b32 shfl.sync.bfly.b32 shfl.sync.idx.b32 vote.sync.all.pred vote.sync.any.pred \
+                  vote.sync.uni.pred vote.sync.ballot.b32 match.any.sync.b32 match.any.sync.b64 match.all.sync.b32 \
+                  match.all.sync.b64 redux.sync.add.u32 redux.sync.add.s32 redux.sync.min.u32 redux.sync.min.s32 \
+                  redux.sync.max.u32 redux.sync.max.s32 redux.sync.and.b32 redux.sync.or.b32 redux.sync.xor.b32 activemask.b32";
+    assert_eq!(names("Within a warp"), tested.split_whitespace().collect::<Vec<_>>());
 }
 
 #[test]

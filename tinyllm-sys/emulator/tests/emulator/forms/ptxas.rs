@@ -1,0 +1,177 @@
+//! That ptxas takes every form of the table, for the target that the table says, where `TINYLLM_PTXAS` names one.
+
+use std::{fmt::Write, fs, process::Command};
+
+use tinyllm_emulator::forms::SECTIONS;
+
+/// Bits of the register that holds a type.
+fn register_bits(ty: &str) -> Option<u32> {
+    Some(match ty {
+        "pred" => 1,
+        "f16" | "bf16" | "b8" | "u8" | "s8" => 16,
+        "f16x2" | "bf16x2" | "tf32" => 32,
+        ty => match ty.strip_prefix(['b', 'u', 's', 'f'])?.parse().ok()? {
+            bits @ (16 | 32 | 64) => bits,
+            _ => return None,
+        },
+    })
+}
+
+/// A register of so many bits.
+fn register(bits: u32, index: usize) -> String {
+    match bits {
+        1 => format!("%p{index}"),
+        16 => format!("%h{index}"),
+        64 => format!("%d{index}"),
+        _ => format!("%r{index}"),
+    }
+}
+
+fn vector(bits: u32, count: usize) -> String {
+    let registers: Vec<String> = (0..count).map(|index| register(bits, index)).collect();
+    if count == 1 { registers[0].clone() } else { format!("{{{}}}", registers.join(", ")) }
+}
+
+/// An instruction of the form, with operands of its types.
+fn instruction(name: &str) -> String {
+    let words: Vec<&str> = name.split('.').collect();
+    let has = |word: &str| words.contains(&word);
+    let types: Vec<u32> = words[1..].iter().filter_map(|word| register_bits(word)).collect();
+    let ty = types.first().copied().unwrap_or(32);
+    let last = types.last().copied().unwrap_or(32);
+    let twice = if has("wide") { ty * 2 } else { ty };
+    let r = |index: usize| register(ty, index);
+    let d = |bits: u32| register(bits, 0);
+    let joined = has("and") || has("or") || has("xor");
+    let count = if has("v2") {
+        2
+    } else if has("v4") {
+        4
+    } else {
+        1
+    };
+    let policy = if has("L2::cache_hint") { ", %d7" } else { "" };
+    let operands = match words[0] {
+        "mul" => format!("{}, {}, {}", d(twice), r(1), r(2)),
+        "mad" => format!("{}, {}, {}, {}", d(twice), r(1), r(2), register(twice, 3)),
+        "madc" | "sad" | "mad24" | "fma" => format!("{}, {}, {}, {}", r(0), r(1), r(2), r(3)),
+        "dp4a" | "dp2a" | "fns" | "prmt" | "shf" => "%r0, %r1, %r2, %r3".into(),
+        "lop3" => "%r0, %r1, %r2, %r3, 0x96".into(),
+        "not" | "cnot" | "abs" | "neg" | "brev" | "mov" | "sqrt" | "rcp" | "rsqrt" | "sin" | "cos"
+        | "lg2" | "ex2" | "tanh" => {
+            format!("{}, {}", r(0), r(1))
+        }
+        "popc" | "clz" | "bfind" => format!("%r0, {}", r(1)),
+        "shl" | "shr" | "szext" | "bmsk" => format!("{}, {}, %r2", r(0), r(1)),
+        "bfi" => format!("{}, {}, {}, %r3, %r4", r(0), r(1), r(2)),
+        "bfe" => format!("{}, {}, %r2, %r3", r(0), r(1)),
+        "testp" => format!("%p0, {}", r(1)),
+        "setp" => format!("%p0, {}, {}{}", r(1), r(2), if joined { ", %p1" } else { "" }),
+        "set" => {
+            let third = if joined { ", %p1" } else { "" };
+            format!("{}, {}, {}{third}", d(ty), register(last, 1), register(last, 2))
+        }
+        "selp" => format!("{}, {}, {}, %p1", r(0), r(1), r(2)),
+        "slct" => format!("{}, {}, {}, %r3", r(0), r(1), r(2)),
+        "cvt" if has("f16x2") || has("bf16x2") => "%r0, %r1, %r2".into(),
+        "cvt" => format!("{}, {}", d(ty), register(last, 1)),
+        "cvta" => "%d0, %d1".into(),
+        "isspacep" => "%p0, %d1".into(),
+        "ldmatrix" => {
+            format!(
+                "{{{}}}, [%r7]",
+                vector(
+                    32,
+                    if has("x4") {
+                        4
+                    } else if has("x2") {
+                        2
+                    } else {
+                        1
+                    }
+                )
+                .trim_matches(['{', '}'])
+            )
+        }
+        "mma" => matrices(&words),
+        "ld" | "ldu" => format!("{}, [%d7]{policy}", vector(ty, count)),
+        "st" => format!("[%d7], {}{policy}", vector(ty, count)),
+        "atom" if has("cas") => format!("{}, [%d7], {}, {}", r(0), r(1), r(2)),
+        "atom" => format!("{}, [%d7], {}", r(0), r(1)),
+        "red" => format!("[%d7], {}", r(1)),
+        "cp" if has("wait_group") => "1".into(),
+        "cp" if has("global") => format!("[%r1], [%d1], 16{policy}"),
+        "prefetch" | "prefetchu" => "[%d1]".into(),
+        "discard" | "applypriority" => "[%d1], 128".into(),
+        "bra" => "done".into(),
+        "brx" => "%r1, table".into(),
+        "call" => "other".into(),
+        "nanosleep" => "%r1".into(),
+        "pmevent" => "1".into(),
+        "bar" if has("warp") => "%r1".into(),
+        "bar" | "barrier" if has("popc") => "%r0, 1, %p1".into(),
+        "bar" | "barrier" if has("red") => "%p0, 1, %p1".into(),
+        "bar" | "barrier" => "1, 64".into(),
+        "shfl" => "%r0|%p0, %r1, %r2, %r3, %r4".into(),
+        "vote" => format!("{}, %p1, %r1", d(ty)),
+        "match" => format!("%r0, {}, %r2", r(1)),
+        "redux" => "%r0, %r1, %r2".into(),
+        "activemask" => "%r0".into(),
+        "cp" | "membar" | "fence" | "ret" | "exit" | "trap" | "brkpt" => String::new(),
+        _ => format!("{}, {}, {}", r(0), r(1), r(2)),
+    };
+    format!("{name} {operands};")
+}
+
+/// Registers of a product of matrices, by the sizes in its name.
+fn matrices(words: &[&str]) -> String {
+    let sizes = words.iter().find(|word| word.starts_with('m') && word.contains('n')).unwrap();
+    let numbers: Vec<usize> = sizes.split(['m', 'n', 'k']).filter_map(|size| size.parse().ok()).collect();
+    let [m, n, k] = numbers.as_slice() else { panic!("{sizes}") };
+    let types = &words[words.len() - 4..];
+    let registers = |elements: usize, ty: &str| {
+        let bits: usize = ty.trim_start_matches(char::is_alphabetic).parse().unwrap();
+        let wide = if ty == "f64" { 64 } else { 32 };
+        let bits = if ty == "tf32" { 32 } else { bits };
+        let list = vector(wide as u32, elements / 32 * bits / wide);
+        if list.starts_with('{') { list } else { format!("{{{list}}}") }
+    };
+    let sums = registers(m * n, types[0]);
+    format!("{sums}, {}, {}, {sums}", registers(m * k, types[1]), registers(n * k, types[2]))
+}
+
+/// Instructions of a kernel: ptxas is slow at long ones.
+const KERNEL_INSTRUCTIONS: usize = 500;
+
+#[test]
+fn ptxas_takes_every_form() {
+    let Some(ptxas) = std::env::var_os("TINYLLM_PTXAS") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    for target in [80, 86, 90] {
+        let forms = SECTIONS.iter().flat_map(|section| section.forms).filter(|form| form.target == target);
+        let instructions: Vec<String> =
+            forms.flat_map(|form| form.spelled()).map(|name| instruction(&name)).collect();
+        let mut text =
+            format!(".version 8.0\n.target sm_{target}\n.address_size 64\n.func other {{ ret; }}\n");
+        for (index, some) in instructions.chunks(KERNEL_INSTRUCTIONS).enumerate() {
+            let _ = writeln!(
+                text,
+                ".visible .entry k{index}() {{\n.reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<8>; .reg .b64 %d<8>;\n\
+                 table: .branchtargets done;\n{}\ndone: ret;\n}}",
+                some.join("\n")
+            );
+        }
+        let path = directory.path().join("forms.ptx");
+        fs::write(&path, text).unwrap();
+        let arch = format!("-arch=sm_{target}");
+        let output =
+            Command::new(&ptxas).args([&arch, "-O0", "-o", "/dev/null"]).arg(&path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "sm_{target}, {} forms: {} {said}",
+            instructions.len(),
+            output.status
+        );
+    }
+}
