@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Constant, Kernel, LoadError, decode};
+use super::{Constant, Kernel, LoadError, decode, registers};
 use crate::ptx::{
     self,
     ast::{Initializer, Linking, Space, Variable},
@@ -54,7 +54,9 @@ impl Image {
             .filter(|variable| matches!(variable.space, Space::Global | Space::Const))
             .map(Global::new)
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Image { version: module.version, globals, kernels: decode::kernels(&module)? })
+        let mut kernels = decode::kernels(&module)?;
+        kernels.iter_mut().for_each(registers::allocate);
+        Ok(Image { version: module.version, globals, kernels })
     }
 
     /// The kernels, with the variables at these addresses (every one of [`Image::globals`]).

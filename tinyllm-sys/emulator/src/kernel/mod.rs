@@ -4,6 +4,7 @@ mod decode;
 mod error;
 mod image;
 mod op;
+mod registers;
 
 pub use error::LoadError;
 pub(crate) use image::Image;

@@ -1,6 +1,6 @@
 //! What a decoded instruction does. Registers are slots, labels are positions, types are sizes.
 
-use crate::lanes::{LaneLoop, Operands, Slot};
+use crate::lanes::{LaneFn, LaneLoop, Operands, Signature, Slot};
 
 /// An instruction: what, and for which lanes.
 #[derive(Clone, Debug)]
@@ -197,6 +197,7 @@ pub(crate) enum Op {
     /// Something in every lane.
     Lanes {
         run: LaneLoop,
+        signature: Signature,
         operands: Operands,
     },
     /// A kernel's parameter, the same for every thread.
@@ -287,6 +288,13 @@ pub(crate) enum Op {
         wide: bool,
     },
     Nop,
+}
+
+impl Op {
+    /// A function of registers, as this processor runs it.
+    pub(crate) fn lanes(function: LaneFn, operands: Operands) -> Self {
+        Op::Lanes { run: function.pick(), signature: function.signature, operands }
+    }
 }
 
 /// A special register that does not change while a warp runs.

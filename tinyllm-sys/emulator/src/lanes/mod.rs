@@ -5,7 +5,7 @@
 
 mod registers;
 
-pub(crate) use registers::{LANES, Lane, Registers, Slot};
+pub(crate) use registers::{Class, LANES, Lane, Registers, Slot};
 
 /// Where a lane function reads and writes. What a function does not use is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +22,48 @@ pub(crate) struct Operands {
     pub(crate) imm: u32,
 }
 
+/// Which operands a lane function has, and what each is held in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signature {
+    pub(crate) d: Option<Class>,
+    pub(crate) e: Option<Class>,
+    pub(crate) a: Option<Class>,
+    pub(crate) b: Option<Class>,
+    pub(crate) c: Option<Class>,
+}
+
+/// [`lanes!`] adds an operand by its name.
+impl Signature {
+    pub(crate) const NONE: Self = Signature { d: None, e: None, a: None, b: None, c: None };
+
+    pub(crate) const fn d(self, class: Class) -> Self {
+        Signature { d: Some(class), ..self }
+    }
+
+    pub(crate) const fn e(self, class: Class) -> Self {
+        Signature { e: Some(class), ..self }
+    }
+
+    pub(crate) const fn a(self, class: Class) -> Self {
+        Signature { a: Some(class), ..self }
+    }
+
+    pub(crate) const fn b(self, class: Class) -> Self {
+        Signature { b: Some(class), ..self }
+    }
+
+    pub(crate) const fn c(self, class: Class) -> Self {
+        Signature { c: Some(class), ..self }
+    }
+}
+
 /// A loop over the lanes of a mask.
 pub(crate) type LaneLoop = fn(&mut Registers, &Operands, u32);
 
 /// One instruction's loop, as it is compiled.
 #[derive(Clone, Copy)]
 pub(crate) struct LaneFn {
+    pub(crate) signature: Signature,
     pub(crate) portable: LaneLoop,
     #[cfg(target_arch = "x86_64")]
     pub(crate) avx2: unsafe fn(&mut Registers, &Operands, u32),
@@ -68,6 +104,10 @@ impl LaneFn {
 /// `c`; `[imm]` in front names the instruction's constant; `=> (T, U)` gives two results.
 macro_rules! lanes {
     (@body [$imm:ident] $($arg:ident: $ty:ty),* => ($d:ty, $e:ty) $body:block) => {
+        const SIGNATURE: $crate::lanes::Signature = $crate::lanes::Signature::NONE
+            $(.$arg(<$ty as $crate::lanes::Lane>::CLASS))*
+            .d(<$d as $crate::lanes::Lane>::CLASS)
+            .e(<$e as $crate::lanes::Lane>::CLASS);
         #[inline(always)]
         fn body(registers: &mut $crate::lanes::Registers, operands: &$crate::lanes::Operands, mask: u32) {
             use $crate::lanes::{LANES, Lane};
@@ -85,6 +125,9 @@ macro_rules! lanes {
         }
     };
     (@body [$imm:ident] $($arg:ident: $ty:ty),* => $d:ty $body:block) => {
+        const SIGNATURE: $crate::lanes::Signature = $crate::lanes::Signature::NONE
+            $(.$arg(<$ty as $crate::lanes::Lane>::CLASS))*
+            .d(<$d as $crate::lanes::Lane>::CLASS);
         #[inline(always)]
         fn body(registers: &mut $crate::lanes::Registers, operands: &$crate::lanes::Operands, mask: u32) {
             use $crate::lanes::{LANES, Lane};
@@ -114,6 +157,7 @@ macro_rules! lanes {
             body(registers, operands, mask);
         }
         $crate::lanes::LaneFn {
+            signature: SIGNATURE,
             portable,
             #[cfg(target_arch = "x86_64")]
             avx2,

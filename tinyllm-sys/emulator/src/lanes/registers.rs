@@ -7,6 +7,15 @@ pub(crate) const LANES: usize = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Slot(pub(crate) u32);
 
+/// What a slot is a number of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Row,
+    /// A row and the next.
+    Pair,
+    Predicate,
+}
+
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(128))]
 struct Row([u32; LANES]);
@@ -77,6 +86,9 @@ impl Registers {
 
 /// A value that a register holds in each lane.
 pub(crate) trait Lane: Copy + Default {
+    /// What it is held in.
+    const CLASS: Class;
+
     /// The register's lanes.
     fn read(registers: &Registers, slot: Slot) -> [Self; LANES];
 
@@ -86,8 +98,10 @@ pub(crate) trait Lane: Copy + Default {
 
 /// A type that is a 32-bit or 64-bit register's number seen another way.
 macro_rules! lane {
-    ($ty:ty, $read:ident, $write:ident, |$bits:ident| $from:expr, |$value:ident| $into:expr) => {
+    ($ty:ty, $class:ident, $read:ident, $write:ident, |$bits:ident| $from:expr, |$value:ident| $into:expr) => {
         impl Lane for $ty {
+            const CLASS: Class = Class::$class;
+
             #[inline(always)]
             #[allow(clippy::needless_range_loop, reason = "several arrays go side by side")]
             fn read(registers: &Registers, slot: Slot) -> [Self; LANES] {
@@ -121,18 +135,20 @@ macro_rules! lane {
     };
 }
 
-lane!(u32, row, row_mut, |bits| bits, |value| value);
-lane!(i32, row, row_mut, |bits| bits as i32, |value| value as u32);
-lane!(f32, row, row_mut, |bits| f32::from_bits(bits), |value| value.to_bits());
-lane!(u16, row, row_mut, |bits| bits as u16, |value| u32::from(value));
-lane!(i16, row, row_mut, |bits| bits as i16, |value| u32::from(value as u16));
-lane!(u8, row, row_mut, |bits| bits as u8, |value| u32::from(value));
-lane!(i8, row, row_mut, |bits| bits as i8, |value| u32::from(value as u8));
-lane!(u64, wide, wide_mut, |bits| bits, |value| value);
-lane!(i64, wide, wide_mut, |bits| bits as i64, |value| value as u64);
-lane!(f64, wide, wide_mut, |bits| f64::from_bits(bits), |value| value.to_bits());
+lane!(u32, Row, row, row_mut, |bits| bits, |value| value);
+lane!(i32, Row, row, row_mut, |bits| bits as i32, |value| value as u32);
+lane!(f32, Row, row, row_mut, |bits| f32::from_bits(bits), |value| value.to_bits());
+lane!(u16, Row, row, row_mut, |bits| bits as u16, |value| u32::from(value));
+lane!(i16, Row, row, row_mut, |bits| bits as i16, |value| u32::from(value as u16));
+lane!(u8, Row, row, row_mut, |bits| bits as u8, |value| u32::from(value));
+lane!(i8, Row, row, row_mut, |bits| bits as i8, |value| u32::from(value as u8));
+lane!(u64, Pair, wide, wide_mut, |bits| bits, |value| value);
+lane!(i64, Pair, wide, wide_mut, |bits| bits as i64, |value| value as u64);
+lane!(f64, Pair, wide, wide_mut, |bits| f64::from_bits(bits), |value| value.to_bits());
 
 impl Lane for bool {
+    const CLASS: Class = Class::Predicate;
+
     #[inline(always)]
     fn read(registers: &Registers, slot: Slot) -> [Self; LANES] {
         let bits = registers.predicate(slot);

@@ -110,7 +110,7 @@ impl Context<'_> {
                     pc += 1;
                     continue;
                 }
-                if let Op::Lanes { run, operands } = &instruction.op {
+                if let Op::Lanes { run, operands, .. } = &instruction.op {
                     run(&mut warp.registers, operands, active);
                     pc += 1;
                     continue;

@@ -162,7 +162,7 @@ impl Decoder<'_> {
         let (a, b) = (self.source(instruction, a, ty)?, self.source(instruction, b, ty)?);
         let d = self.destination(instruction, d, ty)?;
         let operands = crate::lanes::Operands { d, a, b, c: both, ..Default::default() };
-        Ok(Some(crate::kernel::Op::Lanes { run: run.pick(), operands }))
+        Ok(Some(crate::kernel::Op::lanes(run, operands)))
     }
 
     fn permute(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {

@@ -283,7 +283,7 @@ impl Decoder<'_> {
             }
             (false, false) => (between_floats(to, from, mode).ok_or_else(no_form)?, mode.pack()),
         };
-        Ok(Some(Op::Lanes { run: run.pick(), operands: Operands { d, a, imm, ..Operands::default() } }))
+        Ok(Some(Op::lanes(run, Operands { d, a, imm, ..Operands::default() })))
     }
 
     /// The source may lie in a register that is wider than its type.

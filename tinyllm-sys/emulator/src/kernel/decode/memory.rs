@@ -100,14 +100,14 @@ impl Decoder<'_> {
         if list.len() != count as usize {
             return Err(unsupported(instruction, format!("{} registers for {count} elements", list.len())));
         }
-        let mut register_width = register_bits(ty);
+        let mut widths = Vec::new();
         let mut registers = Vec::new();
         for operand in list {
             registers.push(match operand {
                 Operand::Discard if load => None,
                 operand => match self.any_register(instruction, operand) {
                     Ok((slot, width)) if width >= register_bits(ty) => {
-                        register_width = width;
+                        widths.push(width);
                         Some(slot)
                     }
                     Ok((_, width)) => {
@@ -117,9 +117,16 @@ impl Decoder<'_> {
                         ));
                     }
                     Err(error) if load => return Err(error),
-                    Err(_) => Some(self.source(instruction, operand, ty)?),
+                    Err(_) => {
+                        widths.push(register_bits(ty));
+                        Some(self.source(instruction, operand, ty)?)
+                    }
                 },
             });
+        }
+        let register_width = widths.iter().copied().max().unwrap_or(register_bits(ty));
+        if register_width == 64 && widths.iter().any(|width| *width != 64) {
+            return Err(unsupported(instruction, "registers of 64 bits beside smaller ones"));
         }
         Ok((Element { bytes: ty.bytes(), signed: is_signed(ty), register_bits: register_width }, registers))
     }

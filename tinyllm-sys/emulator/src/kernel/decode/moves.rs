@@ -65,10 +65,7 @@ impl Decoder<'_> {
             32 => lanes!(a: u16, b: u16 => u32 { u32::from(a) | u32::from(b) << 16 }),
             _ => lanes!(a: u32, b: u32 => u64 { u64::from(a) | u64::from(b) << 32 }),
         };
-        Ok(Some(Op::Lanes {
-            run: run.pick(),
-            operands: Operands { d, a: first, b: second, ..Operands::default() },
-        }))
+        Ok(Some(Op::lanes(run, Operands { d, a: first, b: second, ..Operands::default() })))
     }
 
     /// `mov.b32 {a, b}, d`.
@@ -91,7 +88,7 @@ impl Decoder<'_> {
             }
             _ => return Err(unsupported(instruction, "parts of this size")),
         };
-        Ok(Some(Op::Lanes { run: run.pick(), operands }))
+        Ok(Some(Op::lanes(run, operands)))
     }
 
     /// Bits of the whole and the type of each part.

@@ -109,9 +109,9 @@ impl Decoder<'_> {
             return Ok(guard.predicate);
         }
         let d = self.slot(Width::Predicate);
-        let run = lanes!(a: bool => bool { !a }).pick();
+        let run = lanes!(a: bool => bool { !a });
         let operands = Operands { d, a: guard.predicate, ..Operands::default() };
-        self.emit_guarded(instruction, Op::Lanes { run, operands }, None);
+        self.emit_guarded(instruction, Op::lanes(run, operands), None);
         Ok(d)
     }
 
@@ -192,9 +192,9 @@ impl Decoder<'_> {
                 // Only the grid's number is ever read so: it is 0 in its upper half.
                 let low = self.special(special);
                 let d = self.slot(Width::W64);
-                let run = lanes!(a: u32 => u64 { u64::from(a) }).pick();
+                let run = lanes!(a: u32 => u64 { u64::from(a) });
                 let operands = Operands { d, a: low, ..Operands::default() };
-                self.emit_guarded(instruction, Op::Lanes { run, operands }, None);
+                self.emit_guarded(instruction, Op::lanes(run, operands), None);
                 Ok(d)
             }
             Some(special) => Ok(self.special(special)),
@@ -224,11 +224,11 @@ impl Decoder<'_> {
         let add = self.constant(Constant::Narrow(offset as u32));
         let d = self.slot(if bits == 64 { Width::W64 } else { Width::W32 });
         let run = match bits {
-            64 => lanes!(a: u32, b: u32 => u64 { u64::from(a.wrapping_add(b)) }).pick(),
-            _ => lanes!(a: u32, b: u32 => u32 { a.wrapping_add(b) }).pick(),
+            64 => lanes!(a: u32, b: u32 => u64 { u64::from(a.wrapping_add(b)) }),
+            _ => lanes!(a: u32, b: u32 => u32 { a.wrapping_add(b) }),
         };
         let operands = Operands { d, a: base, b: add, ..Operands::default() };
-        self.emit_guarded(instruction, Op::Lanes { run, operands }, None);
+        self.emit_guarded(instruction, Op::lanes(run, operands), None);
         Ok(d)
     }
 
@@ -281,12 +281,12 @@ impl Decoder<'_> {
         }
         let d = self.destination(instruction, &instruction.operands[0], d)?;
         let [a, b, c] = slots;
-        Ok(Some(Op::Lanes { run: run.pick(), operands: Operands { d, a, b, c, imm, ..Operands::default() } }))
+        Ok(Some(Op::lanes(run, Operands { d, a, b, c, imm, ..Operands::default() })))
     }
 
     /// Adds a step of an instruction that takes several.
     pub(super) fn step(&mut self, instruction: &Instruction, run: LaneFn, operands: Operands) {
-        self.emit_guarded(instruction, Op::Lanes { run: run.pick(), operands }, self.guard);
+        self.emit_guarded(instruction, Op::lanes(run, operands), self.guard);
     }
 
     /// A register of whatever width, with its bits.

@@ -268,7 +268,7 @@ impl Decoder<'_> {
             single => single,
         };
         let d = self.destination(instruction, first_name, Type::Pred)?;
-        Ok(Some(Op::Lanes { run: copy.pick(), operands: Operands { d, a: first, ..Operands::default() } }))
+        Ok(Some(Op::lanes(copy, Operands { d, a: first, ..Operands::default() })))
     }
 
     /// Comparisons of both halves.
@@ -334,7 +334,7 @@ impl Decoder<'_> {
                 (if a { imm } else { 0 }) | (if b { imm << 16 } else { 0 })
             });
             let operands = Operands { d, a, b, imm: yes & 0xffff, ..Operands::default() };
-            return Ok(Some(Op::Lanes { run: run.pick(), operands }));
+            return Ok(Some(Op::lanes(run, operands)));
         }
         if matches!(to, Type::F16x2 | Type::Bf16x2) {
             return Err(unsupported(instruction, "a pair of one comparison"));
@@ -344,7 +344,7 @@ impl Decoder<'_> {
         let (a, b, join) = self.comparison_inputs(instruction, from, join)?;
         let (a, _) = self.compared(instruction, (a, b), run, imm, join);
         let run = lanes!([imm] a: bool => u32 { if a { imm } else { 0 } });
-        Ok(Some(Op::Lanes { run: run.pick(), operands: Operands { d, a, imm: yes, ..Operands::default() } }))
+        Ok(Some(Op::lanes(run, Operands { d, a, imm: yes, ..Operands::default() })))
     }
 
     fn select_by_sign(

@@ -1,0 +1,12 @@
+//! Fewer registers than a program names: compilers write PTX that names a new one for every value, and a warp's registers are
+//! to stay in the processor's cache.
+
+mod allocation;
+mod liveness;
+mod slots;
+
+pub(super) use allocation::allocate;
+use slots::Access;
+
+#[cfg(test)]
+mod tests;
