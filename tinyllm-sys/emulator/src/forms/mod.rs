@@ -61,21 +61,26 @@ static BY_OPCODE: LazyLock<HashMap<&'static str, Vec<(&'static Form, Places)>>> 
 /// What is wrong, in words, and what the opcode has instead.
 pub(crate) fn check(opcode: &str, modifiers: &[String], target: u32) -> Result<(), String> {
     let forms = BY_OPCODE.get(opcode).ok_or_else(|| format!("there is no {opcode} here"))?;
-    let mut longest = 0;
+    let mut most = 0u64;
     let mut later = None;
     for (form, places) in forms {
         match places.fit(modifiers) {
             (_, true) if form.target <= target.max(80) => return Ok(()),
             (_, true) => later = Some(form.target),
-            (fitting, false) => longest = longest.max(fitting),
+            (fitting, false) if fitting.count_ones() > most.count_ones() => most = fitting,
+            _ => {}
         }
     }
     if let Some(later) = later {
         return Err(format!("this form needs .target sm_{later}"));
     }
     let known: Vec<String> = forms.iter().map(|(form, _)| format!("{opcode}{}", form.notation)).collect();
-    let problem = match modifiers.get(longest) {
-        Some(word) => format!("no .{word} here"),
+    let problem = match modifiers
+        .iter()
+        .enumerate()
+        .find(|(index, _)| most.checked_shr(*index as u32).unwrap_or(0) & 1 == 0)
+    {
+        Some((_, word)) => format!("no .{word} here"),
         None => "more has to follow".to_owned(),
     };
     Err(format!("{problem}; there are {}", known.join(", ")))
@@ -90,15 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn forms_fit_whole_and_in_order() {
+    fn forms_fit_whole_and_types_in_order() {
         assert_eq!(check("add", &words("rn.ftz.sat.f32"), 80), Ok(()));
         assert_eq!(check("add", &words("f32"), 80), Ok(()));
+        // As libcu++ writes them.
+        assert_eq!(check("atom", &words("add.acquire.gpu.u64"), 80), Ok(()));
+        assert_eq!(check("fence", &words("gpu.sc"), 80), Ok(()));
         assert_eq!(check("min", &words("NaN.xorsign.abs.f32"), 86), Ok(()));
         for (opcode, text, problem) in [
-            ("add", "ftz.rn.f32", "no .rn here; there are "),
-            ("add", "rn.u32", "no .u32 here; "),
+            ("cvt", "rni.f32.s32", "no .s32 here; "),
+            ("add", "ftz.ftz.f32", "no .ftz here; there are "),
+            ("add", "rn.u32", "no .rn here; "),
             ("add", "rn", "more has to follow; there are add.INT, "),
-            ("min", "xorsign.f32", "no .f32 here; "),
+            ("min", "xorsign.f32", "no .xorsign here; "),
             ("frobnicate", "f32", "there is no frobnicate here"),
         ] {
             let error = check(opcode, &words(text), 90).unwrap_err();

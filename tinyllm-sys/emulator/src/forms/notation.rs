@@ -2,6 +2,7 @@
 //! `{.ftz}` is a word that may be left out, `{.ca, .cg}` one of several or none.
 
 use super::sets;
+use crate::ptx::type_named;
 
 /// One place of a form: the words that may stand there, some of them several in a row.
 type Place = Vec<Vec<&'static str>>;
@@ -43,9 +44,10 @@ impl Places {
         Places(places)
     }
 
-    /// How many of the words fit from the first on, and whether they are a whole form.
-    pub(super) fn fit(&self, words: &[String]) -> (usize, bool) {
-        fit(&self.0, words)
+    /// Which of the words fit, a bit each, and whether they are a whole form. Compilers write words in many orders and ptxas
+    /// takes them; types alone say by their order which is which.
+    pub(super) fn fit(&self, words: &[String]) -> (u64, bool) {
+        fit(&self.0, words, 0)
     }
 
     /// Every sequence of words that fits, with its dots.
@@ -62,21 +64,30 @@ impl Places {
     }
 }
 
-fn fit(places: &[Place], words: &[String]) -> (usize, bool) {
-    let Some((place, rest)) = places.split_first() else { return (0, words.is_empty()) };
-    let mut best = (0, false);
+/// The same of some places, with words that others have taken.
+fn fit(places: &[Place], words: &[String], taken: u64) -> (u64, bool) {
+    let Some((place, rest)) = places.split_first() else {
+        return (taken, taken.count_ones() as usize == words.len());
+    };
+    let mut best = (taken, false);
     for choice in place {
-        let same = choice.iter().zip(words).take_while(|(a, b)| a == b).count();
-        let fits = if same == choice.len() {
-            let (more, whole) = fit(rest, &words[same..]);
-            (same + more, whole)
-        } else {
-            (same, false)
-        };
+        let taken_too = choice.iter().try_fold(taken, |taken, word| {
+            let is_free = |index: &usize| taken >> index & 1 == 0;
+            let mut free = (0..words.len().min(64)).filter(is_free);
+            let found = match type_named(word) {
+                Some(_) => free.find(|index| type_named(&words[*index]).is_some()),
+                None => free.find(|index| words[*index] == *word),
+            };
+            found.filter(|index| words[*index] == *word).map(|index| taken | 1 << index)
+        });
+        let Some(taken_too) = taken_too else { continue };
+        let fits = fit(rest, words, taken_too);
         if fits.1 {
             return fits;
         }
-        best = best.max(fits);
+        if fits.0.count_ones() > best.0.count_ones() {
+            best = fits;
+        }
     }
     best
 }

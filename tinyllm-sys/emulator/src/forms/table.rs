@@ -215,8 +215,6 @@ pub const SECTIONS: &[Section] = &[
             form("applypriority", "{.global}.L2::evict_normal"),
             form("membar", ".{cta, gl, sys}"),
             form("fence", "{.sc, .acq_rel}.SCOPE"),
-            // Not in the manual, but taken by ptxas and written by compilers.
-            form("fence", ".SCOPE.{sc, acq_rel}"),
         ],
     },
     Section {

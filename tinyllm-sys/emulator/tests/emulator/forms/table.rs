@@ -8,7 +8,8 @@ fn table() -> String {
     let mut text = String::from(
         "# Forms of PTX that the emulator runs\n\n\
          Written from the emulator's own table (`tinyllm_emulator::forms`), in the notation of the PTX manual: `{.ftz}` may be \
-         left out, `.{lo, hi}` is one of the two, and words in capitals are the sets below. Every other form is an error when a \
+         left out, `.{lo, hi}` is one of the two, and words in capitals are the sets below. Words may stand in any order, as ptxas \
+         takes them, types in the order written. Every other form is an error when a \
          module is loaded, with the line, the instruction and what there is instead. The emulator's tests run each form against \
          the manual, and have ptxas assemble it; `TINYLLM_UPDATE=1 cargo test -p tinyllm-emulator table` writes this page anew.\n\n\
          | set | words |\n| --- | --- |\n",
@@ -58,8 +59,8 @@ fn what_is_not_there_is_an_error_with_its_place() {
     for (instruction, problem) in [
         ("txq.width.b32 %r1, [%rd1];", "there is no txq here"),
         ("add.u8 %r1, %r2, %r3;", "no .u8 here; there are add.INT, add.sat.s32, "),
-        ("add.rn.u32 %r1, %r2, %r3;", "no .u32 here"),
-        ("add.ftz.rn.f32 %r1, %r2, %r3;", "no .rn here"),
+        ("add.rn.u32 %r1, %r2, %r3;", "no .rn here"),
+        ("add.rn.rz.f32 %r1, %r2, %r3;", "no .rz here"),
         ("mul.u32 %r1, %r2, %r3;", "no .u32 here; there are mul.{lo, hi}.INT, mul.wide."),
         ("add.bf16x2 %r1, %r2, %r3;", "this form needs .target sm_90"),
         ("wgmma.fence.sync.aligned;", "there is no wgmma here"),
