@@ -78,8 +78,14 @@ impl Shared {
                 continue;
             }
             for lane in lanes_of(lanes) {
-                let race = words.touch(&self.clocks, &toucher, lane, offsets[lane], bytes);
-                if let Some(race) = race.filter(|race| !(race.same_store && same(&self.bytes, lane))) {
+                let Some(race) = words.touch(&self.clocks, &toucher, lane, offsets[lane], bytes) else {
+                    continue;
+                };
+                // Both have to be there: the later one always is, where no third comes after it.
+                let other = race.earlier.lane();
+                let also = mask >> other & 1 == 1 && offsets[other] == offsets[lane];
+                let agree = same(&self.bytes, lane) && (!also || same(&self.bytes, other));
+                if !(race.same_store && agree) {
                     report(lane, race);
                 }
             }

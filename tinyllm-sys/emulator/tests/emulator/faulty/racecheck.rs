@@ -37,6 +37,13 @@ const CASES: &[Case] = &[
         finds: &[&["race in shared memory: write", "against write"]],
     },
     Case {
+        name: "two values for one word by two lanes",
+        blocks: 1,
+        threads: 32,
+        body: "setp.lt.u32 %p1, %t, 2; @%p1 st.shared.u32 [tile], %t; st.global.u32 [%b], %t;",
+        finds: &[&["race in shared memory: write of 4 bytes", "against write by block (0, 0, 0) thread (0, 0, 0)"]],
+    },
+    Case {
         name: "a barrier too few in a loop",
         blocks: 1,
         threads: 64,
