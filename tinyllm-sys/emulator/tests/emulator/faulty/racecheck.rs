@@ -115,7 +115,7 @@ const CASES: &[Case] = &[
         blocks: 1,
         threads: 32,
         body: "mov.u32 %r1, tile; and.b32 %r2, %t, 28; shr.u32 %r2, %r2, 1; add.u32 %r1, %r1, %r2; cvt.u16.u32 %h1, %t; st.shared.u16 [%r1], %h1;",
-        finds: &[&["race in shared memory: write of 2 bytes", "thread (1, 0, 0)", "against write by block (0, 0, 0) thread (0, 0, 0)", "seen 16 times"]],
+        finds: &[&["race in shared memory: write of 2 bytes", "thread (1, 0, 0)", "against write by block (0, 0, 0) thread (0, 0, 0)", "seen 24 times"]],
     },
     Case {
         name: "bar.warp.sync between two warps",
