@@ -9,6 +9,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     cmd!(shell, "cargo clippy --workspace --all-targets --quiet -- -D warnings").run()?;
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         crate::kernels::run(true)?;
+        // The emulator's forms of PTX are held against this one.
+        shell.set_var("TINYLLM_PTXAS", crate::kernels::ptxas()?);
     } else {
         println!("the kernels' PTX is not checked: its compiler runs on Linux on x86-64 only");
     }

@@ -82,7 +82,9 @@ fn main() -> ExitCode {
     let result = match flags::Xtask::from_env_or_exit().subcommand {
         flags::XtaskCmd::Ci(_) => ci::run(),
         flags::XtaskCmd::Tidy(_) => tidy::run(),
-        flags::XtaskCmd::Kernels(options) if options.ptxas => kernels::print_ptxas(),
+        flags::XtaskCmd::Kernels(options) if options.ptxas => {
+            kernels::ptxas().map(|path| println!("{}", path.display()))
+        }
         flags::XtaskCmd::Kernels(options) => kernels::run(options.check),
         flags::XtaskCmd::Bench(options) => bench::run(&options),
         flags::XtaskCmd::Memcheck(options) => return finish(memcheck::run(options)),

@@ -40,9 +40,8 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
 }
 
 /// Where the assembler of CUDA 12.0 is.
-pub(crate) fn print_ptxas() -> anyhow::Result<()> {
-    println!("{}", Toolchain::install(root()?)?.ptxas(12).display());
-    Ok(())
+pub(crate) fn ptxas() -> anyhow::Result<PathBuf> {
+    Ok(Toolchain::install(root()?)?.ptxas(12))
 }
 
 fn root() -> anyhow::Result<&'static Path> {

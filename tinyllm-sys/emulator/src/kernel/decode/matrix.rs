@@ -13,14 +13,13 @@ use crate::{
 };
 
 /// Shapes by name.
-const SHAPES: [(&str, [usize; 3]); 7] = [
+const SHAPES: [(&str, [usize; 3]); 6] = [
     ("m8n8k4", [8, 8, 4]),
     ("m16n8k4", [16, 8, 4]),
     ("m16n8k8", [16, 8, 8]),
     ("m16n8k16", [16, 8, 16]),
     ("m16n8k32", [16, 8, 32]),
     ("m8n8k16", [8, 8, 16]),
-    ("m8n8k8", [8, 8, 8]),
 ];
 
 fn matrix_type(ty: Type) -> Option<MatrixType> {

@@ -14,16 +14,13 @@ use crate::{
 };
 
 /// State spaces as modifiers name them. Constant memory is memory of the device that nobody writes.
-const SPACES: [(&str, Target); 9] = [
+const SPACES: [(&str, Target); 6] = [
     ("global", Target::Global),
     ("const", Target::Global),
     ("shared", Target::Shared),
     ("shared::cta", Target::Shared),
     ("local", Target::Local),
     ("param", Target::Param),
-    ("param::entry", Target::Param),
-    ("param::func", Target::Param),
-    ("generic", Target::Generic),
 ];
 
 /// Who has to see an access, and in which order: everything is seen by everybody here.

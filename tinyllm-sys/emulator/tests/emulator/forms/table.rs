@@ -11,7 +11,7 @@ fn table() -> String {
          left out, `.{lo, hi}` is one of the two, and words in capitals are the sets below. Words may stand in any order, as ptxas \
          takes them, types in the order written. Every other form is an error when a \
          module is loaded, with the line, the instruction and what there is instead. The emulator's tests run each form against \
-         the manual, and have ptxas assemble it; `TINYLLM_UPDATE=1 cargo test -p tinyllm-emulator table` writes this page anew.\n\n\
+         the manual, and have the ptxas that `TINYLLM_PTXAS` names assemble it; `TINYLLM_UPDATE=1 cargo test -p tinyllm-emulator table` writes this page anew.\n\n\
          | set | words |\n| --- | --- |\n",
     );
     for (name, words) in sets() {
