@@ -34,8 +34,6 @@ pub(crate) trait Lanes {
     const TILE_ROWS: usize;
     /// Rows of a tile of attention that keep theirs.
     const FLOAT_ROWS: usize;
-    /// Rows up to which four panels of weights are multiplied at once.
-    const FEW_ROWS: usize;
 
     unsafe fn zero_sums() -> Self::Sums;
     unsafe fn zero_floats() -> Self::Floats;

@@ -14,7 +14,6 @@ impl Lanes for Portable {
     type Floats = [f32; 16];
     const TILE_ROWS: usize = 4;
     const FLOAT_ROWS: usize = 6;
-    const FEW_ROWS: usize = 3;
 
     #[inline(always)]
     unsafe fn zero_sums() -> Self::Sums {

@@ -18,7 +18,6 @@ impl Lanes for Avx512 {
     type Floats = __m512;
     const TILE_ROWS: usize = 12;
     const FLOAT_ROWS: usize = 12;
-    const FEW_ROWS: usize = 11;
 
     #[inline(always)]
     unsafe fn zero_sums() -> __m512i {
@@ -180,7 +179,6 @@ impl Lanes for Avx2 {
     type Floats = [__m256; 2];
     const TILE_ROWS: usize = 6;
     const FLOAT_ROWS: usize = 6;
-    const FEW_ROWS: usize = 3;
 
     #[inline(always)]
     unsafe fn zero_sums() -> [__m256i; 2] {

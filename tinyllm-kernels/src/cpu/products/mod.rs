@@ -128,7 +128,7 @@ pub(crate) unsafe fn product(
     {
         let part = Part { weight: *weight, output: *output };
         let factors = Factors::one(part);
-        let streams = factors.streams(isa, panels, input.rows);
+        let streams = factors.streams(panels, input.rows);
         // SAFETY: the caller's promise.
         return unsafe { multiply(isa, &factors, streams, 0..streams.columns(), input) };
     }

@@ -1,8 +1,10 @@
 //! A few rows against panels that stream by: each weight is read once, at the speed of memory.
 //!
-//! Several panels are multiplied side by side, each from a stretch of memory of its own that is read from its first
-//! byte to its last, so that the processor's own fetching keeps up. Integer sums stay in registers for a piece, float
-//! accumulators for the whole row. The panels of a column may be of different matrices: what they share is the input.
+//! For up to three rows two panels are multiplied side by side, each from a stretch of memory of its own that is read
+//! from its first byte to its last, so that the processor's own fetching keeps up; asking for lines ahead would only
+//! disturb it. More rows multiply as long as they read, one panel at a time, and there asking helps. Integer sums stay in
+//! registers for a piece, float accumulators for the whole row. The panels of a column may be of different matrices:
+//! what they share is the input.
 
 use std::ops::Range;
 
@@ -10,23 +12,20 @@ use super::{InputView, Output, Panels, ProductInputLayout};
 use crate::{
     Isa,
     cpu::{
-        lanes::{Kernel, LINE_BYTES, Lanes, dispatch},
+        lanes::{Kernel, Lanes, dispatch},
         layout::PANEL,
     },
 };
 
 /// Panels multiplied side by side for a few rows; sums of one panel and row leave the multipliers waiting.
-pub(crate) const MAX_STREAMS: usize = 4;
+pub(crate) const MAX_STREAMS: usize = 2;
 
-/// How far ahead of the reader weights are fetched, in bytes of each stream: about a memory latency at one core's
+/// Rows that are few.
+const FEW_ROWS: usize = 3;
+
+/// How far ahead of the reader the weights of more rows are fetched, in bytes: about a memory latency at one core's
 /// bandwidth.
 const PREFETCH_BYTES: usize = 2048;
-
-/// Pairs of inputs whose sixteen pairs of weights fill a line.
-const PAIRS_PER_LINE: usize = LINE_BYTES / (2 * PANEL);
-
-/// Pairs of inputs between one look at where the streams go on and the next.
-const STRETCH: usize = 32;
 
 /// Matrices that share an input at most: queries, keys and values.
 const MAX_PARTS: usize = 3;
@@ -79,13 +78,11 @@ impl<'a> Factors<'a> {
     }
 
     /// How `panels` are read for `rows` rows.
-    pub(crate) fn streams(&self, isa: Isa, panels: Range<usize>, rows: usize) -> Streams {
-        // SAFETY: the kernel executes no instruction of the set.
-        let few_rows = unsafe { dispatch(isa, FewRows) };
+    pub(crate) fn streams(&self, panels: Range<usize>, rows: usize) -> Streams {
         let count = match self {
-            _ if rows > few_rows => 1,
-            Factors::Parts { .. } => MAX_STREAMS,
-            Factors::Gated { .. } => MAX_STREAMS / 2,
+            Factors::Parts { .. } if rows <= FEW_ROWS => MAX_STREAMS,
+            // The gate's stretch and that of what it opens for.
+            Factors::Parts { .. } | Factors::Gated { .. } => 1,
         };
         Streams { panels_start: panels.start, panels: panels.len(), count }
     }
@@ -104,9 +101,7 @@ impl<'a> Factors<'a> {
                 Factors::Parts { parts, count } => start(source(&parts[..*count], panel).values),
                 Factors::Gated { gate, up } => {
                     start(Source::of(gate, panel).values);
-                    if streams.count > 1 {
-                        start(Source::of(up, panel).values);
-                    }
+                    start(Source::of(up, panel).values);
                 }
             }
         }
@@ -158,17 +153,6 @@ pub(crate) unsafe fn multiply(
     unsafe { dispatch(isa, StreamKernel { factors, streams, columns, input }) }
 }
 
-struct FewRows;
-
-impl Kernel for FewRows {
-    type Output = usize;
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) -> usize {
-        L::FEW_ROWS
-    }
-}
-
 struct StreamKernel<'a> {
     factors: &'a Factors<'a>,
     streams: Streams,
@@ -183,32 +167,26 @@ impl Kernel for StreamKernel<'_> {
     unsafe fn run<L: Lanes>(self) {
         let StreamKernel { factors, streams, columns, input } = self;
         for column in columns {
-            let (width, panel) = (streams.width(column), |stretch| streams.panel(stretch, column));
+            let (is_pair, panel) = (streams.width(column) == 2, |stretch| streams.panel(stretch, column));
             // SAFETY: the terms of `multiply`.
             unsafe {
                 match factors {
                     Factors::Parts { parts, count } => {
                         let source = |stretch| source(&parts[..*count], panel(stretch));
-                        match width {
-                            4 => panels::<L, 4, false>(&[source(0), source(1), source(2), source(3)], input),
-                            3 => {
-                                panels::<L, 2, false>(&[source(0), source(1)], input);
-                                panels::<L, 1, false>(&[source(2)], input);
-                            }
-                            2 => panels::<L, 2, false>(&[source(0), source(1)], input),
-                            _ => panels::<L, 1, false>(&[source(0)], input),
+                        if is_pair {
+                            panels::<L, 2, false>(&[source(0), source(1)], input);
+                        } else {
+                            panels::<L, 1, false>(&[source(0)], input);
                         }
                     }
                     Factors::Gated { gate, up } => {
-                        let (gate, up) = (|at| Source::of(gate, panel(at)), |at| Source::of(up, panel(at)));
-                        if width == 2 {
-                            panels::<L, 4, true>(&[gate(0), gate(1), up(0), up(1)], input);
-                        } else if streams.count == 2 {
-                            panels::<L, 2, true>(&[gate(0), up(0)], input);
+                        let (gate, up) = (Source::of(gate, panel(0)), Source::of(up, panel(0)));
+                        if input.rows <= FEW_ROWS {
+                            panels::<L, 2, true>(&[gate, up], input);
                         } else {
                             // The gate's outputs wait in `out` for a moment, in this core's cache.
-                            panels::<L, 1, false>(&[Source { next: up(0).values, ..gate(0) }], input);
-                            panels::<L, 1, false>(&[Source { next: gate(0).next, ..up(0) }], input);
+                            panels::<L, 1, false>(&[gate], input);
+                            panels::<L, 1, false>(&[up], input);
                         }
                     }
                 }
@@ -224,15 +202,13 @@ struct Source<'a> {
     panel: usize,
     values: *const i8,
     scales: *const u8,
-    /// The values of the panel that its stretch goes on with.
-    next: *const i8,
 }
 
 impl<'a> Source<'a> {
     #[inline(always)]
     fn of(part: &'a Part<'a>, panel: usize) -> Self {
         let (values, scales) = part.weight.panel(panel);
-        Source { part, panel, values, scales, next: values.wrapping_add(part.weight.panel_bytes()) }
+        Source { part, panel, values, scales }
     }
 }
 
@@ -244,108 +220,64 @@ fn source<'a>(parts: &'a [Part<'a>], index: usize) -> Source<'a> {
         panel -= parts[part].weight.panels();
         part += 1;
     }
-    let source = Source::of(&parts[part], panel);
-    match parts.get(part + 1) {
-        Some(following) if panel + 1 == parts[part].weight.panels() => {
-            Source { next: following.weight.panel(0).0, ..source }
-        }
-        _ => source,
-    }
+    Source::of(&parts[part], panel)
 }
 
 /// All rows against `P` panels, of which the first half gate the second where `GATED`.
 #[inline(always)]
 unsafe fn panels<L: Lanes, const P: usize, const GATED: bool>(sources: &[Source<'_>; P], input: InputView) {
-    let large = if P == 1 && L::TILE_ROWS >= 12 { 12 } else { 4 };
-    let passes = input.rows / large + input.rows % large / 4 + input.rows % 4;
-    // SAFETY: the caller's promise; each tile's rows are below `input.rows`.
-    unsafe {
-        let (mut row, mut pass) = (0, 0);
-        macro_rules! tiles {
-            ($($count:literal)*) => { $(while $count <= large && input.rows - row >= $count {
-                tile::<L, $count, P, GATED>(sources, input, row, (pass, passes));
-                row += $count;
-                pass += 1;
-            })* };
-        }
-        if P == 1 {
-            tiles!(12);
-        }
-        tiles!(4 1);
+    let mut row = 0;
+    macro_rules! tiles {
+        ($($count:literal)*) => { $(while P * $count <= L::TILE_ROWS && input.rows - row >= $count {
+            // SAFETY: the caller's promise; the tile's rows are below `input.rows`.
+            unsafe { tile::<L, $count, P, GATED>(sources, input, row) };
+            row += $count;
+        })* };
     }
+    if P == 1 {
+        tiles!(12 8 6 4);
+    }
+    tiles!(3 2 1);
 }
 
-/// `R` rows against `P` panels, in one of several passes over the panels.
+/// `R` rows against `P` panels.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
     sources: &[Source<'_>; P],
     input: InputView,
     row: usize,
-    (pass, passes): (usize, usize),
 ) {
     let weight = &sources[0].part.weight;
     let (k, scale_type) = (weight.k, weight.scale_type);
     let piece = weight.group_size.piece(k);
+    let pieces = k.div_ceil(piece);
     let pieces_per_group = weight.group_size.elements(k).div_ceil(piece);
     let scales_offset = ProductInputLayout { k, piece }.scales_offset();
     let group_bytes = PANEL * scale_type.size_bytes();
-    let panel_bytes = weight.panel_bytes();
     // SAFETY: a panel has pairs of values and groups of scales for all of k, the input rows `row..row + R` of the
     // layout (the caller's promise). Prefetching reads nothing.
     unsafe {
         let values = sources.map(|source| source.values);
         let inputs: [*const u8; R] = std::array::from_fn(|r| input.row(row + r));
-        if pass == 0 {
-            for source in sources {
-                let scales_bytes = weight.group_size.groups(k) * group_bytes;
-                for line in (0..scales_bytes).step_by(LINE_BYTES) {
-                    L::prefetch(source.scales.wrapping_add(scales_bytes + line));
-                }
-            }
-        }
         let mut accumulated = [[L::zero_floats(); R]; P];
-        for index in 0..k.div_ceil(piece) {
-            let first = index * piece / 2;
-            let last = ((index + 1) * piece).min(k).div_ceil(2);
-            let mut sums = [[L::zero_sums(); R]; P];
-            for start in (first..last).step_by(STRETCH) {
-                let end = (start + STRETCH).min(last);
-                let position = start * 2 * PANEL;
-                // One pass fetches a little ahead of itself; of several, each fetches its share of the next panel.
-                let (from_next, offset, line_bytes) = if passes > 1 {
-                    (true, (pass * panel_bytes + position) / passes, LINE_BYTES / passes)
-                } else if position + PREFETCH_BYTES < panel_bytes {
-                    (false, position + PREFETCH_BYTES, LINE_BYTES)
-                } else {
-                    (true, position + PREFETCH_BYTES - panel_bytes, LINE_BYTES)
-                };
-                let ahead = sources.map(|source| {
-                    let base = if from_next { source.next } else { source.values };
-                    base.cast::<u8>().wrapping_add(offset)
-                });
-                let mut pair = start;
-                let mut line = 0;
-                while pair + PAIRS_PER_LINE <= end {
-                    for ahead in ahead {
-                        L::prefetch(ahead.wrapping_add(line));
+        for group in 0..weight.group_size.groups(k) {
+            let group_pieces = group * pieces_per_group..((group + 1) * pieces_per_group).min(pieces);
+            for index in group_pieces {
+                let pairs = index * piece / 2..((index + 1) * piece).min(k).div_ceil(2);
+                let mut sums = [[L::zero_sums(); R]; P];
+                // One pair at a time: of two dots that follow each other the compiler splits the second.
+                for pair in pairs {
+                    if P == 1 {
+                        L::prefetch(values[0].cast::<u8>().wrapping_add(pair * 2 * PANEL + PREFETCH_BYTES));
                     }
-                    for _ in 0..PAIRS_PER_LINE {
-                        add::<L, R, P>(&values, &inputs, pair, &mut sums);
-                        pair += 1;
-                    }
-                    line += line_bytes;
-                }
-                while pair < end {
                     add::<L, R, P>(&values, &inputs, pair, &mut sums);
-                    pair += 1;
                 }
-            }
-            for p in 0..P {
-                let scales = sources[p].scales.add(index / pieces_per_group * group_bytes);
-                let weight_scales = L::load_scales(scales, scale_type);
-                for r in 0..R {
-                    let input_scale = inputs[r].add(scales_offset).cast::<f32>().add(index).read_unaligned();
-                    accumulated[p][r] = L::scale(sums[p][r], input_scale, weight_scales, accumulated[p][r]);
+                for p in 0..P {
+                    let weight_scales = L::load_scales(sources[p].scales.add(group * group_bytes), scale_type);
+                    for r in 0..R {
+                        let input_scale = inputs[r].add(scales_offset).cast::<f32>().add(index).read_unaligned();
+                        accumulated[p][r] = L::scale(sums[p][r], input_scale, weight_scales, accumulated[p][r]);
+                    }
                 }
             }
         }

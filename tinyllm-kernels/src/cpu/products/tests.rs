@@ -162,7 +162,7 @@ proptest! {
             };
             let together = |factors: Factors<'_>| {
                 for range in [0..factors.panels() / 3, factors.panels() / 3..factors.panels()] {
-                    let streams = factors.streams(isa, range, input.rows);
+                    let streams = factors.streams(range, input.rows);
                     for column in (0..streams.columns()).step_by(claim) {
                         let columns = column..(column + claim).min(streams.columns());
                         // SAFETY: as above.

@@ -63,7 +63,7 @@ impl Worker<'_> {
         let (streams, count) = match next {
             Some((factors, input)) => {
                 let range = self.prepared.shares.range(self.member.index, factors.panels());
-                factors.starts(factors.streams(self.isa, range, self.row_count(input)))
+                factors.starts(factors.streams(range, self.row_count(input)))
             }
             None => ([std::ptr::null(); MAX_STREAMS], 0),
         };

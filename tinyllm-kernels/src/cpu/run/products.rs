@@ -70,7 +70,7 @@ impl Worker<'_> {
     /// Each member reads a range of the panels in several streams, and then helps the others.
     fn stream(&self, operation: usize, factors: &Factors<'_>, input: InputView) {
         let shares = &self.prepared.shares;
-        let streams = |owner| factors.streams(self.isa, shares.range(owner, factors.panels()), input.rows);
+        let streams = |owner| factors.streams(shares.range(owner, factors.panels()), input.rows);
         let columns = |owner| streams(owner).columns();
         self.fetch_norm(operation);
         while let Some((owner, claimed)) = shares.claim(operation, self.member.index, columns, 1) {
