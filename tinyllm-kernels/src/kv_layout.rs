@@ -1,9 +1,14 @@
 //! How keys and values lie in the cache.
 
+use std::ops::Range;
+
 use crate::KernelError;
 
 /// Tokens side by side in a tile: the lanes that scores are computed in.
 pub(crate) const TILE_TOKENS: usize = 16;
+
+/// Tokens whose keys, and then values, lie one after another for each head: what attention reads in one go.
+pub(crate) const EXTENT_TOKENS: usize = 256;
 
 /// The type of cached keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,9 +51,11 @@ impl KvFormat {
     }
 }
 
-/// A cache of blocks: `[block][layer][kv_head][tile]`, and in a tile of sixteen tokens K, `[head_dim][16]`, then V,
-/// `[16][head_dim]`, then in int8 the f16 scales of K, `[16]`, and of V, `[16]`. Tiles begin at positions that are multiples of 16, whatever the block size, so the order of every
-/// sum is the same for all block sizes.
+/// A cache of blocks. As many blocks as hold 256 tokens (at least one) are an extent, the last perhaps shorter:
+/// `[extent][layer][kv_head]`, and there K of all its tiles, `[tile][head_dim][16]`, then V, `[tile][16][head_dim]`, then
+/// in int8 the f16 scales, `[tile]`, of K, `[16]`, and of V, `[16]`. A head's keys and values of blocks that follow each
+/// other are thus read in long stretches. Tiles of sixteen tokens begin at positions that are multiples of 16, whatever
+/// the block size, so the order of every sum is the same for all block sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvLayout {
     layers: usize,
@@ -109,7 +116,7 @@ impl KvLayout {
 
     /// Bytes of a block, all layers.
     pub fn block_bytes(&self) -> usize {
-        self.layers * self.kv_heads * (self.block_tokens / TILE_TOKENS) * self.tile_bytes()
+        self.layers * self.kv_heads * self.block_tiles() * self.tile_bytes()
     }
 
     /// Bytes of `blocks` blocks.
@@ -122,24 +129,124 @@ impl KvLayout {
         bytes / self.block_bytes()
     }
 
+    /// Tiles of a block, for each layer and head.
+    fn block_tiles(&self) -> usize {
+        self.block_tokens / TILE_TOKENS
+    }
+
+    /// Bytes of a tile's K, and of its V.
+    fn half_tile_bytes(&self) -> usize {
+        TILE_TOKENS * self.head_dim * self.format.size_bytes()
+    }
+
     fn tile_bytes(&self) -> usize {
-        self.scales_offset_bytes() + self.format.tile_scale_bytes()
+        2 * self.half_tile_bytes() + self.format.tile_scale_bytes()
     }
 
-    /// Bytes from a tile's beginning to its scales.
-    pub(crate) fn scales_offset_bytes(&self) -> usize {
-        2 * TILE_TOKENS * self.head_dim * self.format.size_bytes()
+    /// Where tile `tile` of a block lies in a cache of `blocks` blocks.
+    #[inline(always)]
+    fn tile_place(
+        &self,
+        blocks: usize,
+        layer: usize,
+        block: usize,
+        kv_head: usize,
+        tile: usize,
+    ) -> TilePlace {
+        let extent_blocks = (EXTENT_TOKENS / self.block_tokens).max(1);
+        let first = block / extent_blocks * extent_blocks;
+        let tiles = extent_blocks.min(blocks - first) * self.block_tiles();
+        let tile = (block - first) * self.block_tiles() + tile;
+        let half = self.half_tile_bytes();
+        let head = first * self.block_bytes() + (layer * self.kv_heads + kv_head) * tiles * self.tile_bytes();
+        TilePlace {
+            keys: head + tile * half,
+            values: head + (tiles + tile) * half,
+            scales: head + 2 * tiles * half + tile * self.format.tile_scale_bytes(),
+        }
     }
 
-    /// Where the tile that holds `position` begins, in bytes, given the position's block.
-    pub(crate) fn tile_offset(&self, layer: usize, block: usize, kv_head: usize, position: usize) -> usize {
-        let tile = position % self.block_tokens / TILE_TOKENS;
-        let tiles = self.block_tokens / TILE_TOKENS;
-        (((block * self.layers + layer) * self.kv_heads + kv_head) * tiles + tile) * self.tile_bytes()
+    /// Where the tile that holds `position` lies in a cache of `blocks` blocks, given the position's block.
+    #[inline(always)]
+    pub(crate) fn place(
+        &self,
+        blocks: usize,
+        layer: usize,
+        block: usize,
+        kv_head: usize,
+        position: usize,
+    ) -> TilePlace {
+        self.tile_place(blocks, layer, block, kv_head, position % self.block_tokens / TILE_TOKENS)
     }
 
-    /// Elements from a tile's K to its V.
-    pub(crate) fn value_offset_elems(&self) -> usize {
-        TILE_TOKENS * self.head_dim
+    /// The bytes of a block in a cache of `blocks` blocks, stretch by stretch; all blocks have stretches of the same
+    /// lengths.
+    pub(crate) fn stretches(&self, blocks: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
+        let halves = self.block_tiles() * self.half_tile_bytes();
+        let scales = self.block_tiles() * self.format.tile_scale_bytes();
+        (0..self.layers * self.kv_heads).flat_map(move |head| {
+            let (layer, kv_head) = (head / self.kv_heads, head % self.kv_heads);
+            let place = self.tile_place(blocks, layer, block, kv_head, 0);
+            [(place.keys, halves), (place.values, halves), (place.scales, scales)]
+                .map(|(start, bytes)| start..start + bytes)
+        })
+    }
+}
+
+/// Where a tile's parts begin, in bytes from the beginning of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TilePlace {
+    pub(crate) keys: usize,
+    pub(crate) values: usize,
+    /// Sixteen of K, then sixteen of V; what is there only in int8.
+    pub(crate) scales: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_share_the_cache_out_among_themselves() {
+        for format in [KvFormat::F16, KvFormat::Int8] {
+            for (block_tokens, blocks) in [(16, 37), (48, 12), (64, 9), (512, 3), (16, 1)] {
+                let layout = KvLayout::new(3, 2, 6, block_tokens, format).unwrap();
+                let mut owners = vec![None; layout.bytes(blocks)];
+                for block in 0..blocks {
+                    let mut bytes = 0;
+                    for stretch in layout.stretches(blocks, block) {
+                        bytes += stretch.len();
+                        owners[stretch].iter_mut().for_each(|owner| assert_eq!(owner.replace(block), None));
+                    }
+                    assert_eq!(bytes, layout.block_bytes());
+                    for position in (0..block_tokens).step_by(TILE_TOKENS) {
+                        let place = layout.place(blocks, 2, block, 1, block * block_tokens + position);
+                        let half = 16 * 6 * format.size_bytes();
+                        assert!(
+                            owners[place.keys..place.keys + half].iter().all(|owner| *owner == Some(block))
+                        );
+                        assert!(
+                            owners[place.values..place.values + half]
+                                .iter()
+                                .all(|owner| *owner == Some(block))
+                        );
+                    }
+                }
+                assert!(owners.iter().all(Option::is_some));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_blocks_in_a_row_lie_in_a_row() {
+        let layout = KvLayout::new(2, 3, 64, 16, KvFormat::F16).unwrap();
+        let place = |position: usize| layout.place(40, 1, position / 16, 2, position);
+        for position in (0..256).step_by(16) {
+            let tile = position / 16;
+            assert_eq!(place(position).keys, place(0).keys + tile * 2048);
+            assert_eq!(place(position).values, place(0).keys + (16 + tile) * 2048);
+        }
+        // The last extent has eight blocks.
+        assert_eq!(place(512).values, place(512).keys + 8 * 2048);
     }
 }

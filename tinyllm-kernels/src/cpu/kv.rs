@@ -2,41 +2,37 @@
 
 use half::f16;
 
-use crate::{KvFormat, KvLayout, kv_layout::TILE_TOKENS};
+use crate::{
+    KvFormat,
+    kv_layout::{TILE_TOKENS, TilePlace},
+};
 
-/// Stores one token's key and value of one head, `[head_dim]` each.
+/// Stores one token's key and value of one head, `[head_dim]` each, in the tile at `place`.
 ///
 /// # Safety
-/// `cache` holds the block, and nobody else uses this (block, layer, head, position).
-#[allow(clippy::too_many_arguments)] // an address in four dimensions and two vectors
+/// The tile lies in `cache`, and nobody else uses this position of it.
 pub(crate) unsafe fn store(
-    layout: &KvLayout,
+    format: KvFormat,
     cache: *mut u8,
-    layer: usize,
-    block: usize,
-    kv_head: usize,
+    place: TilePlace,
     position: usize,
     key: &[f32],
     value: &[f32],
 ) {
     let slot = position % TILE_TOKENS;
-    // SAFETY: the tile lies inside the block (`tile_offset`); K has head_dim rows of 16, V 16 rows of head_dim.
+    // SAFETY: the tile is in the cache: K has head_dim rows of 16, V 16 rows of head_dim.
     unsafe {
-        let tile = cache.add(layout.tile_offset(layer, block, kv_head, position));
-        match layout.format() {
-            KvFormat::F16 => write(tile.cast::<f16>(), layout, slot, key, value, f16::from_f32),
-            KvFormat::F32 => write(tile.cast::<f32>(), layout, slot, key, value, |x| x),
+        let (keys, values) = (cache.add(place.keys), cache.add(place.values));
+        match format {
+            KvFormat::F16 => {
+                write::<f16>(keys.cast(), values.cast(), slot, key, value, f16::from_f32, f16::from_f32)
+            }
+            KvFormat::F32 => write::<f32>(keys.cast(), values.cast(), slot, key, value, |x| x, |x| x),
             KvFormat::Int8 => {
                 let (key_scale, value_scale) = (Quantizer::of(key), Quantizer::of(value));
-                let q = tile.cast::<i8>();
-                for (d, x) in key.iter().enumerate() {
-                    q.add(d * TILE_TOKENS + slot).write(key_scale.quantize(*x));
-                }
-                let values = q.add(layout.value_offset_elems() + slot * layout.head_dim());
-                for (d, x) in value.iter().enumerate() {
-                    values.add(d).write(value_scale.quantize(*x));
-                }
-                let scales = tile.add(layout.scales_offset_bytes()).cast::<f16>();
+                let quantize = (|x| key_scale.quantize(x), |x| value_scale.quantize(x));
+                write::<i8>(keys.cast(), values.cast(), slot, key, value, quantize.0, quantize.1);
+                let scales = cache.add(place.scales).cast::<f16>();
                 scales.add(slot).write(key_scale.scale);
                 scales.add(TILE_TOKENS + slot).write(value_scale.scale);
             }
@@ -67,21 +63,21 @@ impl Quantizer {
 }
 
 unsafe fn write<T>(
-    tile: *mut T,
-    layout: &KvLayout,
+    keys: *mut T,
+    values: *mut T,
     slot: usize,
     key: &[f32],
     value: &[f32],
-    convert: impl Fn(f32) -> T,
+    convert_key: impl Fn(f32) -> T,
+    convert_value: impl Fn(f32) -> T,
 ) {
     // SAFETY: see `store`.
     unsafe {
         for (d, x) in key.iter().enumerate() {
-            tile.add(d * TILE_TOKENS + slot).write(convert(*x));
+            keys.add(d * TILE_TOKENS + slot).write(convert_key(*x));
         }
-        let values = tile.add(layout.value_offset_elems() + slot * layout.head_dim());
         for (d, x) in value.iter().enumerate() {
-            values.add(d).write(convert(*x));
+            values.add(slot * value.len() + d).write(convert_value(*x));
         }
     }
 }

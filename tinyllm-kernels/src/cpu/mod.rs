@@ -158,16 +158,18 @@ impl Backend for Cpu {
     }
 
     fn copy_kv_blocks(&self, prepared: &mut Prepared, copies: &[(u32, u32)]) -> Result<(), KernelError> {
-        let bytes = prepared.program.kv().block_bytes();
+        let (layout, blocks) = (prepared.program.kv(), prepared.cache_blocks);
         for (from, to) in copies {
-            if *from.max(to) as usize >= prepared.cache_blocks {
+            if *from.max(to) as usize >= blocks {
                 return Err(KernelError::Invalid {
                     what: "block copy",
-                    problem: format!("from {from} to {to} in a cache of {} blocks", prepared.cache_blocks),
+                    problem: format!("from {from} to {to} in a cache of {blocks} blocks"),
                 });
             }
-            let start = *from as usize * bytes;
-            prepared.kv.as_mut_slice().copy_within(start..start + bytes, *to as usize * bytes);
+            let targets = layout.stretches(blocks, *to as usize);
+            for (source, target) in layout.stretches(blocks, *from as usize).zip(targets) {
+                prepared.kv.as_mut_slice().copy_within(source, target.start);
+            }
         }
         Ok(())
     }

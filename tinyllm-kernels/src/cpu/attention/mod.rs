@@ -87,6 +87,8 @@ impl Queries {
 pub(crate) struct Cache<'a> {
     pub(crate) layout: &'a KvLayout,
     pub(crate) base: *const u8,
+    /// Blocks of the whole cache.
+    pub(crate) blocks: usize,
     pub(crate) layer: usize,
     pub(crate) block_table: &'a [u32],
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cpu::lanes::{LANES, LINE_BYTES, Lanes, load_or, store_to},
-    kv_layout::TILE_TOKENS,
+    kv_layout::{TILE_TOKENS, TilePlace},
 };
 
 /// Calls `$call` for tiles of `$R` rows from `$row` on, as many rows as registers allow.
@@ -28,45 +28,74 @@ macro_rules! row_tiles {
     };
 }
 
-/// Whether two tiles' sums of so many rows stay in registers, beside what is added to them.
+/// How many sums of so many rows stay in registers side by side, beside what is added to them: of 4, 2 and 1.
 #[inline(always)]
-const fn side_by_side<L: Lanes>(rows: usize) -> bool {
-    2 * rows < L::FLOAT_ROWS
+const fn side_by_side<L: Lanes>(rows: usize) -> usize {
+    match L::FLOAT_ROWS / rows {
+        4.. => 4,
+        2.. if 2 * rows < L::FLOAT_ROWS => 2,
+        _ => 1,
+    }
 }
 
 /// Tiles between what is read and what is fetched: a memory latency.
 const AHEAD: usize = 4;
 
+/// Tiles of a segment.
+const TILES: usize = SEGMENT / TILE_TOKENS;
+
 /// Some tiles of one head's segment.
-pub(super) struct Place<'a> {
-    pub(super) head: Head<'a>,
-    /// The segment's first position.
-    pub(super) base: usize,
+pub(super) struct Segment<'a> {
+    head: Head<'a>,
     /// Tiles of the segment.
     pub(super) tiles: Range<usize>,
-    /// Positions that somebody wrote.
-    pub(super) written: usize,
+    /// Positions of the segment that somebody wrote.
+    written: usize,
+    /// Where the segment's tiles lie, and then those that are read after them.
+    places: [TilePlace; TILES + AHEAD],
 }
 
-impl Place<'_> {
-    fn position(&self, tile: usize) -> usize {
-        self.base + tile * TILE_TOKENS
+impl<'a> Segment<'a> {
+    /// Those tiles of the segment at `base` that hold one of `keys`, which are counted from there, of `written` positions
+    /// in all. The first that is read of a head holds the position `first`.
+    #[inline(always)]
+    pub(super) fn new(head: Head<'a>, base: usize, keys: Range<usize>, written: usize, first: usize) -> Self {
+        let tiles = keys.start / TILE_TOKENS..keys.end.div_ceil(TILE_TOKENS);
+        // Where nothing follows, what is near already: an address without memory behind it would be looked up each time.
+        let mut places = [head.place(base + (tiles.end - 1) * TILE_TOKENS); TILES + AHEAD];
+        for tile in tiles.clone() {
+            places[tile] = head.place(base + tile * TILE_TOKENS);
+        }
+        let (follower, start) = match base + SEGMENT {
+            next if next < written => (Some(head), next),
+            _ => (head.next(), first),
+        };
+        if let Some(follower) = follower {
+            for (place, position) in places[TILES..].iter_mut().zip((start..written).step_by(TILE_TOKENS)) {
+                *place = follower.place(position);
+            }
+        }
+        Segment { head, tiles, written: written - base, places }
     }
 
-    /// What is read `AHEAD` tiles after this one: keys, then values, then the next segment's keys.
+    /// What is read `AHEAD` tiles after this one: keys, then values, then keys of the next segment or head.
     #[inline(always)]
     fn ahead<T>(&self, tile: usize, is_values: bool) -> *const T {
         let count = self.tiles.len();
         let step = tile - self.tiles.start + if is_values { count } else { 0 } + AHEAD;
         if step < count {
-            return self.head.keys(self.position(self.tiles.start + step));
+            self.head.keys(self.places[self.tiles.start + step])
+        } else if step < 2 * count {
+            self.head.values(self.places[self.tiles.start + step - count])
+        } else {
+            self.head.keys(self.places[TILES + step - 2 * count])
         }
-        if step < 2 * count {
-            return self.head.values(self.position(self.tiles.start + step - count));
-        }
-        let position = self.base + SEGMENT + (step - 2 * count) * TILE_TOKENS;
-        // Where nothing follows, what is near already: an address without memory behind it would be looked up each time.
-        self.head.keys(if position < self.written { position } else { self.position(tile) })
+    }
+
+    /// Tokens of a tile that somebody wrote.
+    #[inline(always)]
+    fn written(&self, tile: usize) -> usize {
+        (self.written - tile * TILE_TOKENS).min(TILE_TOKENS)
     }
 
     /// What scores of a tile's keys are multiplied with.
@@ -75,7 +104,7 @@ impl Place<'_> {
         // SAFETY: the tile is in the cache; the instruction set is the caller's promise.
         unsafe {
             let scale = L::splat(queries.scale);
-            if T::IS_SCALED { L::mul(scale, self.head.key_scales::<L>(self.position(tile))) } else { scale }
+            if T::IS_SCALED { L::mul(scale, self.head.key_scales::<L>(self.places[tile])) } else { scale }
         }
     }
 
@@ -94,7 +123,7 @@ impl Place<'_> {
             // SAFETY: the tile is in the cache; rows and keys stay inside the scratch.
             unsafe {
                 let next = self.ahead::<T>(tile, false);
-                self.head.widen_keys::<L, T>(self.position(tile), next, scratch.tile);
+                self.head.widen_keys::<L, T>(self.places[tile], next, scratch.tile);
                 let scales = [self.score_scale::<L, T>(queries, tile)];
                 let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
                 let (keys, transposed) = ([scratch.tile.as_ptr()], scratch.queries.as_ptr());
@@ -106,37 +135,56 @@ impl Place<'_> {
     /// Scores of a few rows, from keys where they lie, two tiles at a time where registers allow.
     ///
     /// # Safety
-    /// As [`Place::score_widened`].
+    /// As [`Segment::score_widened`].
     #[inline(always)]
     pub(super) unsafe fn score_directly<L: Lanes, T: Cached>(
         &self,
         queries: &Queries,
         scratch: &mut Scratch<'_>,
     ) {
+        let count = side_by_side::<L>(queries.rows());
+        let mut tile = self.tiles.start;
+        // SAFETY: as above.
+        unsafe {
+            while count == 4 && tile + 4 <= self.tiles.end {
+                self.score_tiles::<L, T, 4>(queries, tile, scratch);
+                tile += 4;
+            }
+            while count >= 2 && tile + 2 <= self.tiles.end {
+                self.score_tiles::<L, T, 2>(queries, tile, scratch);
+                tile += 2;
+            }
+            while tile < self.tiles.end {
+                self.score_tiles::<L, T, 1>(queries, tile, scratch);
+                tile += 1;
+            }
+        }
+    }
+
+    /// Scores of a few rows with the keys of `C` tiles from `first` on.
+    ///
+    /// # Safety
+    /// As [`Segment::score_widened`].
+    #[inline(always)]
+    unsafe fn score_tiles<L: Lanes, T: Cached, const C: usize>(
+        &self,
+        queries: &Queries,
+        first: usize,
+        scratch: &mut Scratch<'_>,
+    ) {
         let (rows, head_dim) = (queries.rows(), self.head.head_dim());
         let transposed = scratch.queries.as_ptr();
-        let mut tile = self.tiles.start;
-        while tile < self.tiles.end {
-            // SAFETY: as above.
-            unsafe {
-                let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
-                let keys = |tile: usize| self.head.keys::<T>(self.position(tile));
-                let next = |tile: usize| self.ahead::<T>(tile, false);
-                if side_by_side::<L>(rows) && tile + 1 < self.tiles.end {
-                    let scales = [
-                        self.score_scale::<L, T>(queries, tile),
-                        self.score_scale::<L, T>(queries, tile + 1),
-                    ];
-                    let (keys, next) = ([keys(tile), keys(tile + 1)], [next(tile), next(tile + 1)]);
-                    row_tiles!(L, rows, row, R => score::<L, T, R, 2>(row, keys, next, transposed, rows, head_dim, scales, scores));
-                    tile += 2;
-                } else {
-                    let scales = [self.score_scale::<L, T>(queries, tile)];
-                    let (keys, next) = ([keys(tile)], [next(tile)]);
-                    row_tiles!(L, rows, row, R => score::<L, T, R, 1>(row, keys, next, transposed, rows, head_dim, scales, scores));
-                    tile += 1;
-                }
+        // SAFETY: as above.
+        unsafe {
+            let scores = scratch.scores.as_mut_ptr().add(first * TILE_TOKENS);
+            let mut scales = [L::zero_floats(); C];
+            let (mut keys, mut next) = ([std::ptr::null(); C], [std::ptr::null(); C]);
+            for c in 0..C {
+                scales[c] = self.score_scale::<L, T>(queries, first + c);
+                keys[c] = self.head.keys::<T>(self.places[first + c]);
+                next[c] = self.ahead::<T>(first + c, false);
             }
+            row_tiles!(L, rows, row, R => score::<L, T, R, C>(row, keys, next, transposed, rows, head_dim, scales, scores));
         }
     }
 
@@ -149,7 +197,7 @@ impl Place<'_> {
         for tile in self.tiles.clone() {
             // SAFETY: the caller's promise.
             unsafe {
-                let scales = self.head.value_scales::<L>(self.position(tile));
+                let scales = self.head.value_scales::<L>(self.places[tile]);
                 for row in 0..rows {
                     let p = &mut scores[row * SEGMENT + tile * TILE_TOKENS..][..TILE_TOKENS];
                     let unscaled = load_or::<L>(p, 0.0);
@@ -165,7 +213,7 @@ impl Place<'_> {
     /// Weighted values of all rows, from widened values.
     ///
     /// # Safety
-    /// As [`Place::score_widened`].
+    /// As [`Segment::score_widened`].
     #[inline(always)]
     pub(super) unsafe fn weigh_widened<L: Lanes, T: Cached>(
         &self,
@@ -177,7 +225,13 @@ impl Place<'_> {
             // SAFETY: the tile is in the cache; rows and columns stay inside the scratch.
             unsafe {
                 let next = self.ahead::<T>(tile, true);
-                self.head.widen_values::<L, T>(self.position(tile), self.written, next, width, scratch.tile);
+                self.head.widen_values::<L, T>(
+                    self.places[tile],
+                    self.written(tile),
+                    next,
+                    width,
+                    scratch.tile,
+                );
                 let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
                 let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
                 row_tiles!(L, rows, row, R => weigh::<L, f32, R, 1>(row, TILE_TOKENS, values, values, p, width, weighted));
@@ -188,7 +242,7 @@ impl Place<'_> {
     /// Weighted values of a few rows, from values where they lie. Their head_dim is a multiple of 32.
     ///
     /// # Safety
-    /// As [`Place::score_widened`].
+    /// As [`Segment::score_widened`].
     #[inline(always)]
     pub(super) unsafe fn weigh_directly<L: Lanes, T: Cached>(
         &self,
@@ -199,15 +253,21 @@ impl Place<'_> {
         for tile in self.tiles.clone() {
             // SAFETY: as above; what nobody wrote is not read.
             unsafe {
-                let count = (self.written - self.position(tile)).min(TILE_TOKENS);
-                let values = self.head.values::<T>(self.position(tile));
+                let count = self.written(tile);
+                let values = self.head.values::<T>(self.places[tile]);
                 let next = self.ahead::<T>(tile, true);
                 let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
                 let weighted = scratch.weighted.as_mut_ptr();
-                if side_by_side::<L>(rows) {
-                    row_tiles!(L, rows, row, R => weigh::<L, T, R, 2>(row, count, values, next, p, width, weighted));
-                } else {
-                    row_tiles!(L, rows, row, R => weigh::<L, T, R, 1>(row, count, values, next, p, width, weighted));
+                match side_by_side::<L>(rows) {
+                    4 if width.is_multiple_of(4 * LANES) => {
+                        row_tiles!(L, rows, row, R => weigh::<L, T, R, 4>(row, count, values, next, p, width, weighted));
+                    }
+                    2 | 4 => {
+                        row_tiles!(L, rows, row, R => weigh::<L, T, R, 2>(row, count, values, next, p, width, weighted));
+                    }
+                    _ => {
+                        row_tiles!(L, rows, row, R => weigh::<L, T, R, 1>(row, count, values, next, p, width, weighted));
+                    }
                 }
             }
         }
@@ -240,12 +300,12 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     // on; a prefetch reads nothing.
     unsafe {
         let mut sums = [[L::zero_floats(); R]; C];
-        let mut d = 0;
-        while d < head_dim {
+        for line in (0..head_dim).step_by(rows_per_line::<T>()) {
             for next in next {
-                L::prefetch(next.wrapping_add(d * LANES).cast());
+                L::prefetch_early(next.wrapping_add(line * LANES).cast());
             }
-            for d in d..d + rows_per_line::<T>() {
+            for step in 0..rows_per_line::<T>() {
+                let d = line + step;
                 let query = queries.add(d * rows + row);
                 for c in 0..C {
                     let key = T::load::<L>(keys[c].add(d * LANES));
@@ -254,7 +314,6 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
                     }
                 }
             }
-            d += rows_per_line::<T>();
         }
         for (c, sums) in sums.into_iter().enumerate() {
             for (r, sum) in sums.into_iter().enumerate() {
@@ -293,7 +352,7 @@ unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
                 for (c, sums) in sums.iter_mut().enumerate() {
                     let offset = j * width + column + c * LANES;
                     if begins_line(c) {
-                        L::prefetch(next.wrapping_add(offset).cast());
+                        L::prefetch_early(next.wrapping_add(offset).cast());
                     }
                     let value = T::load::<L>(values.add(offset));
                     for (r, sum) in sums.iter_mut().enumerate() {

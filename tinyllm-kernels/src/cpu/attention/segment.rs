@@ -7,7 +7,7 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::{
     Cache, Queries, SEGMENT, padded,
-    passes::Place,
+    passes::Segment,
     state::{State, fold_row},
     tile::{Cached, Head},
 };
@@ -80,14 +80,13 @@ impl<T: Cached> Kernel for Segments<'_, T> {
             for segment in self.segments {
                 let base = segment * SEGMENT;
                 let keys = base.max(queries.seen(0).start) - base..(base + SEGMENT).min(written) - base;
-                let tiles = keys.start / TILE_TOKENS..keys.end.div_ceil(TILE_TOKENS);
-                let place = Place { head, base, tiles: tiles.clone(), written };
+                let segment = Segment::new(head, base, keys, written, queries.seen(0).start);
                 if is_direct {
-                    place.score_directly::<L, T>(queries, &mut scratch);
+                    segment.score_directly::<L, T>(queries, &mut scratch);
                 } else {
-                    place.score_widened::<L, T>(queries, &mut scratch);
+                    segment.score_widened::<L, T>(queries, &mut scratch);
                 }
-                let span = tiles.start * TILE_TOKENS..tiles.end * TILE_TOKENS;
+                let span = segment.tiles.start * TILE_TOKENS..segment.tiles.end * TILE_TOKENS;
                 for row in 0..rows {
                     let seen = clip(queries.seen(row), base, &span);
                     let scores = &mut scratch.scores[row * SEGMENT..][span.clone()];
@@ -96,12 +95,12 @@ impl<T: Cached> Kernel for Segments<'_, T> {
                 }
                 scratch.weighted.fill(0.0);
                 if T::IS_SCALED {
-                    place.scale_by_values::<L>(rows, scratch.scores);
+                    segment.scale_by_values::<L>(rows, scratch.scores);
                 }
                 if is_direct {
-                    place.weigh_directly::<L, T>(rows, width, &mut scratch);
+                    segment.weigh_directly::<L, T>(rows, width, &mut scratch);
                 } else {
-                    place.weigh_widened::<L, T>(rows, width, &mut scratch);
+                    segment.weigh_widened::<L, T>(rows, width, &mut scratch);
                 }
                 for row in 0..rows {
                     if !clip(queries.seen(row), base, &span).is_empty() {

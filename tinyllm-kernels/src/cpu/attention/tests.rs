@@ -43,19 +43,10 @@ impl Problem {
             for head in 0..kv_heads {
                 let at = (position * kv_heads + head) * head_dim;
                 let block = table[position / block_tokens] as usize;
+                let place = layout.place(blocks, 1, block, head, position);
+                let (key, value) = (&self.k[at..][..head_dim], &self.v[at..][..head_dim]);
                 // SAFETY: the cache holds every block of the table.
-                unsafe {
-                    kv::store(
-                        &layout,
-                        base,
-                        1,
-                        block,
-                        head,
-                        position,
-                        &self.k[at..][..head_dim],
-                        &self.v[at..][..head_dim],
-                    );
-                }
+                unsafe { kv::store(format, base, place, position, key, value) };
             }
         }
         let columns = kv_heads * group * head_dim;
@@ -75,7 +66,7 @@ impl Problem {
                     scale: 1.0 / (head_dim as f32).sqrt(),
                     window: self.window,
                 };
-                let cache = Cache { layout: &layout, base, layer: 1, block_table: &table };
+                let cache = Cache { layout: &layout, base, blocks, layer: 1, block_table: &table };
                 // SAFETY: everything is as large as the problem says.
                 unsafe {
                     if !split {
@@ -139,7 +130,7 @@ fn an_int8_cache_keeps_zeros_and_survives_what_is_not_finite() {
         [([0.0; 4], [-0.0; 4]), ([f32::NAN, 1.0, 2.0, 3.0], [f32::INFINITY; 4]), ([1e30; 4], [1.0; 4])];
     for (position, (key, value)) in rows.iter().enumerate() {
         // SAFETY: the cache holds the one block.
-        unsafe { kv::store(&layout, base, 0, 0, 0, position, key, value) };
+        unsafe { kv::store(KvFormat::Int8, base, layout.place(1, 0, 0, 0, position), position, key, value) };
     }
     let scales: &[f16] = &bytemuck::cast_slice(&cache)[2 * 16 * 4 / 2..];
     assert_eq!((scales[0].to_bits(), scales[16].to_bits()), (0, 0));

@@ -5,7 +5,7 @@ use half::f16;
 use super::Cache;
 use crate::{
     cpu::lanes::{LANES, Lanes},
-    kv_layout::TILE_TOKENS,
+    kv_layout::{TILE_TOKENS, TilePlace},
 };
 
 /// A cached element that lanes can load.
@@ -56,22 +56,29 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// The tile that holds `position`.
+    /// The head that lies behind this one.
     #[inline(always)]
-    fn tile<T>(&self, position: usize) -> *const T {
-        let Cache { layout, base, layer, block_table } = self.cache;
-        let block = block_table[position / layout.block_tokens()] as usize;
-        base.wrapping_add(layout.tile_offset(layer, block, self.kv_head, position)).cast()
+    pub(super) fn next(self) -> Option<Self> {
+        let kv_head = self.kv_head + 1;
+        (kv_head < self.cache.layout.kv_heads()).then_some(Head { kv_head, ..self })
     }
 
-    /// The sixteen scales of K in the tile that holds `position`.
+    /// Where the tile that holds `position` lies.
+    #[inline(always)]
+    pub(super) fn place(&self, position: usize) -> TilePlace {
+        let Cache { layout, blocks, layer, block_table, .. } = self.cache;
+        let block = block_table[position / layout.block_tokens()] as usize;
+        layout.place(blocks, layer, block, self.kv_head, position)
+    }
+
+    /// The sixteen scales of K in a tile.
     ///
     /// # Safety
     /// The tile is in the cache, which is int8; the processor has `L`.
     #[inline(always)]
-    pub(super) unsafe fn key_scales<L: Lanes>(&self, position: usize) -> L::Floats {
-        let scales = self.tile::<u8>(position).wrapping_add(self.cache.layout.scales_offset_bytes());
-        // SAFETY: the caller's promise; the tile ends with sixteen scales of K and sixteen of V.
+    pub(super) unsafe fn key_scales<L: Lanes>(&self, place: TilePlace) -> L::Floats {
+        let scales = self.cache.base.wrapping_add(place.scales);
+        // SAFETY: the caller's promise; a tile has sixteen scales of K and then sixteen of V.
         unsafe { L::load_f16(scales.cast()) }
     }
 
@@ -80,8 +87,8 @@ impl Head<'_> {
     /// # Safety
     /// As [`Head::key_scales`].
     #[inline(always)]
-    pub(super) unsafe fn value_scales<L: Lanes>(&self, position: usize) -> L::Floats {
-        let scales = self.tile::<u8>(position).wrapping_add(self.cache.layout.scales_offset_bytes());
+    pub(super) unsafe fn value_scales<L: Lanes>(&self, place: TilePlace) -> L::Floats {
+        let scales = self.cache.base.wrapping_add(place.scales);
         // SAFETY: as above.
         unsafe { L::load_f16(scales.cast::<f16>().add(TILE_TOKENS)) }
     }
@@ -90,42 +97,42 @@ impl Head<'_> {
         self.cache.layout.head_dim()
     }
 
-    /// The keys of the tile that holds `position`, `[head_dim][16]`.
+    /// The keys of a tile, `[head_dim][16]`.
     #[inline(always)]
-    pub(super) fn keys<T>(&self, position: usize) -> *const T {
-        self.tile(position)
+    pub(super) fn keys<T>(&self, place: TilePlace) -> *const T {
+        self.cache.base.wrapping_add(place.keys).cast()
     }
 
-    /// The values of the tile, `[16][head_dim]`.
+    /// The values of a tile, `[16][head_dim]`.
     #[inline(always)]
-    pub(super) fn values<T>(&self, position: usize) -> *const T {
-        self.tile::<T>(position).wrapping_add(self.cache.layout.value_offset_elems())
+    pub(super) fn values<T>(&self, place: TilePlace) -> *const T {
+        self.cache.base.wrapping_add(place.values).cast()
     }
 
-    /// Widens the keys of the tile, and fetches those at `next`.
+    /// Widens the keys of a tile, and fetches those at `next`.
     ///
     /// # Safety
     /// The tile is in the cache; `out` holds it; the processor has `L`.
     #[inline(always)]
     pub(super) unsafe fn widen_keys<L: Lanes, T: Cached>(
         &self,
-        position: usize,
+        place: TilePlace,
         next: *const T,
         out: &mut [f32],
     ) {
         // SAFETY: the caller's promise: head_dim rows of sixteen.
-        unsafe { widen::<L, T>(self.keys(position), next, &mut out[..TILE_TOKENS * self.head_dim()]) }
+        unsafe { widen::<L, T>(self.keys(place), next, &mut out[..TILE_TOKENS * self.head_dim()]) }
     }
 
-    /// Widens the values of the tile, `[16][width]`, and fetches those at `next`; those from position `written` on,
-    /// which nobody wrote, are 0.
+    /// Widens the values of a tile, `[16][width]`, and fetches those at `next`; those after the first `written`, which
+    /// nobody wrote, are 0.
     ///
     /// # Safety
     /// As [`Head::widen_keys`].
     #[inline(always)]
     pub(super) unsafe fn widen_values<L: Lanes, T: Cached>(
         &self,
-        position: usize,
+        place: TilePlace,
         written: usize,
         next: *const T,
         width: usize,
@@ -133,7 +140,7 @@ impl Head<'_> {
     ) {
         let head_dim = self.head_dim();
         // SAFETY: the caller's promise: sixteen rows of head_dim.
-        unsafe { widen::<L, T>(self.values(position), next, &mut out[..TILE_TOKENS * head_dim]) };
+        unsafe { widen::<L, T>(self.values(place), next, &mut out[..TILE_TOKENS * head_dim]) };
         if head_dim < width {
             // From the last row on, so that none is overwritten before it is moved.
             for row in (0..TILE_TOKENS).rev() {
@@ -141,7 +148,7 @@ impl Head<'_> {
                 out[row * width + head_dim..(row + 1) * width].fill(0.0);
             }
         }
-        out[written.saturating_sub(position).min(TILE_TOKENS) * width..].fill(0.0);
+        out[written * width..].fill(0.0);
     }
 }
 
@@ -151,7 +158,7 @@ unsafe fn widen<L: Lanes, T: Cached>(elements: *const T, next: *const T, out: &m
     for (index, out) in out.chunks_exact_mut(LANES).enumerate() {
         // SAFETY: the caller's promise; a prefetch reads nothing.
         unsafe {
-            L::prefetch(next.wrapping_add(index * LANES).cast());
+            L::prefetch_early(next.wrapping_add(index * LANES).cast());
             if let Some(out) = out.first_chunk_mut::<LANES>() {
                 L::store(T::load::<L>(elements.add(index * LANES)), out);
             }

@@ -73,6 +73,9 @@ pub(crate) trait Lanes {
     unsafe fn store(floats: Self::Floats, out: &mut [f32; 16]);
     /// Hints that the line at `address` will be read.
     unsafe fn prefetch(address: *const u8);
+    /// Hints that it will be read after some time: it is brought no nearer than the second cache. A core waits for more
+    /// lines at once there than in its first.
+    unsafe fn prefetch_early(address: *const u8);
 }
 
 /// A kernel written over any lanes.

@@ -149,4 +149,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn prefetch(_address: *const u8) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_early(_address: *const u8) {}
 }

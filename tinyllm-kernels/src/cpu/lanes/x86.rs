@@ -165,6 +165,12 @@ impl Lanes for Avx512 {
         // SAFETY: a prefetch never faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_early(address: *const u8) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
 }
 
 /// AVX2 with FMA and F16C: two registers hold sixteen lanes.
@@ -380,5 +386,11 @@ impl Lanes for Avx2 {
     unsafe fn prefetch(address: *const u8) {
         // SAFETY: a prefetch never faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_early(address: *const u8) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 }

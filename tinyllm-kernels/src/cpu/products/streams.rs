@@ -273,10 +273,13 @@ unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
                     add::<L, R, P>(&values, &inputs, pair, &mut sums);
                 }
                 for p in 0..P {
-                    let weight_scales = L::load_scales(sources[p].scales.add(group * group_bytes), scale_type);
+                    let weight_scales =
+                        L::load_scales(sources[p].scales.add(group * group_bytes), scale_type);
                     for r in 0..R {
-                        let input_scale = inputs[r].add(scales_offset).cast::<f32>().add(index).read_unaligned();
-                        accumulated[p][r] = L::scale(sums[p][r], input_scale, weight_scales, accumulated[p][r]);
+                        let input_scale =
+                            inputs[r].add(scales_offset).cast::<f32>().add(index).read_unaligned();
+                        accumulated[p][r] =
+                            L::scale(sums[p][r], input_scale, weight_scales, accumulated[p][r]);
                     }
                 }
             }

@@ -60,8 +60,8 @@ impl Worker<'_> {
         });
     }
 
-    /// Members take single segments of the heads' keys, as many at a time as there is room for, and then fold them, head
-    /// by head and in order: the same bits as in one go.
+    /// Members take segments of the heads' keys, as many at a time as there is room for, and then fold them, head by head
+    /// and in order: the same bits as in one go.
     fn attend_by_segments(&self, operation: usize, operands: &Operands, heads: usize) {
         let kv_heads = self.prepared.program.kv().kv_heads();
         let splits = requirements::splits(self.member.members);
@@ -70,29 +70,26 @@ impl Worker<'_> {
         // Segments of all heads, one head after another; those of head h begin at `first(h)`.
         let first = |head: usize| -> usize { (0..head).map(|head| queries(head).segments().len()).sum() };
         let total = first(heads);
-        let claim = || self.prepared.shares.next(operation);
-        let mut claimed = claim();
         for wave in (0..total).step_by(splits) {
             let end = (wave + splits).min(total);
-            while claimed < end {
-                let head = (0..heads).rfind(|head| first(*head) <= claimed).unwrap_or(0);
-                let queries = queries(head);
-                let segment = queries.segments().start + claimed - first(head);
-                let segments = segment..segment + 1;
-                // SAFETY: as above; the slot is this member's, because the segment is.
-                unsafe {
-                    let state = self.split_state(claimed - wave);
-                    attention::attend_segments(
-                        self.isa,
-                        cache(head),
-                        &queries,
-                        segments,
-                        state,
-                        self.scratch(),
-                    );
+            self.shares(operation, end - wave, 1, |claimed| {
+                for slot in claimed {
+                    let head = (0..heads).rfind(|head| first(*head) <= wave + slot).unwrap_or(0);
+                    let queries = queries(head);
+                    let segment = queries.segments().start + wave + slot - first(head);
+                    // SAFETY: as above; the slot is this member's, because the segment is.
+                    unsafe {
+                        attention::attend_segments(
+                            self.isa,
+                            cache(head),
+                            &queries,
+                            segment..segment + 1,
+                            self.split_state(slot),
+                            self.scratch(),
+                        );
+                    }
                 }
-                claimed = claim();
-            }
+            });
             self.member.meet();
             for head in (self.member.index..heads).step_by(self.member.members) {
                 let range = first(head)..first(head + 1);
@@ -113,6 +110,10 @@ impl Worker<'_> {
                 }
             }
             if end < total {
+                if self.member.index == 0 {
+                    // Nobody claims between two meetings.
+                    self.prepared.shares.restart(operation);
+                }
                 self.member.meet();
             }
         }
@@ -122,6 +123,7 @@ impl Worker<'_> {
         Cache {
             layout: self.prepared.program.kv(),
             base: self.cache.base,
+            blocks: self.prepared.cache_blocks,
             layer: operands.layer,
             block_table: self.step.block_table(sequence),
         }

@@ -330,9 +330,10 @@ impl Worker<'_> {
             let position = self.position(row) as usize;
             let block = self.step.block_table(self.sequence(row))[position / layout.block_tokens()] as usize;
             let value = self.outputs(v, row, index * head_dim, head_dim);
+            let place = layout.place(self.prepared.cache_blocks, layer, block, index, position);
             // SAFETY: the step was validated, so the block is inside the cache; this (token, head) slot is claimed by
             // this member.
-            unsafe { kv::store(layout, self.cache.base, layer, block, index, position, values, value) };
+            unsafe { kv::store(layout.format(), self.cache.base, place, position, values, value) };
         }
     }
 }

@@ -72,9 +72,10 @@ impl Shares {
         }
     }
 
-    /// Counts up from 0: for an operation that is not shared out in ranges.
-    pub(super) fn next(&self, operation: usize) -> usize {
-        self.taken[operation * self.members].fetch_add(1, Ordering::Relaxed) as usize
+    /// Everything of an operation is to be taken again. Nobody claims meanwhile.
+    pub(super) fn restart(&self, operation: usize) {
+        let words = &self.taken[operation * self.members..][..self.members];
+        words.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
     }
 }
 
