@@ -32,6 +32,9 @@ pub(crate) trait Lanes {
     type Floats: Copy;
     /// Rows of a product's tile that keep their sums in registers.
     const TILE_ROWS: usize;
+    /// Whether loads widen weights while the multipliers are at work, so that widening a block of them once for many rows
+    /// saves nothing.
+    const LOADS_WIDEN: bool;
     /// Rows of a tile of attention that keep theirs.
     const FLOAT_ROWS: usize;
 

@@ -12,6 +12,7 @@ impl Lanes for Portable {
     type Pairs = [[i16; 2]; 16];
     type Sums = [i32; 16];
     type Floats = [f32; 16];
+    const LOADS_WIDEN: bool = false;
     const TILE_ROWS: usize = 4;
     const FLOAT_ROWS: usize = 6;
 

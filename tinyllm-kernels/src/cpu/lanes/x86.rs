@@ -17,6 +17,7 @@ impl Lanes for Avx512 {
     type Sums = __m512i;
     type Floats = __m512;
     const TILE_ROWS: usize = 12;
+    const LOADS_WIDEN: bool = true;
     const FLOAT_ROWS: usize = 12;
 
     #[inline(always)]
@@ -184,6 +185,7 @@ impl Lanes for Avx2 {
     type Sums = [__m256i; 2];
     type Floats = [__m256; 2];
     const TILE_ROWS: usize = 6;
+    const LOADS_WIDEN: bool = false;
     const FLOAT_ROWS: usize = 6;
 
     #[inline(always)]

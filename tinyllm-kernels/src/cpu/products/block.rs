@@ -9,7 +9,7 @@ use super::{InputView, Output, ProductInputLayout};
 use crate::{GroupSize, MAX_PIECE, cpu::lanes::Lanes};
 
 /// Rows that share a widened block: their inputs stay in the second cache, their accumulators in the first.
-const ROWS: usize = 96;
+pub(super) const ROWS: usize = 96;
 
 /// Pairs of inputs of a block at most.
 const PAIRS: usize = MAX_PIECE / 2;

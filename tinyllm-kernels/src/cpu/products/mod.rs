@@ -152,6 +152,9 @@ impl Kernel for ProductKernel<'_> {
         // SAFETY: the terms of `product`.
         unsafe {
             match weight {
+                WeightView::Panels(weight) if L::LOADS_WIDEN => {
+                    streams::many_rows::<L>(*weight, panels, input, *output)
+                }
                 WeightView::Panels(weight) => block::product::<L, _>(weight, panels, input, output),
                 WeightView::RowMajor(weight) => block::product::<L, _>(weight, panels, input, output),
                 WeightView::F16(weight) => {

@@ -31,6 +31,11 @@ pub(crate) struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// The outputs from a row on.
+    pub(super) fn from_row(self, row: usize) -> Self {
+        Output { data: self.data.wrapping_add(row * self.stride_elems), ..self }
+    }
+
     /// Takes the outputs of one row and panel. Lanes beyond n are dropped.
     ///
     /// # Safety

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{InputView, Output, Panels, ProductInputLayout};
+use super::{InputView, Output, Panels, ProductInputLayout, block::ROWS};
 use crate::{
     Isa,
     cpu::{
@@ -221,6 +221,27 @@ fn source<'a>(parts: &'a [Part<'a>], index: usize) -> Source<'a> {
         part += 1;
     }
     Source::of(&parts[part], panel)
+}
+
+/// Many rows against one panel after another, so many rows at a time that their inputs stay in the second cache.
+///
+/// # Safety
+/// The terms of [`super::product`].
+#[inline(always)]
+pub(super) unsafe fn many_rows<L: Lanes>(
+    weight: Panels<'_>,
+    panels_range: Range<usize>,
+    input: InputView,
+    output: Output<'_>,
+) {
+    for first in (0..input.rows).step_by(ROWS) {
+        let rows = InputView { data: input.row(first), rows: ROWS.min(input.rows - first), ..input };
+        let part = Part { weight, output: output.from_row(first) };
+        for panel in panels_range.clone() {
+            // SAFETY: the caller's promise.
+            unsafe { panels::<L, 1, false>(&[Source::of(&part, panel)], rows) };
+        }
+    }
 }
 
 /// All rows against `P` panels, of which the first half gate the second where `GATED`.
