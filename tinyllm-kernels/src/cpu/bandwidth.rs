@@ -11,22 +11,39 @@ use super::{
 const CHAINS: usize = 8;
 /// Values of one turn of the chains.
 const CHUNK: usize = LANES * CHAINS;
-/// Stretches that a thread reads side by side.
-const STREAMS: usize = 4;
 /// How far ahead of the loads lines are asked for, in values.
 const PREFETCH: usize = 4 * CHUNK;
 
+/// A way to read; which one is faster depends on the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Each thread two stretches side by side, left to the processor's own fetching.
+    TwoStreams,
+    /// Each thread four stretches, whose lines are asked for ahead.
+    FourStreamsAhead,
+}
+
+impl Reading {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Reading::TwoStreams, Reading::FourStreamsAhead];
+}
+
 impl Cpu {
-    /// Reads every value once, each thread a stretch of its own, with the widest loads there are, and returns the sum.
+    /// Reads every value once, each thread a share of its own, with the widest loads there are, and returns the sum.
     /// Over more memory than caches hold, the time it takes is that of reading.
-    pub fn read(&self, values: &[f32]) -> f32 {
+    pub fn read(&self, values: &[f32], reading: Reading) -> f32 {
         let share = values.len().div_ceil(self.team.members()).next_multiple_of(CHUNK).max(1);
         let total = AtomicU32::new(0f32.to_bits());
         self.team.run(|member| {
             let start = (member.index * share).min(values.len());
             let part = &values[start..(start + share).min(values.len())];
             // SAFETY: `Cpu::new` checked that the processor has the instruction set.
-            let sum = unsafe { dispatch(self.isa, Sum(part)) };
+            let sum = unsafe {
+                match reading {
+                    Reading::TwoStreams => dispatch(self.isa, Sum::<2, false>(part)),
+                    Reading::FourStreamsAhead => dispatch(self.isa, Sum::<4, true>(part)),
+                }
+            };
             let add = |bits| Some((f32::from_bits(bits) + sum).to_bits());
             // The closure always gives a value, so the update succeeds.
             let _ = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
@@ -35,9 +52,10 @@ impl Cpu {
     }
 }
 
-struct Sum<'a>(&'a [f32]);
+/// Reads `STREAMS` stretches side by side, asking for lines ahead where `AHEAD`.
+struct Sum<'a, const STREAMS: usize, const AHEAD: bool>(&'a [f32]);
 
-impl Kernel for Sum<'_> {
+impl<const STREAMS: usize, const AHEAD: bool> Kernel for Sum<'_, STREAMS, AHEAD> {
     type Output = f32;
 
     #[inline(always)]
@@ -52,7 +70,9 @@ impl Kernel for Sum<'_> {
                 for stream in 0..STREAMS {
                     let address = self.0.as_ptr().add(stream * stretch + chunk);
                     for (chain, sum) in sums.iter_mut().enumerate() {
-                        L::prefetch(address.wrapping_add(PREFETCH + chain * LANES).cast());
+                        if AHEAD {
+                            L::prefetch(address.wrapping_add(PREFETCH + chain * LANES).cast());
+                        }
                         *sum = L::add(*sum, L::load_f32(address.add(chain * LANES)));
                     }
                 }
@@ -65,7 +85,7 @@ impl Kernel for Sum<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Cpu, Isa};
+    use crate::{Cpu, Isa, Reading};
 
     #[test]
     fn every_value_is_read_once() {
@@ -76,7 +96,10 @@ mod tests {
                     // Small integers: their sum is exact in any order.
                     let values: Vec<f32> = (0..count).map(|index| (index % 7) as f32).collect();
                     let expected: usize = (0..count).map(|index| index % 7).sum();
-                    assert_eq!(cpu.read(&values), expected as f32, "{isa} {threads} {count}");
+                    for reading in Reading::ALL {
+                        let sum = cpu.read(&values, reading);
+                        assert_eq!(sum, expected as f32, "{isa} {threads} {count} {reading:?}");
+                    }
                 }
             }
         }

@@ -19,6 +19,7 @@ mod weights;
 
 use tinyllm_mem::{Buffer, Host};
 
+pub use bandwidth::Reading;
 pub use weights::CpuWeights;
 
 use self::{layout::ALIGN_BYTES, team::Team};

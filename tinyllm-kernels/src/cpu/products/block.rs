@@ -1,4 +1,5 @@
 //! Many input rows: a block of weights is widened to int16 once, into the nearest cache, and multiplied with every row.
+//! Panels are where loads that widen would hold the multipliers up ([`Lanes::LOADS_WIDEN`]), a file's own rows always.
 //!
 //! Integer sums stay in registers for a piece; float accumulators wait in the nearest cache between blocks. Weights
 //! come from panels or from a file's own rows ([`Block`]); what follows is the same, and so are the bits.
@@ -8,7 +9,7 @@ use std::{mem::MaybeUninit, ops::Range};
 use super::{InputView, Output, ProductInputLayout};
 use crate::{GroupSize, MAX_PIECE, cpu::lanes::Lanes};
 
-/// Rows that share a widened block: their inputs stay in the second cache, their accumulators in the first.
+/// Rows that share a pass over the weights: their inputs stay in the second cache, their accumulators in the first.
 pub(super) const ROWS: usize = 96;
 
 /// Pairs of inputs of a block at most.

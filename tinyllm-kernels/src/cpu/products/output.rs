@@ -31,9 +31,9 @@ pub(crate) struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// The outputs from a row on.
-    pub(super) fn from_row(self, row: usize) -> Self {
-        Output { data: self.data.wrapping_add(row * self.stride_elems), ..self }
+    /// The outputs after the first `rows` rows.
+    pub(super) fn skip_rows(self, rows: usize) -> Self {
+        Output { data: self.data.wrapping_add(rows * self.stride_elems), ..self }
     }
 
     /// Takes the outputs of one row and panel. Lanes beyond n are dropped.

@@ -1,10 +1,10 @@
-//! A few rows against panels that stream by: each weight is read once, at the speed of memory.
+//! Rows against panels that stream by. A few rows read each weight once, at the speed of memory.
 //!
 //! For up to three rows two panels are multiplied side by side, each from a stretch of memory of its own that is read
 //! from its first byte to its last, so that the processor's own fetching keeps up; asking for lines ahead would only
-//! disturb it. More rows multiply as long as they read, one panel at a time, and there asking helps. Integer sums stay in
-//! registers for a piece, float accumulators for the whole row. The panels of a column may be of different matrices:
-//! what they share is the input.
+//! disturb it. More rows take about as long to multiply as to read: one panel at a time, and there asking helps. Integer
+//! sums stay in registers for a piece, float accumulators for the whole row. The panels of a column may be of different
+//! matrices: what they share is the input.
 
 use std::ops::Range;
 
@@ -230,14 +230,14 @@ fn source<'a>(parts: &'a [Part<'a>], index: usize) -> Source<'a> {
 #[inline(always)]
 pub(super) unsafe fn many_rows<L: Lanes>(
     weight: Panels<'_>,
-    panels_range: Range<usize>,
+    range: Range<usize>,
     input: InputView,
     output: Output<'_>,
 ) {
     for first in (0..input.rows).step_by(ROWS) {
         let rows = InputView { data: input.row(first), rows: ROWS.min(input.rows - first), ..input };
-        let part = Part { weight, output: output.from_row(first) };
-        for panel in panels_range.clone() {
+        let part = Part { weight, output: output.skip_rows(first) };
+        for panel in range.clone() {
             // SAFETY: the caller's promise.
             unsafe { panels::<L, 1, false>(&[Source::of(&part, panel)], rows) };
         }

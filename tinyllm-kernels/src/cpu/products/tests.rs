@@ -235,6 +235,31 @@ proptest! {
     }
 }
 
+/// More rows than share a pass over the weights, and not a multiple of any tile.
+#[test]
+fn many_rows_equal_the_reference() {
+    let (n, k, rows_count, group) = (35, 150, 205, 64);
+    let x: Vec<f32> = (0..rows_count * k).map(|i| ((i * 37 + i / k) % 201) as f32 / 16.0 - 6.0).collect();
+    let q: Vec<i8> = (0..n * k).map(|i| (i * 29 % 256) as u8 as i8).collect();
+    let scales: Vec<f32> = (0..n * 3).map(|i| f16::from_f32(0.01 + i as f32 / 512.0).to_f32()).collect();
+    let weights = Weights::new(&q, &scales, n, k, GroupSize::Elements(group));
+    let expected: Vec<u32> = x
+        .chunks(k)
+        .flat_map(|x| {
+            let (xi, sx) = reference::quantize_input(x, group);
+            reference::product(&q, &scales, k, group, &xi, &sx)
+        })
+        .map(f32::to_bits)
+        .collect();
+    for isa in isas() {
+        let (data, stride) = rows(isa, &x, k, group);
+        let input = InputView { data: data.as_ptr().cast(), row_stride_bytes: stride, rows: rows_count, k };
+        for view in weights.views() {
+            assert_eq!(outputs(isa, &view, n, input), expected, "{isa}");
+        }
+    }
+}
+
 #[test]
 fn infinities_and_nan_are_noticed() {
     for isa in isas() {
