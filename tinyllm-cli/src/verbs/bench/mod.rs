@@ -165,8 +165,13 @@ fn measure(
     let mut rows = Vec::new();
     for tests in tests.chunk_by(|a, b| (a.depth, a.batch) == (b.depth, b.batch)) {
         let mut subject = Subject::fill(&mut engine, tests[0].depth, tests[0].batch)?;
-        // Once to warm up: pages, caches, clocks.
-        subject.time(Kind::Decode(4.min(tests[0].longest() - tests[0].depth)))?;
+        // Once to warm up, as llama-bench does: pages, caches, clocks.
+        for test in tests {
+            subject.time(match test.kind {
+                Kind::Decode(count) => Kind::Decode(count.min(4)),
+                prompt => prompt,
+            })?;
+        }
         let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); tests.len()];
         let mut before = meter.measure();
         for _ in 0..repetitions {
