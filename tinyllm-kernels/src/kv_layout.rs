@@ -8,7 +8,7 @@ use crate::KernelError;
 pub(crate) const TILE_TOKENS: usize = 16;
 
 /// Tokens whose keys, and then values, lie one after another for each head: what attention reads in one go.
-pub(crate) const EXTENT_TOKENS: usize = 256;
+const EXTENT_TOKENS: usize = 256;
 
 /// The type of cached keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -28,7 +28,7 @@ macro_rules! row_tiles {
     };
 }
 
-/// How many sums of so many rows stay in registers side by side, beside what is added to them: of 4, 2 and 1.
+/// How many tiles' (or chunks of columns') sums of so many rows stay in registers, beside what is added to them: 4, 2 or 1.
 #[inline(always)]
 const fn side_by_side<L: Lanes>(rows: usize) -> usize {
     match L::FLOAT_ROWS / rows {
@@ -132,7 +132,7 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Scores of a few rows, from keys where they lie, two tiles at a time where registers allow.
+    /// Scores of a few rows, from keys where they lie, two or four tiles at a time where registers allow.
     ///
     /// # Safety
     /// As [`Segment::score_widened`].

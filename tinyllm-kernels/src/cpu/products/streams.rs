@@ -20,7 +20,7 @@ use crate::{
 /// Panels multiplied side by side for a few rows; sums of one panel and row leave the multipliers waiting.
 pub(crate) const MAX_STREAMS: usize = 2;
 
-/// Rows that are few.
+/// Rows up to which reading takes longer than multiplying.
 const FEW_ROWS: usize = 3;
 
 /// How far ahead of the reader the weights of more rows are fetched, in bytes: about a memory latency at one core's
