@@ -129,6 +129,15 @@ impl Checker<'_> {
         self.program.regions[region.0].rows
     }
 
+    fn gathers(&self, input: RegionId, out: RegionId) -> bool {
+        self.rows(input) == Rows::Tokens && self.rows(out) == Rows::Sampled
+    }
+
+    /// `out` has the rows of `input`, or gathers them.
+    fn require_rows(&self, input: RegionId, out: RegionId) -> Result<(), KernelError> {
+        self.require(self.gathers(input, out) || self.rows(input) == self.rows(out), || "rows differ".into())
+    }
+
     fn float(&self, region: RegionId, columns: usize) -> Result<(), KernelError> {
         let spec = &self.program.regions[region.0];
         self.require(spec.columns == columns && self.formats[region.0].is_none(), || {
@@ -172,10 +181,14 @@ impl Checker<'_> {
                 self.float(*out, head_dim)
             }
             Op::Embed { table, out } => self.float(*out, self.program.weights[table.0].k),
+            Op::Gather { input, out } => {
+                self.float(*input, self.columns(*out))?;
+                self.float(*out, self.columns(*out))?;
+                self.require(self.gathers(*input, *out), || "not from tokens to sampled rows".into())
+            }
             Op::RmsNorm { input, weight, out, .. } => {
                 self.float(*input, self.columns(*out))?;
-                let gathers = self.rows(*input) == Rows::Tokens && self.rows(*out) == Rows::Sampled;
-                self.require(gathers || self.rows(*input) == self.rows(*out), || "rows differ".into())?;
+                self.require_rows(*input, *out)?;
                 self.vector(*weight, self.columns(*input))
             }
             Op::ConvertInput { input, out } => {
@@ -210,6 +223,7 @@ impl Checker<'_> {
             Op::Attention { q, layer, window, out, .. } => {
                 self.float(*q, query_columns)?;
                 self.float(*out, query_columns)?;
+                self.require_rows(*q, *out)?;
                 self.require(*layer < kv.layers() && *window != Some(0), || {
                     format!("layer {layer}, {window:?}")
                 })

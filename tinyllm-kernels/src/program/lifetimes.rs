@@ -9,7 +9,9 @@ impl Op {
     pub fn regions(&self) -> Vec<RegionId> {
         match self {
             Op::RotaryTable { out, .. } | Op::Embed { out, .. } => vec![*out],
-            Op::RmsNorm { input, out, .. } | Op::ConvertInput { input, out } => vec![*input, *out],
+            Op::Gather { input, out } | Op::RmsNorm { input, out, .. } | Op::ConvertInput { input, out } => {
+                vec![*input, *out]
+            }
             Op::ConvertInPlace { region, .. } => vec![*region],
             Op::Linear { parts } => parts.iter().flat_map(|part| [part.product.input, part.out]).collect(),
             Op::GatedLinear { gate, up, out } => vec![gate.input, up.input, *out],

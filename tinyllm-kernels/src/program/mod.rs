@@ -193,6 +193,13 @@ pub enum Op {
         /// `[tokens, hidden]` f32.
         out: RegionId,
     },
+    /// `out` becomes the sampled rows of `input`.
+    Gather {
+        /// `[tokens, columns]` f32.
+        input: RegionId,
+        /// `[sampled, columns]` f32.
+        out: RegionId,
+    },
     /// `out = input / rms(input) * weight`. Where `out` has sampled rows and `input` has tokens, only the sampled
     /// rows are read.
     RmsNorm {
@@ -250,7 +257,8 @@ pub enum Op {
         /// The cache's layer.
         layer: usize,
     },
-    /// Causal attention over the cache: `out[t, h] = softmax(scale * q[t, h] · K) V` over the keys token t may see.
+    /// Causal attention over the cache: `out[t, h] = softmax(scale * q[t, h] · K) V` over the keys token t may see. Where
+    /// `out` has sampled rows, only those of q are read.
     Attention {
         /// `[tokens, heads * head_dim]` f32.
         q: RegionId,
@@ -260,7 +268,7 @@ pub enum Op {
         scale: f32,
         /// How many keys a query sees, itself included.
         window: Option<usize>,
-        /// `[tokens, heads * head_dim]` f32.
+        /// `[rows, heads * head_dim]` f32.
         out: RegionId,
     },
 }

@@ -36,6 +36,11 @@ impl Step<'_> {
         (start, self.kv_lengths[sequence] as usize - tokens, tokens)
     }
 
+    /// The sequence that a token row belongs to.
+    pub fn sequence_of(&self, row: usize) -> usize {
+        self.query_starts.partition_point(|start| *start as usize <= row) - 1
+    }
+
     /// The blocks of a sequence.
     pub fn block_table(&self, sequence: usize) -> &[u32] {
         &self.block_tables[sequence * self.block_table_stride..][..self.block_table_stride]

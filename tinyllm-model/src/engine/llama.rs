@@ -34,19 +34,33 @@ pub(crate) fn program(
     });
     let embedding =
         llama.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size, Role::Embedding)?;
-    llama.builder.push(Op::Embed { table: embedding, out: regions.residual });
-    for layer in 0..config.num_hidden_layers {
-        llama.attention(layer, &regions)?;
-        llama.mlp(layer, &regions)?;
+    llama.builder.push(Op::Embed { table: embedding, out: regions.residual.region });
+    let last = config.num_hidden_layers.saturating_sub(1);
+    for layer in 0..last {
+        let q = llama.queries(layer, &regions)?;
+        llama.attention(layer, q, regions.residual)?;
+        llama.mlp(layer, regions.residual)?;
     }
-    let logits = llama.head(embedding, &regions)?;
+    // After the last layer's keys and values only sampled rows are of use.
+    let q = llama.queries(last, &regions)?;
+    let sampled = llama.begin_head(regions.residual);
+    llama.attention(last, q, sampled)?;
+    llama.mlp(last, sampled)?;
+    let logits = llama.head(embedding, sampled)?;
     llama.builder.finish(logits).map_err(|error| ModelError::Request(error.to_string()))
 }
 
 /// Regions that live from the first layer to the last.
 struct SharedRegions {
     table: RegionId,
-    residual: RegionId,
+    residual: Stream,
+}
+
+/// The residual stream: of every token, or, after the last layer's keys, of the sampled rows.
+#[derive(Clone, Copy)]
+struct Stream {
+    region: RegionId,
+    rows: Rows,
 }
 
 struct Llama<'a> {
@@ -57,10 +71,10 @@ struct Llama<'a> {
 }
 
 impl Llama<'_> {
-    fn region(&mut self, name: &str, columns: usize) -> RegionId {
+    fn region(&mut self, name: &str, rows: Rows, columns: usize) -> RegionId {
         self.builder.region(RegionSpec {
             name: name.into(),
-            rows: Rows::Tokens,
+            rows,
             columns,
             input_format: None,
             category: Category::Activations,
@@ -69,9 +83,13 @@ impl Llama<'_> {
 
     fn shared_regions(&mut self) -> SharedRegions {
         SharedRegions {
-            table: self.region("rotary_table", self.config.head_dim),
-            residual: self.region("residual", self.config.hidden_size),
+            table: self.region("rotary_table", Rows::Tokens, self.config.head_dim),
+            residual: self.stream("residual", Rows::Tokens),
         }
+    }
+
+    fn stream(&mut self, name: &str, rows: Rows) -> Stream {
+        Stream { region: self.region(name, rows, self.config.hidden_size), rows }
     }
 
     fn matrix(&mut self, name: &str, n: usize, k: usize, role: Role) -> Result<WeightId> {
@@ -97,7 +115,8 @@ impl Llama<'_> {
     }
 
     /// A norm of the residual stream, in the formats that `weights` read: one region for each format.
-    fn norm(&mut self, name: String, residual: RegionId, rows: Rows, weights: &[WeightId]) -> Vec<RegionId> {
+    fn norm(&mut self, name: String, residual: Stream, weights: &[WeightId]) -> Vec<RegionId> {
+        let Stream { region: input, rows } = residual;
         let columns = self.config.hidden_size;
         let weight = self.vector(name, columns, Category::Norms);
         let formats: Vec<InputFormat> =
@@ -119,7 +138,7 @@ impl Llama<'_> {
         let normed = region("normed", if uniform { packed(formats[0]) } else { None });
         let eps = self.config.rms_norm_eps as f32;
         if uniform {
-            self.builder.push(Op::RmsNorm { input: residual, weight, eps, out: normed });
+            self.builder.push(Op::RmsNorm { input, weight, eps, out: normed });
             return vec![normed; weights.len()];
         }
         // Weights of several formats read this norm: each format gets its own copy.
@@ -130,7 +149,7 @@ impl Llama<'_> {
                 converted.push((format, out));
             }
         }
-        self.builder.push(Op::RmsNorm { input: residual, weight, eps, out: normed });
+        self.builder.push(Op::RmsNorm { input, weight, eps, out: normed });
         for &(_, out) in &converted {
             self.builder.push(Op::ConvertInput { input: normed, out });
         }
@@ -149,7 +168,8 @@ impl Llama<'_> {
         }
     }
 
-    fn attention(&mut self, layer: usize, regions: &SharedRegions) -> Result<()> {
+    /// Queries, keys and values of every token; keys and values go into the cache.
+    fn queries(&mut self, layer: usize, regions: &SharedRegions) -> Result<RegionId> {
         let config = self.config;
         let prefix = format!("model.layers.{layer}");
         let attention = format!("{prefix}.self_attn");
@@ -159,23 +179,11 @@ impl Llama<'_> {
         let q = self.projection(&format!("{attention}.q_proj"), query_columns, hidden, config.qkv_bias)?;
         let k = self.projection(&format!("{attention}.k_proj"), key_columns, hidden, config.qkv_bias)?;
         let v = self.projection(&format!("{attention}.v_proj"), key_columns, hidden, config.qkv_bias)?;
-        let o = self.projection(
-            &format!("{attention}.o_proj"),
-            hidden,
-            query_columns,
-            config.attention_out_bias,
-        )?;
-        let inputs = self.norm(
-            format!("{prefix}.input_layernorm.weight"),
-            regions.residual,
-            Rows::Tokens,
-            &[q.0, k.0, v.0],
-        );
-        let outs = (
-            self.region(&format!("layers.{layer}.q"), query_columns),
-            self.region(&format!("layers.{layer}.k"), key_columns),
-            self.region(&format!("layers.{layer}.v"), key_columns),
-        );
+        let norm = format!("{prefix}.input_layernorm.weight");
+        let inputs = self.norm(norm, regions.residual, &[q.0, k.0, v.0]);
+        let mut region =
+            |name, columns| self.region(&format!("layers.{layer}.{name}"), Rows::Tokens, columns);
+        let outs = (region("q", query_columns), region("k", key_columns), region("v", key_columns));
         let parts = [(q, outs.0), (k, outs.1), (v, outs.2)]
             .into_iter()
             .zip(inputs)
@@ -200,40 +208,56 @@ impl Llama<'_> {
             eps: config.rms_norm_eps as f32,
             layer,
         });
-        let attended = self.region(&format!("layers.{layer}.attended"), query_columns);
+        Ok(outs.0)
+    }
+
+    /// What follows is of use for sampled rows only: their residual stream.
+    fn begin_head(&mut self, residual: Stream) -> Stream {
+        self.builder.begin_head();
+        let sampled = self.stream("residual_sampled", Rows::Sampled);
+        self.builder.push(Op::Gather { input: residual.region, out: sampled.region });
+        sampled
+    }
+
+    fn attention(&mut self, layer: usize, q: RegionId, residual: Stream) -> Result<()> {
+        let config = self.config;
+        let query_columns = config.num_attention_heads * config.head_dim;
+        let o = self.projection(
+            &format!("model.layers.{layer}.self_attn.o_proj"),
+            config.hidden_size,
+            query_columns,
+            config.attention_out_bias,
+        )?;
+        let attended = self.region(&format!("layers.{layer}.attended"), residual.rows, query_columns);
         self.builder.push(Op::Attention {
-            q: outs.0,
+            q,
             layer,
             scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
             window: config.sliding_windows.get(layer).copied().flatten(),
             out: attended,
         });
         self.convert_in_place(attended, o.0);
-        self.add_to_residual(attended, o, regions.residual);
+        self.add_to_residual(attended, o, residual.region);
         Ok(())
     }
 
-    fn mlp(&mut self, layer: usize, regions: &SharedRegions) -> Result<()> {
+    fn mlp(&mut self, layer: usize, residual: Stream) -> Result<()> {
         let config = self.config;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let prefix = format!("model.layers.{layer}");
         let gate = self.projection(&format!("{prefix}.mlp.gate_proj"), inner, hidden, config.mlp_bias)?;
         let up = self.projection(&format!("{prefix}.mlp.up_proj"), inner, hidden, config.mlp_bias)?;
         let down = self.projection(&format!("{prefix}.mlp.down_proj"), hidden, inner, config.mlp_bias)?;
-        let inputs = self.norm(
-            format!("{prefix}.post_attention_layernorm.weight"),
-            regions.residual,
-            Rows::Tokens,
-            &[gate.0, up.0],
-        );
-        let gated = self.region(&format!("layers.{layer}.gated"), inner);
+        let norm = format!("{prefix}.post_attention_layernorm.weight");
+        let inputs = self.norm(norm, residual, &[gate.0, up.0]);
+        let gated = self.region(&format!("layers.{layer}.gated"), residual.rows, inner);
         self.builder.push(Op::GatedLinear {
             gate: Product { input: inputs[0], weight: gate.0, bias: gate.1 },
             up: Product { input: inputs[1], weight: up.0, bias: up.1 },
             out: gated,
         });
         self.convert_in_place(gated, down.0);
-        self.add_to_residual(gated, down, regions.residual);
+        self.add_to_residual(gated, down, residual.region);
         Ok(())
     }
 
@@ -248,19 +272,18 @@ impl Llama<'_> {
             .push(Op::Linear { parts: vec![LinearPart { product, out: residual, accumulate: true }] });
     }
 
-    /// The last norm and lm_head, for the sampled rows only.
-    fn head(&mut self, embedding: WeightId, regions: &SharedRegions) -> Result<RegionId> {
+    /// The last norm and lm_head.
+    fn head(&mut self, embedding: WeightId, residual: Stream) -> Result<RegionId> {
         let config = self.config;
         let lm_head = if config.tie_word_embeddings {
             embedding
         } else {
             self.matrix("lm_head.weight", config.vocab_size, config.hidden_size, Role::Head)?
         };
-        self.builder.begin_head();
-        let inputs = self.norm("model.norm.weight".into(), regions.residual, Rows::Sampled, &[lm_head]);
+        let inputs = self.norm("model.norm.weight".into(), residual, &[lm_head]);
         let logits = self.builder.region(RegionSpec {
             name: "logits".into(),
-            rows: Rows::Sampled,
+            rows: residual.rows,
             columns: config.vocab_size,
             input_format: None,
             category: Category::Logits,

@@ -44,6 +44,22 @@ pub(crate) trait Lanes {
     unsafe fn load_pairs(values: *const i8) -> Self::Pairs;
     /// `sums + weights · (x0, x1)`, the inputs packed in an i32.
     unsafe fn dot(sums: Self::Sums, weights: Self::Pairs, inputs: i32) -> Self::Sums;
+    /// [`Lanes::dot`] for `R` rows, whose inputs are so many bytes apart.
+    #[inline(always)]
+    unsafe fn dot_rows<const R: usize>(
+        sums: &mut [Self::Sums; R],
+        weights: Self::Pairs,
+        inputs: *const u8,
+        row_stride_bytes: usize,
+    ) {
+        for (row, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise, for each row.
+            *sum = unsafe {
+                let inputs = inputs.add(row * row_stride_bytes).cast::<i32>();
+                Self::dot(*sum, weights, inputs.read_unaligned())
+            };
+        }
+    }
     /// `fma(f32(sums) * input_scale, weight_scales, accumulated)`.
     unsafe fn scale(
         sums: Self::Sums,

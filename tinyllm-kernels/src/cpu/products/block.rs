@@ -81,9 +81,7 @@ pub(super) unsafe fn product<L: Lanes, B: Block>(
                     }
                     tiles!(12 6 4 2 1);
                 }
-                for (row, accumulated) in accumulated[..rows].iter().enumerate() {
-                    output.put::<L>(first_row + row, panel, *accumulated);
-                }
+                output.put::<L>(first_row, panel, &accumulated[..rows]);
             }
         }
     }
@@ -115,15 +113,12 @@ unsafe fn tile<L: Lanes, const R: usize>(
         for index in block.first_piece..block.last_piece {
             let pairs = (block.pair)(index)..(block.pair)(index + 1);
             let mut weights = widened.as_ptr().add(pairs.start - start).cast::<L::Pairs>();
-            let mut inputs = x.cast::<i32>().add(pairs.start);
+            let mut inputs = x.add(4 * pairs.start);
             let mut sums = [L::zero_sums(); R];
             for _ in pairs {
-                let pair = weights.read();
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    *sum = L::dot(*sum, pair, inputs.byte_add(r * row_stride_bytes).read_unaligned());
-                }
+                L::dot_rows(&mut sums, weights.read(), inputs, row_stride_bytes);
                 weights = weights.add(1);
-                inputs = inputs.add(1);
+                inputs = inputs.add(4);
             }
             for (r, (sum, accumulated)) in sums.into_iter().zip(accumulated.iter_mut()).enumerate() {
                 let input_scales = x.add(r * row_stride_bytes + block.scales_offset).cast::<f32>();

@@ -36,27 +36,62 @@ impl Output<'_> {
         Output { data: self.data.wrapping_add(rows * self.stride_elems), ..self }
     }
 
-    /// Takes the outputs of one row and panel. Lanes beyond n are dropped.
+    /// Takes the outputs of one panel and some rows, of which `first` is the first. Lanes beyond n are dropped.
     ///
     /// # Safety
-    /// The row lies in `data`, the panel in `ceil(n/16)`, nobody else uses these columns of the row; the processor has
+    /// The rows lie in `data`, the panel in `ceil(n/16)`, nobody else uses these columns of the rows; the processor has
     /// `L`.
     #[inline(always)]
-    pub(super) unsafe fn put<L: Lanes>(&self, row: usize, panel: usize, y: L::Floats) {
+    pub(super) unsafe fn put<L: Lanes>(&self, first: usize, panel: usize, rows: &[L::Floats]) {
         // SAFETY: the caller's promise.
         unsafe {
-            let out = self.columns(row, panel);
-            let y = self.biased::<L>(panel, y);
-            let y = match self.store {
-                Store::Replace => y,
-                Store::Add => L::add(load_or::<L>(out, 0.0), y),
-                Store::Gate => L::mul(math::silu::<L>(load_or::<L>(out, 0.0)), y),
-            };
-            store_to::<L>(y, out);
+            if self.n - panel * PANEL >= PANEL {
+                // What is the same for all rows is asked before, not in between.
+                return match self.store {
+                    Store::Replace => self.put_whole::<L>(Store::Replace, first, panel, rows),
+                    Store::Add => self.put_whole::<L>(Store::Add, first, panel, rows),
+                    Store::Gate => self.put_whole::<L>(Store::Gate, first, panel, rows),
+                };
+            }
+            for (row, y) in (first..).zip(rows) {
+                let out = self.columns(row, panel);
+                store_to::<L>(self.joined::<L>(self.store, panel, load_or::<L>(out, 0.0), *y), out);
+            }
         }
     }
 
-    /// As [`Output::put`] with [`Store::Gate`], where the gate, its bias added, is in registers.
+    /// [`Output::put`] of a panel whose lanes are all below n.
+    #[inline(always)]
+    unsafe fn put_whole<L: Lanes>(&self, store: Store, first: usize, panel: usize, rows: &[L::Floats]) {
+        let mut out = self.data.wrapping_add(first * self.stride_elems + panel * PANEL);
+        for y in rows {
+            // SAFETY: the caller's promise.
+            unsafe { L::store(self.joined::<L>(store, panel, L::load_f32(out), *y), &mut *out.cast()) };
+            out = out.wrapping_add(self.stride_elems);
+        }
+    }
+
+    /// What takes the place of `before` when `y` comes.
+    #[inline(always)]
+    unsafe fn joined<L: Lanes>(
+        &self,
+        store: Store,
+        panel: usize,
+        before: L::Floats,
+        y: L::Floats,
+    ) -> L::Floats {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let y = self.biased::<L>(panel, y);
+            match store {
+                Store::Replace => y,
+                Store::Add => L::add(before, y),
+                Store::Gate => L::mul(math::silu::<L>(before), y),
+            }
+        }
+    }
+
+    /// As [`Output::put`] with [`Store::Gate`] for one row, where the gate, its bias added, is in registers.
     ///
     /// # Safety
     /// As [`Output::put`].

@@ -102,10 +102,8 @@ unsafe fn emit<L: Lanes, const R: usize, const P: usize>(
     output: &Output<'_>,
 ) {
     for (p, rows) in accumulated.iter().enumerate() {
-        for (r, floats) in rows.iter().enumerate() {
-            // SAFETY: the caller's promise: the tile's rows and panels are the output's.
-            unsafe { output.put::<L>(row + r, panel + p, *floats) };
-        }
+        // SAFETY: the caller's promise: the tile's rows and panels are the output's.
+        unsafe { output.put::<L>(row, panel + p, rows) };
     }
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::{InputView, Output, Panels, ProductInputLayout, block::ROWS};
 use crate::{
-    Isa,
+    Isa, ScaleType,
     cpu::{
         lanes::{Kernel, Lanes, dispatch},
         layout::PANEL,
@@ -166,6 +166,10 @@ impl Kernel for StreamKernel<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let StreamKernel { factors, streams, columns, input } = self;
+        let shape = Shape::of(match factors {
+            Factors::Parts { parts, .. } => &parts[0].weight,
+            Factors::Gated { gate, .. } => &gate.weight,
+        });
         for column in columns {
             let (is_pair, panel) = (streams.width(column) == 2, |stretch| streams.panel(stretch, column));
             // SAFETY: the terms of `multiply`.
@@ -174,19 +178,19 @@ impl Kernel for StreamKernel<'_> {
                     Factors::Parts { parts, count } => {
                         let source = |stretch| source(&parts[..*count], panel(stretch));
                         if is_pair {
-                            panels::<L, 2, false>(&[source(0), source(1)], input);
+                            panels::<L, 2, false>(&[source(0), source(1)], &shape, input);
                         } else {
-                            panels::<L, 1, false>(&[source(0)], input);
+                            panels::<L, 1, false>(&[source(0)], &shape, input);
                         }
                     }
                     Factors::Gated { gate, up } => {
                         let (gate, up) = (Source::of(gate, panel(0)), Source::of(up, panel(0)));
                         if input.rows <= FEW_ROWS {
-                            panels::<L, 2, true>(&[gate, up], input);
+                            panels::<L, 2, true>(&[gate, up], &shape, input);
                         } else {
                             // The gate's outputs wait in `out` for a moment, in this core's cache.
-                            panels::<L, 1, false>(&[gate], input);
-                            panels::<L, 1, false>(&[up], input);
+                            panels::<L, 1, false>(&[gate], &shape, input);
+                            panels::<L, 1, false>(&[up], &shape, input);
                         }
                     }
                 }
@@ -234,24 +238,59 @@ pub(super) unsafe fn many_rows<L: Lanes>(
     input: InputView,
     output: Output<'_>,
 ) {
+    let shape = Shape::of(&weight);
     for first in (0..input.rows).step_by(ROWS) {
         let rows = InputView { data: input.row(first), rows: ROWS.min(input.rows - first), ..input };
         let part = Part { weight, output: output.skip_rows(first) };
         for panel in range.clone() {
             // SAFETY: the caller's promise.
-            unsafe { panels::<L, 1, false>(&[Source::of(&part, panel)], rows) };
+            unsafe { panels::<L, 1, false>(&[Source::of(&part, panel)], &shape, rows) };
+        }
+    }
+}
+
+/// How a panel's pairs fall into pieces and groups: the same for every tile, so its divisions are not made there.
+#[derive(Clone, Copy)]
+struct Shape {
+    pairs: usize,
+    pairs_per_piece: usize,
+    pieces: usize,
+    pieces_per_group: usize,
+    groups: usize,
+    scale_type: ScaleType,
+    /// Where an input row's scales begin.
+    scales_offset: usize,
+}
+
+impl Shape {
+    fn of(weight: &Panels<'_>) -> Self {
+        let (k, group_size) = (weight.k, weight.group_size);
+        let piece = group_size.piece(k);
+        Shape {
+            pairs: k.div_ceil(2),
+            // Odd only where it is all there is.
+            pairs_per_piece: piece.div_ceil(2),
+            pieces: k.div_ceil(piece),
+            pieces_per_group: group_size.elements(k).div_ceil(piece),
+            groups: group_size.groups(k),
+            scale_type: weight.scale_type,
+            scales_offset: ProductInputLayout { k, piece }.scales_offset(),
         }
     }
 }
 
 /// All rows against `P` panels, of which the first half gate the second where `GATED`.
 #[inline(always)]
-unsafe fn panels<L: Lanes, const P: usize, const GATED: bool>(sources: &[Source<'_>; P], input: InputView) {
+unsafe fn panels<L: Lanes, const P: usize, const GATED: bool>(
+    sources: &[Source<'_>; P],
+    shape: &Shape,
+    input: InputView,
+) {
     let mut row = 0;
     macro_rules! tiles {
         ($($count:literal)*) => { $(while P * $count <= L::TILE_ROWS && input.rows - row >= $count {
             // SAFETY: the caller's promise; the tile's rows are below `input.rows`.
-            unsafe { tile::<L, $count, P, GATED>(sources, input, row) };
+            unsafe { tile::<L, $count, P, GATED>(sources, shape, input, row) };
             row += $count;
         })* };
     }
@@ -265,76 +304,55 @@ unsafe fn panels<L: Lanes, const P: usize, const GATED: bool>(sources: &[Source<
 #[inline(always)]
 unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
     sources: &[Source<'_>; P],
+    shape: &Shape,
     input: InputView,
     row: usize,
 ) {
-    let weight = &sources[0].part.weight;
-    let (k, scale_type) = (weight.k, weight.scale_type);
-    let piece = weight.group_size.piece(k);
-    let pieces = k.div_ceil(piece);
-    let pieces_per_group = weight.group_size.elements(k).div_ceil(piece);
-    let scales_offset = ProductInputLayout { k, piece }.scales_offset();
-    let group_bytes = PANEL * scale_type.size_bytes();
+    let group_bytes = PANEL * shape.scale_type.size_bytes();
     // SAFETY: a panel has pairs of values and groups of scales for all of k, the input rows `row..row + R` of the
     // layout (the caller's promise). Prefetching reads nothing.
     unsafe {
         let values = sources.map(|source| source.values);
-        let inputs: [*const u8; R] = std::array::from_fn(|r| input.row(row + r));
+        let (inputs, stride) = (input.row(row), input.row_stride_bytes);
         let mut accumulated = [[L::zero_floats(); R]; P];
-        for group in 0..weight.group_size.groups(k) {
-            let group_pieces = group * pieces_per_group..((group + 1) * pieces_per_group).min(pieces);
-            for index in group_pieces {
-                let pairs = index * piece / 2..((index + 1) * piece).min(k).div_ceil(2);
+        let mut index = 0;
+        for group in 0..shape.groups {
+            let last = (index + shape.pieces_per_group).min(shape.pieces);
+            while index < last {
+                let first = index * shape.pairs_per_piece;
                 let mut sums = [[L::zero_sums(); R]; P];
-                // One pair at a time: of two dots that follow each other the compiler splits the second.
-                for pair in pairs {
+                for pair in first..(first + shape.pairs_per_piece).min(shape.pairs) {
                     if P == 1 {
                         L::prefetch(values[0].cast::<u8>().wrapping_add(pair * 2 * PANEL + PREFETCH_BYTES));
                     }
-                    add::<L, R, P>(&values, &inputs, pair, &mut sums);
+                    for (sums, values) in sums.iter_mut().zip(values) {
+                        let weights = L::load_pairs(values.add(pair * 2 * PANEL));
+                        L::dot_rows(sums, weights, inputs.add(4 * pair), stride);
+                    }
                 }
                 for p in 0..P {
                     let weight_scales =
-                        L::load_scales(sources[p].scales.add(group * group_bytes), scale_type);
+                        L::load_scales(sources[p].scales.add(group * group_bytes), shape.scale_type);
+                    let input_scales = inputs.add(shape.scales_offset + 4 * index);
                     for r in 0..R {
-                        let input_scale =
-                            inputs[r].add(scales_offset).cast::<f32>().add(index).read_unaligned();
+                        let input_scale = input_scales.add(r * stride).cast::<f32>().read_unaligned();
                         accumulated[p][r] =
                             L::scale(sums[p][r], input_scale, weight_scales, accumulated[p][r]);
                     }
                 }
+                index += 1;
             }
         }
         for p in 0..if GATED { P / 2 } else { P } {
             let Source { part, panel, .. } = sources[p];
-            for (r, floats) in accumulated[p].iter().enumerate() {
-                if GATED {
-                    let gate = part.output.biased::<L>(panel, *floats);
-                    let up = &sources[p + P / 2].part.output;
-                    up.put_gated::<L>(row + r, panel, gate, accumulated[p + P / 2][r]);
-                } else {
-                    part.output.put::<L>(row + r, panel, *floats);
-                }
+            if !GATED {
+                part.output.put::<L>(row, panel, &accumulated[p]);
+                continue;
             }
-        }
-    }
-}
-
-/// Adds the products of one pair of inputs of each row and the weights of each panel.
-#[inline(always)]
-unsafe fn add<L: Lanes, const R: usize, const P: usize>(
-    values: &[*const i8; P],
-    inputs: &[*const u8; R],
-    pair: usize,
-    sums: &mut [[L::Sums; R]; P],
-) {
-    for p in 0..P {
-        // SAFETY: the pair lies in the panels and in the rows (the caller's promise).
-        unsafe {
-            let weights = L::load_pairs(values[p].add(pair * 2 * PANEL));
-            for r in 0..R {
-                let x = inputs[r].cast::<i32>().add(pair).read_unaligned();
-                sums[p][r] = L::dot(sums[p][r], weights, x);
+            let up = &sources[p + P / 2].part.output;
+            for (r, gate) in accumulated[p].iter().enumerate() {
+                let gate = part.output.biased::<L>(panel, *gate);
+                up.put_gated::<L>(row + r, panel, gate, accumulated[p + P / 2][r]);
             }
         }
     }

@@ -1,7 +1,10 @@
 //! The attention operation: heads and tiles of queries shared out among threads, or, where a few sequences decode, the
 //! segments of their keys.
 
-use super::Worker;
+use super::{
+    Worker,
+    queries::{self, Run},
+};
 use crate::{
     RegionId,
     cpu::{
@@ -21,41 +24,40 @@ pub(super) struct Operands {
 
 impl Worker<'_> {
     pub(super) fn attention(&self, operation: usize, operands: &Operands) {
-        let sequences = self.step.sequences();
-        let heads = sequences * self.prepared.program.kv().kv_heads();
-        let splits = |sequence: usize| self.step.span(sequence).2 == 1;
-        let is_deep = self.step.kv_lengths.iter().any(|length| *length as usize > attention::SEGMENT);
+        let heads = self.runs(operands).count() * self.prepared.program.kv().kv_heads();
+        let is_single = |run: Run| run.count == 1;
+        let is_deep = self.runs(operands).any(|run| run.first_position >= attention::SEGMENT);
         let is_shared = self.member.members > 1 && heads < requirements::split_heads(self.member.members);
-        if is_shared && is_deep && (0..sequences).all(splits) {
+        if is_shared && is_deep && self.runs(operands).all(is_single) {
             self.attend_by_segments(operation, operands, heads);
         } else {
             self.attend_by_heads(operation, operands);
         }
     }
 
+    fn runs(&self, operands: &Operands) -> impl Iterator<Item = Run> {
+        queries::runs(self.step, self.spec(operands.out).rows)
+    }
+
     /// Each member takes whole heads of some queries.
     fn attend_by_heads(&self, operation: usize, operands: &Operands) {
         let kv_heads = self.prepared.program.kv().kv_heads();
         let tile = attention::query_tile(self.prepared.program.query_heads() / kv_heads);
-        let tiles = |tokens: usize| tokens.div_ceil(tile);
-        let sequences = self.step.sequences();
-        let total: usize = (0..sequences).map(|s| tiles(self.step.span(s).2) * kv_heads).sum();
+        let total: usize = self.runs(operands).map(|run| run.count.div_ceil(tile) * kv_heads).sum();
         self.shares(operation, total, 1, |claimed| {
             let mut first = 0;
-            for sequence in 0..sequences {
-                let tokens = self.step.span(sequence).2;
-                let count = tiles(tokens) * kv_heads;
-                for item in claimed.start.max(first)..claimed.end.min(first + count) {
+            for run in self.runs(operands) {
+                let tiles = run.count.div_ceil(tile);
+                for item in claimed.start.max(first)..claimed.end.min(first + tiles * kv_heads) {
                     // Neighbouring items share a head, so that its keys stay in this core's cache.
-                    let (kv_head, index) = ((item - first) / tiles(tokens), (item - first) % tiles(tokens));
-                    let start = index * tile;
-                    let queries = self.queries(operands, sequence, kv_head, start, tile.min(tokens - start));
-                    let cache = self.cache(operands, sequence);
+                    let (kv_head, index) = ((item - first) / tiles, (item - first) % tiles);
+                    let queries = self.queries(operands, run.part(index * tile, tile), kv_head);
+                    let cache = self.cache(operands, run.sequence);
                     // SAFETY: the block table covers every position up to the last query's; q is written by nobody
                     // during this operation, and these rows and heads of `out` are claimed by this member.
                     unsafe { attention::attend(self.isa, cache, &queries, self.scratch()) };
                 }
-                first += count;
+                first += tiles * kv_heads;
             }
         });
     }
@@ -65,8 +67,11 @@ impl Worker<'_> {
     fn attend_by_segments(&self, operation: usize, operands: &Operands, heads: usize) {
         let kv_heads = self.prepared.program.kv().kv_heads();
         let splits = requirements::splits(self.member.members);
-        let queries = |head: usize| self.queries(operands, head / kv_heads, head % kv_heads, 0, 1);
-        let cache = |head: usize| self.cache(operands, head / kv_heads);
+        // Each run is a query: the i-th begins with the i-th output.
+        let rows = self.spec(operands.out).rows;
+        let run = |head: usize| queries::run_at(self.step, rows, head / kv_heads);
+        let queries = |head: usize| self.queries(operands, run(head), head % kv_heads);
+        let cache = |head: usize| self.cache(operands, run(head).sequence);
         // Segments of all heads, one head after another; those of head h begin at `first(h)`.
         let first = |head: usize| -> usize { (0..head).map(|head| queries(head).segments().len()).sum() };
         let total = first(heads);
@@ -129,22 +134,14 @@ impl Worker<'_> {
         }
     }
 
-    /// `count` queries of a sequence, from its `start`-th on.
-    fn queries(
-        &self,
-        operands: &Operands,
-        sequence: usize,
-        kv_head: usize,
-        start: usize,
-        count: usize,
-    ) -> Queries {
-        let (first_row, first_position, _) = self.step.span(sequence);
+    /// One kv head's queries.
+    fn queries(&self, operands: &Operands, run: Run, kv_head: usize) -> Queries {
         Queries {
-            first_position: first_position + start,
-            count,
-            q: self.row_address(operands.q, first_row + start).cast::<f32>(),
+            first_position: run.first_position,
+            count: run.count,
+            q: self.row_address(operands.q, run.row).cast::<f32>(),
             q_stride_elems: self.prepared.regions[operands.q.index()].1 / 4,
-            out: self.row_address(operands.out, first_row + start).cast::<f32>(),
+            out: self.row_address(operands.out, run.out_row).cast::<f32>(),
             out_stride_elems: self.prepared.regions[operands.out.index()].1 / 4,
             kv_head,
             group: self.prepared.program.query_heads() / self.prepared.program.kv().kv_heads(),

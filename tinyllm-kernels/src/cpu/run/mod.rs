@@ -6,6 +6,7 @@ mod ahead;
 mod attention;
 mod own;
 mod products;
+mod queries;
 mod shares;
 
 use std::{
@@ -123,6 +124,12 @@ impl Worker<'_> {
                     unpack_row(&table, self.step.token_ids[row] as usize, self.row_mut(*out, row));
                 });
             }
+            Op::Gather { input, out } => {
+                self.rows(operation, *out, |row| {
+                    let source = self.source_row(*input, *out, row);
+                    self.row_mut(*out, row).copy_from_slice(self.row(*input, source));
+                });
+            }
             Op::RmsNorm { input, weight, eps, out } => {
                 self.rows(operation, *out, |row| {
                     let source = self.source_row(*input, *out, row);
@@ -225,14 +232,9 @@ impl Worker<'_> {
 
     /// Where a token row is: its position.
     fn position(&self, row: usize) -> u32 {
-        let sequence = self.sequence(row);
+        let sequence = self.step.sequence_of(row);
         let (first_row, first_position, _) = self.step.span(sequence);
         (first_position + row - first_row) as u32
-    }
-
-    /// The sequence a token row belongs to.
-    fn sequence(&self, row: usize) -> usize {
-        self.step.query_starts.partition_point(|start| *start as usize <= row) - 1
     }
 
     /// The row of `input` that becomes a row of `out`: a sampled row is gathered.
@@ -328,7 +330,8 @@ impl Worker<'_> {
         rope::apply(self.isa, values, self.row(table, row));
         if !is_query {
             let position = self.position(row) as usize;
-            let block = self.step.block_table(self.sequence(row))[position / layout.block_tokens()] as usize;
+            let block =
+                self.step.block_table(self.step.sequence_of(row))[position / layout.block_tokens()] as usize;
             let value = self.outputs(v, row, index * head_dim, head_dim);
             let place = layout.place(self.prepared.cache_blocks, layer, block, index, position);
             // SAFETY: the step was validated, so the block is inside the cache; this (token, head) slot is claimed by
