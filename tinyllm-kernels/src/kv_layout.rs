@@ -163,6 +163,7 @@ impl KvLayout {
             keys: head + tile * half,
             values: head + (tiles + tile) * half,
             scales: head + 2 * tiles * half + tile * self.format.tile_scale_bytes(),
+            left: tiles - tile,
         }
     }
 
@@ -177,6 +178,44 @@ impl KvLayout {
         position: usize,
     ) -> TilePlace {
         self.tile_place(blocks, layer, block, kv_head, position % self.block_tokens / TILE_TOKENS)
+    }
+
+    /// Where a head's tiles lie, one after another, from that of `position` on, in a cache of `blocks` blocks.
+    #[inline(always)]
+    pub(crate) fn places<'a>(
+        &'a self,
+        blocks: usize,
+        layer: usize,
+        kv_head: usize,
+        block_table: &'a [u32],
+        position: usize,
+    ) -> impl Iterator<Item = TilePlace> + use<'a> {
+        let (half, scales) = (self.half_tile_bytes(), self.format.tile_scale_bytes());
+        let mut tile = position / TILE_TOKENS % self.block_tiles();
+        let mut table = block_table[position / self.block_tokens()..].iter().map(|block| *block as usize);
+        let mut current: Option<(usize, TilePlace)> = None;
+        std::iter::from_fn(move || {
+            let (block, place) = match current {
+                Some((block, place)) if tile < self.block_tiles() => (block, place.following(half, scales)),
+                Some((before, place)) => {
+                    let block = table.next()?;
+                    tile = 0;
+                    // Divisions only where a block is not the next one of the same extent.
+                    if block == before + 1 && place.left > 1 {
+                        (block, place.following(half, scales))
+                    } else {
+                        (block, self.tile_place(blocks, layer, block, kv_head, 0))
+                    }
+                }
+                None => {
+                    let block = table.next()?;
+                    (block, self.tile_place(blocks, layer, block, kv_head, tile))
+                }
+            };
+            tile += 1;
+            current = Some((block, place));
+            Some(place)
+        })
     }
 
     /// The bytes of a block in a cache of `blocks` blocks, stretch by stretch; all blocks have stretches of the same
@@ -194,12 +233,27 @@ impl KvLayout {
 }
 
 /// Where a tile's parts begin, in bytes from the beginning of the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TilePlace {
     pub(crate) keys: usize,
     pub(crate) values: usize,
     /// Sixteen of K, then sixteen of V; what is there only in int8.
     pub(crate) scales: usize,
+    /// Tiles from this one to the end of its extent.
+    left: usize,
+}
+
+impl TilePlace {
+    /// The next tile of the extent.
+    #[inline(always)]
+    fn following(self, half_bytes: usize, scale_bytes: usize) -> Self {
+        TilePlace {
+            keys: self.keys + half_bytes,
+            values: self.values + half_bytes,
+            scales: self.scales + scale_bytes,
+            left: self.left - 1,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -233,6 +287,31 @@ mod tests {
                     }
                 }
                 assert!(owners.iter().all(Option::is_some));
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_one_after_another_are_those_of_their_positions() {
+        let tables: [&[u32]; 4] = [
+            &[0, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[3, 4, 5, 1, 2, 8, 7, 6, 0],
+            &[15, 16, 17, 31, 32, 33],
+            &[36, 0, 1],
+        ];
+        for (block_tokens, blocks) in [(16, 37), (48, 37), (64, 40), (256, 40), (512, 40)] {
+            let layout = KvLayout::new(3, 2, 6, block_tokens, KvFormat::Int8).unwrap();
+            for table in tables {
+                for first in (0..table.len() * block_tokens).step_by(TILE_TOKENS) {
+                    let found: Vec<TilePlace> = layout.places(blocks, 1, 1, table, first).collect();
+                    let expected: Vec<TilePlace> = (first..table.len() * block_tokens)
+                        .step_by(TILE_TOKENS)
+                        .map(|position| {
+                            layout.place(blocks, 1, table[position / block_tokens] as usize, 1, position)
+                        })
+                        .collect();
+                    assert_eq!(found, expected, "blocks of {block_tokens}, from {first}");
+                }
             }
         }
     }

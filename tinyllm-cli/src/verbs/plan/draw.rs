@@ -190,7 +190,7 @@ fn kinds(arena: &Slab) -> Vec<&str> {
 
 fn kind_color(kind: &str) -> &'static str {
     match kind {
-        "residual" => "#ccbb44",
+        "residual" | "residual_sampled" => "#ccbb44",
         "normed" | "normed_converted" => "#44aa99",
         "q" => "#332288",
         "k" => "#6655bb",

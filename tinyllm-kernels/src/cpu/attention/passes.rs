@@ -61,19 +61,22 @@ impl<'a> Segment<'a> {
     #[inline(always)]
     pub(super) fn new(head: Head<'a>, base: usize, keys: Range<usize>, written: usize, first: usize) -> Self {
         let tiles = keys.start / TILE_TOKENS..keys.end.div_ceil(TILE_TOKENS);
+        let mut places = [TilePlace::default(); TILES + AHEAD];
+        // Of this head's tiles, those up to a few of the next segment.
+        let count = (written - base).div_ceil(TILE_TOKENS).min(TILES + AHEAD);
+        let own = head.places(base + tiles.start * TILE_TOKENS);
+        places[tiles.start..count].iter_mut().zip(own).for_each(|(place, own)| *place = own);
         // Where nothing follows, what is near already: an address without memory behind it would be looked up each time.
-        let mut places = [head.place(base + (tiles.end - 1) * TILE_TOKENS); TILES + AHEAD];
-        for tile in tiles.clone() {
-            places[tile] = head.place(base + tile * TILE_TOKENS);
-        }
-        let (follower, start) = match base + SEGMENT {
-            next if next < written => (Some(head), next),
-            _ => (head.next(), first),
-        };
-        if let Some(follower) = follower {
-            for (place, position) in places[TILES..].iter_mut().zip((start..written).step_by(TILE_TOKENS)) {
-                *place = follower.place(position);
-            }
+        let last = places[tiles.end - 1];
+        places[count.max(TILES)..].fill(last);
+        if count <= TILES
+            && let Some(next) = head.next()
+        {
+            let count = (written - first).div_ceil(TILE_TOKENS).min(AHEAD);
+            places[TILES..][..count]
+                .iter_mut()
+                .zip(next.places(first))
+                .for_each(|(place, next)| *place = next);
         }
         Segment { head, tiles, written: written - base, places }
     }
@@ -126,8 +129,8 @@ impl<'a> Segment<'a> {
                 self.head.widen_keys::<L, T>(self.places[tile], next, scratch.tile);
                 let scales = [self.score_scale::<L, T>(queries, tile)];
                 let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
-                let (keys, transposed) = ([scratch.tile.as_ptr()], scratch.queries.as_ptr());
-                row_tiles!(L, rows, row, R => score::<L, f32, R, 1>(row, keys, keys, transposed, rows, head_dim, scales, scores));
+                let (keys, copies) = ([scratch.tile.as_ptr()], scratch.queries.as_ptr());
+                row_tiles!(L, rows, row, R => score::<L, f32, R, 1>(row, keys, keys, copies, head_dim, scales, scores));
             }
         }
     }
@@ -173,7 +176,7 @@ impl<'a> Segment<'a> {
         scratch: &mut Scratch<'_>,
     ) {
         let (rows, head_dim) = (queries.rows(), self.head.head_dim());
-        let transposed = scratch.queries.as_ptr();
+        let copies = scratch.queries.as_ptr();
         // SAFETY: as above.
         unsafe {
             let scores = scratch.scores.as_mut_ptr().add(first * TILE_TOKENS);
@@ -184,7 +187,7 @@ impl<'a> Segment<'a> {
                 keys[c] = self.head.keys::<T>(self.places[first + c]);
                 next[c] = self.ahead::<T>(first + c, false);
             }
-            row_tiles!(L, rows, row, R => score::<L, T, R, C>(row, keys, next, transposed, rows, head_dim, scales, scores));
+            row_tiles!(L, rows, row, R => score::<L, T, R, C>(row, keys, next, copies, head_dim, scales, scores));
         }
     }
 
@@ -234,7 +237,8 @@ impl<'a> Segment<'a> {
                 );
                 let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
                 let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
-                row_tiles!(L, rows, row, R => weigh::<L, f32, R, 1>(row, TILE_TOKENS, values, values, p, width, weighted));
+                let tile = Values { values, next: values, p, count: TILE_TOKENS };
+                row_tiles!(L, rows, row, R => weigh::<L, f32, R, 1>(row, std::iter::once(tile), width, weighted));
             }
         }
     }
@@ -250,28 +254,51 @@ impl<'a> Segment<'a> {
         width: usize,
         scratch: &mut Scratch<'_>,
     ) {
-        for tile in self.tiles.clone() {
-            // SAFETY: as above; what nobody wrote is not read.
-            unsafe {
-                let count = self.written(tile);
-                let values = self.head.values::<T>(self.places[tile]);
-                let next = self.ahead::<T>(tile, true);
-                let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
-                let weighted = scratch.weighted.as_mut_ptr();
-                match side_by_side::<L>(rows) {
-                    4 if width.is_multiple_of(4 * LANES) => {
-                        row_tiles!(L, rows, row, R => weigh::<L, T, R, 4>(row, count, values, next, p, width, weighted));
+        let (p, weighted) = (scratch.scores.as_ptr(), scratch.weighted.as_mut_ptr());
+        let values = |tile: usize| Values {
+            values: self.head.values::<T>(self.places[tile]),
+            next: self.ahead::<T>(tile, true),
+            p: p.wrapping_add(tile * TILE_TOKENS),
+            count: self.written(tile),
+        };
+        macro_rules! weigh_tiles {
+            ($chunks:literal, $tiles:expr) => {{
+                let tiles = $tiles;
+                row_tiles!(L, rows, row, R => weigh::<L, T, R, $chunks>(row, tiles.clone(), width, weighted));
+            }};
+        }
+        // SAFETY: as above; what nobody wrote is not read.
+        unsafe {
+            match side_by_side::<L>(rows) {
+                // Sums of whole rows stay where they are from tile to tile.
+                4 if width == 4 * LANES => weigh_tiles!(4, self.tiles.clone().map(values)),
+                // Else each tile is used up while it is near.
+                2 | 4 => {
+                    for tile in self.tiles.clone() {
+                        weigh_tiles!(2, std::iter::once(values(tile)));
                     }
-                    2 | 4 => {
-                        row_tiles!(L, rows, row, R => weigh::<L, T, R, 2>(row, count, values, next, p, width, weighted));
-                    }
-                    _ => {
-                        row_tiles!(L, rows, row, R => weigh::<L, T, R, 1>(row, count, values, next, p, width, weighted));
+                }
+                _ => {
+                    for tile in self.tiles.clone() {
+                        weigh_tiles!(1, std::iter::once(values(tile)));
                     }
                 }
             }
         }
     }
+}
+
+/// The values of a tile, and what they are weighted with.
+#[derive(Clone, Copy)]
+struct Values<T> {
+    /// `[16][width]`.
+    values: *const T,
+    /// What to fetch meanwhile.
+    next: *const T,
+    /// `[rows][SEGMENT]` from the tile's column on.
+    p: *const f32,
+    /// Values that somebody wrote.
+    count: usize,
 }
 
 /// Rows of sixteen elements in a line of memory, at least one.
@@ -289,14 +316,13 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     keys: [*const T; C],
     next: [*const T; C],
     queries: *const f32,
-    rows: usize,
     head_dim: usize,
     scales: [L::Floats; C],
     scores: *mut f32,
 ) {
     // A few rows use keys where they lie only where head_dim is a multiple of 32.
     debug_assert!(head_dim.is_multiple_of(rows_per_line::<T>()));
-    // SAFETY: keys are `[head_dim][16]`, queries `[head_dim][rows]`, scores `[rows][SEGMENT]` from the first tile's column
+    // SAFETY: keys are `[head_dim][16]`, queries `[rows][head_dim]`, scores `[rows][SEGMENT]` from the first tile's column
     // on; a prefetch reads nothing.
     unsafe {
         let mut sums = [[L::zero_floats(); R]; C];
@@ -306,12 +332,10 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
             }
             for step in 0..rows_per_line::<T>() {
                 let d = line + step;
-                let query = queries.add(d * rows + row);
+                let query = queries.add(row * head_dim + d);
                 for c in 0..C {
                     let key = T::load::<L>(keys[c].add(d * LANES));
-                    for (r, sum) in sums[c].iter_mut().enumerate() {
-                        *sum = L::fma(key, query.add(r).read(), *sum);
-                    }
+                    L::fma_rows(&mut sums[c], key, query, head_dim);
                 }
             }
         }
@@ -324,21 +348,17 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     }
 }
 
-/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and `count` values of a tile, keys in order, lanes along columns,
-/// `C` chunks of them at a time; fetches `next` meanwhile.
+/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and the values of some tiles, keys in order, lanes along columns, `C`
+/// chunks of them at a time; fetches what comes next meanwhile.
 #[inline(always)]
 unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
     row: usize,
-    count: usize,
-    values: *const T,
-    next: *const T,
-    p: *const f32,
+    tiles: impl Iterator<Item = Values<T>> + Clone,
     width: usize,
     weighted: *mut f32,
 ) {
-    // SAFETY: values are `[16][width]`, p `[rows][SEGMENT]` from the tile's column on, weighted `[rows][width]`.
+    // SAFETY: values and p are as `Values` says, weighted is `[rows][width]`; a prefetch reads nothing.
     unsafe {
-        let p = p.add(row * SEGMENT);
         for column in (0..width).step_by(C * LANES) {
             let place = |r: usize, c: usize| (row + r) * width + column + c * LANES;
             let begins_line = |c: usize| (column / LANES + c).is_multiple_of(rows_per_line::<T>());
@@ -348,15 +368,16 @@ unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
                     *sum = L::load_f32(weighted.add(place(r, c)));
                 }
             }
-            for j in 0..count {
-                for (c, sums) in sums.iter_mut().enumerate() {
-                    let offset = j * width + column + c * LANES;
-                    if begins_line(c) {
-                        L::prefetch_early(next.wrapping_add(offset).cast());
-                    }
-                    let value = T::load::<L>(values.add(offset));
-                    for (r, sum) in sums.iter_mut().enumerate() {
-                        *sum = L::fma(value, p.add(r * SEGMENT + j).read(), *sum);
+            for Values { values, next, p, count } in tiles.clone() {
+                let p = p.add(row * SEGMENT);
+                for j in 0..count {
+                    for (c, sums) in sums.iter_mut().enumerate() {
+                        let offset = j * width + column + c * LANES;
+                        if begins_line(c) {
+                            L::prefetch_early(next.wrapping_add(offset).cast());
+                        }
+                        let value = T::load::<L>(values.add(offset));
+                        L::fma_rows(sums, value, p.add(j), SEGMENT);
                     }
                 }
             }

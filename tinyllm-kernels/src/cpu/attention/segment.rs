@@ -36,7 +36,7 @@ pub(super) struct Segments<'a, T> {
 
 /// What lies in scratch.
 pub(super) struct Scratch<'s> {
-    /// `[head_dim][rows]`: the queries, so that those of one tile of rows lie side by side.
+    /// `[rows][head_dim]`: the queries.
     pub(super) queries: &'s mut [f32],
     /// `[rows][SEGMENT]`: scores, then p.
     pub(super) scores: &'s mut [f32],
@@ -61,19 +61,18 @@ impl<T: Cached> Kernel for Segments<'_, T> {
         let (rows, width) = (queries.rows(), padded(head_dim));
         let head = Head { cache: self.cache, kv_head: queries.kv_head };
         let state = State::start(self.state, rows, width);
-        let (transposed, rest) = self.scratch.split_at_mut(rows * head_dim);
+        let (copies, rest) = self.scratch.split_at_mut(rows * head_dim);
         let (scores, rest) = rest.split_at_mut(rows * SEGMENT);
         let (weighted, rest) = rest.split_at_mut(rows * width);
         let (sums, rest) = rest.split_at_mut(2 * rows);
         let tile = &mut rest[..TILE_TOKENS * width];
-        let mut scratch = Scratch { queries: transposed, scores, weighted, sums, tile };
+        let mut scratch = Scratch { queries: copies, scores, weighted, sums, tile };
         // SAFETY: the terms of `super::attend`; rows, keys and columns stay inside the scratch cut above.
         unsafe {
             for row in 0..rows {
                 let query = queries.q.add(queries.offset(row, queries.q_stride_elems, head_dim));
-                for d in 0..head_dim {
-                    scratch.queries[d * rows + row] = query.add(d).read();
-                }
+                let copy = scratch.queries[row * head_dim..].as_mut_ptr();
+                query.copy_to_nonoverlapping(copy, head_dim);
             }
             let written = queries.first_position + queries.count;
             let is_direct = rows <= DIRECT_ROWS && head_dim.is_multiple_of(2 * LANES);

@@ -63,12 +63,11 @@ impl Head<'_> {
         (kv_head < self.cache.layout.kv_heads()).then_some(Head { kv_head, ..self })
     }
 
-    /// Where the tile that holds `position` lies.
+    /// Where tiles lie, one after another, from that of `position` on.
     #[inline(always)]
-    pub(super) fn place(&self, position: usize) -> TilePlace {
+    pub(super) fn places(&self, position: usize) -> impl Iterator<Item = TilePlace> {
         let Cache { layout, blocks, layer, block_table, .. } = self.cache;
-        let block = block_table[position / layout.block_tokens()] as usize;
-        layout.place(blocks, layer, block, self.kv_head, position)
+        layout.places(blocks, layer, self.kv_head, block_table, position)
     }
 
     /// The sixteen scales of K in a tile.

@@ -6,6 +6,8 @@
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_rows;
 
 use half::f16;
 
@@ -73,6 +75,19 @@ pub(crate) trait Lanes {
     unsafe fn load_i8(values: *const i8) -> Self::Floats;
     /// `fma(weights, input, accumulated)`.
     unsafe fn fma(weights: Self::Floats, input: f32, accumulated: Self::Floats) -> Self::Floats;
+    /// [`Lanes::fma`] of the same values for `R` rows, whose inputs are so many f32 apart.
+    #[inline(always)]
+    unsafe fn fma_rows<const R: usize>(
+        sums: &mut [Self::Floats; R],
+        values: Self::Floats,
+        inputs: *const f32,
+        row_stride: usize,
+    ) {
+        for (row, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise, for each row.
+            *sum = unsafe { Self::fma(values, inputs.add(row * row_stride).read(), *sum) };
+        }
+    }
     unsafe fn splat(value: f32) -> Self::Floats;
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn sub(a: Self::Floats, b: Self::Floats) -> Self::Floats;

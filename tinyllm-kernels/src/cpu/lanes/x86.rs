@@ -1,10 +1,10 @@
 //! Sixteen lanes on x86-64: one AVX-512 register, or two of AVX2.
 
-use std::arch::{asm, x86_64::*};
+use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::Lanes;
+use super::{Lanes, x86_rows};
 use crate::ScaleType;
 
 /// AVX-512 with VNNI: one register holds sixteen lanes.
@@ -52,7 +52,18 @@ impl Lanes for Avx512 {
         row_stride_bytes: usize,
     ) {
         // SAFETY: see the head of this impl.
-        unsafe { dot_rows(sums, weights, inputs, row_stride_bytes) }
+        unsafe { x86_rows::dot(sums, weights, inputs, row_stride_bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma_rows<const R: usize>(
+        sums: &mut [__m512; R],
+        values: __m512,
+        inputs: *const f32,
+        row_stride: usize,
+    ) {
+        // SAFETY: see the head of this impl.
+        unsafe { x86_rows::fma(sums, values, inputs.cast(), 4 * row_stride) }
     }
 
     #[inline(always)]
@@ -182,47 +193,6 @@ impl Lanes for Avx512 {
     unsafe fn prefetch_early(address: *const u8) {
         // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
-    }
-}
-
-/// [`Lanes::dot_rows`] in so many words. What the compiler makes of the intrinsic depends on what stands around it: it takes
-/// many of them apart, into a multiplication and an addition on the same units; and it keeps a pointer for each row,
-/// most of them on the stack.
-///
-/// # Safety
-/// `inputs` is readable for four bytes in each row.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn dot_rows<const R: usize>(
-    sums: &mut [__m512i; R],
-    weights: __m512i,
-    inputs: *const u8,
-    row_stride_bytes: usize,
-) {
-    macro_rules! dot {
-        ($row:expr, $address:literal, $($operand:tt)*) => {
-            asm!(
-                concat!("vpdpwssd {sums}, {weights}, dword ptr [", $address, "]{{1to16}}"),
-                sums = inout(zmm_reg) sums[$row],
-                weights = in(zmm_reg) weights,
-                $($operand)*,
-                options(pure, readonly, nostack, preserves_flags),
-            )
-        };
-    }
-    // An address takes a register, and a second one once or twice: three rows for one pointer.
-    for first in (0..R).step_by(3) {
-        let row = inputs.wrapping_add(first * row_stride_bytes);
-        // SAFETY: four bytes of each row are read, at any alignment (the caller's promise).
-        unsafe {
-            dot!(first, "{row}", row = in(reg) row);
-            if first + 1 < R {
-                dot!(first + 1, "{row} + {stride}", row = in(reg) row, stride = in(reg) row_stride_bytes);
-            }
-            if first + 2 < R {
-                dot!(first + 2, "{row} + 2*{stride}", row = in(reg) row, stride = in(reg) row_stride_bytes);
-            }
-        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
 /// Panels that are claimed at a time where weights are widened for many rows.
 const GRAIN: usize = 4;
 
+/// Panels of gates that are computed before what they open for: for a prompt, outputs that stay in the second cache.
+const GATES: usize = 12;
+
 impl Worker<'_> {
     /// [`crate::Op::Linear`].
     pub(super) fn linear(&self, operation: usize, parts: &[LinearPart]) {
@@ -41,9 +44,12 @@ impl Worker<'_> {
             return self.stream(operation, &factors, self.input(operation, gate));
         }
         self.shares(operation, self.panels(gate), GRAIN, |claimed| {
-            // The gate's outputs wait in `out` for a moment, in this core's cache.
-            self.product(operation, gate, claimed.clone(), out, Store::Replace);
-            self.product(operation, up, claimed, out, Store::Gate);
+            for first in claimed.clone().step_by(GATES) {
+                let panels = first..claimed.end.min(first + GATES);
+                // The gate's outputs wait in `out` for a moment, in this core's cache.
+                self.product(operation, gate, panels.clone(), out, Store::Replace);
+                self.product(operation, up, panels, out, Store::Gate);
+            }
         });
     }
 
