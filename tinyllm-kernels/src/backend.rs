@@ -114,7 +114,7 @@ pub trait Backend: Send + Sync {
     /// [`KernelError::Invalid`] for a step outside the limits, [`KernelError::NonFiniteInput`].
     fn run(&self, prepared: &mut Self::Prepared, step: &Step<'_>) -> Result<(), KernelError>;
 
-    /// Runs the head again for other rows of the step that ran last.
+    /// Runs the head again for other rows of the step that ran last, whose keys and values are still in the cache.
     ///
     /// # Errors
     /// As [`Backend::run`].

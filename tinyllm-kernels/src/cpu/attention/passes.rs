@@ -267,22 +267,22 @@ impl<'a> Segment<'a> {
                 row_tiles!(L, rows, row, R => weigh::<L, T, R, $chunks>(row, tiles.clone(), width, weighted));
             }};
         }
+        macro_rules! weigh_tile_by_tile {
+            ($chunks:literal) => {
+                for tile in self.tiles.clone() {
+                    weigh_tiles!($chunks, std::iter::once(values(tile)));
+                }
+            };
+        }
         // SAFETY: as above; what nobody wrote is not read.
         unsafe {
             match side_by_side::<L>(rows) {
                 // Sums of whole rows stay where they are from tile to tile.
                 4 if width == 4 * LANES => weigh_tiles!(4, self.tiles.clone().map(values)),
                 // Else each tile is used up while it is near.
-                2 | 4 => {
-                    for tile in self.tiles.clone() {
-                        weigh_tiles!(2, std::iter::once(values(tile)));
-                    }
-                }
-                _ => {
-                    for tile in self.tiles.clone() {
-                        weigh_tiles!(1, std::iter::once(values(tile)));
-                    }
-                }
+                4 if width.is_multiple_of(4 * LANES) => weigh_tile_by_tile!(4),
+                2 | 4 => weigh_tile_by_tile!(2),
+                _ => weigh_tile_by_tile!(1),
             }
         }
     }

@@ -180,7 +180,7 @@ proptest! {
     #[test]
     fn attention_follows_the_definition_with_the_same_bits(
         tokens in 1usize..12, first in 0usize..60, kv_heads in 1usize..3, group in 1usize..6,
-        head_dim in prop::sample::select(vec![2usize, 6, 16, 20, 32, 64, 80]),
+        head_dim in prop::sample::select(vec![2usize, 6, 16, 20, 32, 64, 80, 96, 128]),
         window in prop::option::of(1usize..40), seed in any::<u64>(),
     ) {
         let mut state = seed;

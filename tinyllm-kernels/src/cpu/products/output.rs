@@ -99,8 +99,7 @@ impl Output<'_> {
     pub(super) unsafe fn put_gated<L: Lanes>(&self, row: usize, panel: usize, gate: L::Floats, y: L::Floats) {
         // SAFETY: the caller's promise.
         unsafe {
-            let y = L::mul(math::silu::<L>(gate), self.biased::<L>(panel, y));
-            store_to::<L>(y, self.columns(row, panel));
+            store_to::<L>(self.joined::<L>(Store::Gate, panel, gate, y), self.columns(row, panel));
         }
     }
 
