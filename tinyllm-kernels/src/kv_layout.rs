@@ -180,42 +180,40 @@ impl KvLayout {
         self.tile_place(blocks, layer, block, kv_head, position % self.block_tokens / TILE_TOKENS)
     }
 
-    /// Where a head's tiles lie, one after another, from that of `position` on, in a cache of `blocks` blocks.
+    /// Fills `places` with where a head's tiles lie, one after another, from that of `position` on, in a cache of `blocks`
+    /// blocks. The block table holds them all.
     #[inline(always)]
-    pub(crate) fn places<'a>(
-        &'a self,
+    pub(crate) fn places(
+        &self,
         blocks: usize,
         layer: usize,
         kv_head: usize,
-        block_table: &'a [u32],
+        block_table: &[u32],
         position: usize,
-    ) -> impl Iterator<Item = TilePlace> + use<'a> {
+        places: &mut [TilePlace],
+    ) {
         let (half, scales) = (self.half_tile_bytes(), self.format.tile_scale_bytes());
-        let mut tile = position / TILE_TOKENS % self.block_tiles();
-        let mut table = block_table[position / self.block_tokens()..].iter().map(|block| *block as usize);
-        let mut current: Option<(usize, TilePlace)> = None;
-        std::iter::from_fn(move || {
-            let (block, place) = match current {
-                Some((block, place)) if tile < self.block_tiles() => (block, place.following(half, scales)),
-                Some((before, place)) => {
-                    let block = table.next()?;
-                    tile = 0;
-                    // Divisions only where a block is not the next one of the same extent.
-                    if block == before + 1 && place.left > 1 {
-                        (block, place.following(half, scales))
-                    } else {
-                        (block, self.tile_place(blocks, layer, block, kv_head, 0))
-                    }
-                }
-                None => {
-                    let block = table.next()?;
-                    (block, self.tile_place(blocks, layer, block, kv_head, tile))
-                }
-            };
-            tile += 1;
-            current = Some((block, place));
-            Some(place)
-        })
+        let mut table = &block_table[position / self.block_tokens..];
+        let mut tile = position % self.block_tokens / TILE_TOKENS;
+        let mut places = places.iter_mut();
+        while let (false, Some(&block)) = (places.len() == 0, table.first()) {
+            let place = self.tile_place(blocks, layer, block as usize, kv_head, tile);
+            // Tiles that lie in a row: of blocks that follow each other, up to the end of their extent.
+            let wanted = (tile + places.len()).div_ceil(self.block_tiles());
+            let in_a_row =
+                table.iter().zip(block..).take(wanted).take_while(|(next, block)| **next == *block).count();
+            let count = (in_a_row * self.block_tiles() - tile).min(place.left);
+            for (index, out) in places.by_ref().take(count).enumerate() {
+                *out = TilePlace {
+                    keys: place.keys + index * half,
+                    values: place.values + index * half,
+                    scales: place.scales + index * scales,
+                    left: place.left - index,
+                };
+            }
+            table = &table[(tile + count) / self.block_tiles()..];
+            tile = (tile + count) % self.block_tiles();
+        }
     }
 
     /// The bytes of a block in a cache of `blocks` blocks, stretch by stretch; all blocks have stretches of the same
@@ -241,19 +239,6 @@ pub(crate) struct TilePlace {
     pub(crate) scales: usize,
     /// Tiles from this one to the end of its extent.
     left: usize,
-}
-
-impl TilePlace {
-    /// The next tile of the extent.
-    #[inline(always)]
-    fn following(self, half_bytes: usize, scale_bytes: usize) -> Self {
-        TilePlace {
-            keys: self.keys + half_bytes,
-            values: self.values + half_bytes,
-            scales: self.scales + scale_bytes,
-            left: self.left - 1,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -303,13 +288,14 @@ mod tests {
             let layout = KvLayout::new(3, 2, 6, block_tokens, KvFormat::Int8).unwrap();
             for table in tables {
                 for first in (0..table.len() * block_tokens).step_by(TILE_TOKENS) {
-                    let found: Vec<TilePlace> = layout.places(blocks, 1, 1, table, first).collect();
                     let expected: Vec<TilePlace> = (first..table.len() * block_tokens)
                         .step_by(TILE_TOKENS)
                         .map(|position| {
                             layout.place(blocks, 1, table[position / block_tokens] as usize, 1, position)
                         })
                         .collect();
+                    let mut found = vec![TilePlace::default(); expected.len()];
+                    layout.places(blocks, 1, 1, table, first, &mut found);
                     assert_eq!(found, expected, "blocks of {block_tokens}, from {first}");
                 }
             }

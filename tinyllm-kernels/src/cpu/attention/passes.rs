@@ -1,16 +1,15 @@
 //! The two passes over a segment's tiles: scores of queries with keys, and values weighted with p. A few rows use keys
 //! and values where they lie; many rows widen each tile once and share it. Either way a row's sums run in one order.
 
-use std::ops::Range;
-
 use super::{
     Queries, SEGMENT,
+    reading::Segment,
     segment::Scratch,
-    tile::{Cached, Head},
+    tile::{Cached, widen, widen_rows},
 };
 use crate::{
     cpu::lanes::{LANES, LINE_BYTES, Lanes, load_or, store_to},
-    kv_layout::{TILE_TOKENS, TilePlace},
+    kv_layout::TILE_TOKENS,
 };
 
 /// Calls `$call` for tiles of `$R` rows from `$row` on, as many rows as registers allow.
@@ -38,76 +37,14 @@ const fn side_by_side<L: Lanes>(rows: usize) -> usize {
     }
 }
 
-/// Tiles between what is read and what is fetched: a memory latency.
-const AHEAD: usize = 4;
-
-/// Tiles of a segment.
-const TILES: usize = SEGMENT / TILE_TOKENS;
-
-/// Some tiles of one head's segment.
-pub(super) struct Segment<'a> {
-    head: Head<'a>,
-    /// Tiles of the segment.
-    pub(super) tiles: Range<usize>,
-    /// Positions of the segment that somebody wrote.
-    written: usize,
-    /// Where the segment's tiles lie, and then those that are read after them.
-    places: [TilePlace; TILES + AHEAD],
-}
-
-impl<'a> Segment<'a> {
-    /// Those tiles of the segment at `base` that hold one of `keys`, which are counted from there, of `written` positions
-    /// in all. The first that is read of a head holds the position `first`.
-    #[inline(always)]
-    pub(super) fn new(head: Head<'a>, base: usize, keys: Range<usize>, written: usize, first: usize) -> Self {
-        let tiles = keys.start / TILE_TOKENS..keys.end.div_ceil(TILE_TOKENS);
-        let mut places = [TilePlace::default(); TILES + AHEAD];
-        // Of this head's tiles, those up to a few of the next segment.
-        let count = (written - base).div_ceil(TILE_TOKENS).min(TILES + AHEAD);
-        let own = head.places(base + tiles.start * TILE_TOKENS);
-        places[tiles.start..count].iter_mut().zip(own).for_each(|(place, own)| *place = own);
-        // Where nothing follows, what is near already: an address without memory behind it would be looked up each time.
-        let last = places[tiles.end - 1];
-        places[count.max(TILES)..].fill(last);
-        if count <= TILES
-            && let Some(next) = head.next()
-        {
-            let count = (written - first).div_ceil(TILE_TOKENS).min(AHEAD);
-            places[TILES..][..count]
-                .iter_mut()
-                .zip(next.places(first))
-                .for_each(|(place, next)| *place = next);
-        }
-        Segment { head, tiles, written: written - base, places }
-    }
-
-    /// What is read `AHEAD` tiles after this one: keys, then values, then keys of the next segment or head.
-    #[inline(always)]
-    fn ahead<T>(&self, tile: usize, is_values: bool) -> *const T {
-        let count = self.tiles.len();
-        let step = tile - self.tiles.start + if is_values { count } else { 0 } + AHEAD;
-        if step < count {
-            self.head.keys(self.places[self.tiles.start + step])
-        } else if step < 2 * count {
-            self.head.values(self.places[self.tiles.start + step - count])
-        } else {
-            self.head.keys(self.places[TILES + step - 2 * count])
-        }
-    }
-
-    /// Tokens of a tile that somebody wrote.
-    #[inline(always)]
-    fn written(&self, tile: usize) -> usize {
-        (self.written - tile * TILE_TOKENS).min(TILE_TOKENS)
-    }
-
+impl Segment<'_> {
     /// What scores of a tile's keys are multiplied with.
     #[inline(always)]
     unsafe fn score_scale<L: Lanes, T: Cached>(&self, queries: &Queries, tile: usize) -> L::Floats {
         // SAFETY: the tile is in the cache; the instruction set is the caller's promise.
         unsafe {
-            let scale = L::splat(queries.scale);
-            if T::IS_SCALED { L::mul(scale, self.head.key_scales::<L>(self.places[tile])) } else { scale }
+            let scale = L::splat(queries.scale * std::f32::consts::LOG2_E);
+            if T::IS_SCALED { L::mul(scale, self.key_scales::<L>(tile)) } else { scale }
         }
     }
 
@@ -121,12 +58,12 @@ impl<'a> Segment<'a> {
         queries: &Queries,
         scratch: &mut Scratch<'_>,
     ) {
-        let (rows, head_dim) = (queries.rows(), self.head.head_dim());
+        let (rows, head_dim) = (queries.rows(), self.head_dim);
         for tile in self.tiles.clone() {
             // SAFETY: the tile is in the cache; rows and keys stay inside the scratch.
             unsafe {
-                let next = self.ahead::<T>(tile, false);
-                self.head.widen_keys::<L, T>(self.places[tile], next, scratch.tile);
+                let (keys, next) = self.keys::<T>(tile);
+                widen::<L, T>(keys, next, &mut scratch.tile[..TILE_TOKENS * head_dim]);
                 let scales = [self.score_scale::<L, T>(queries, tile)];
                 let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
                 let (keys, copies) = ([scratch.tile.as_ptr()], scratch.queries.as_ptr());
@@ -175,7 +112,7 @@ impl<'a> Segment<'a> {
         first: usize,
         scratch: &mut Scratch<'_>,
     ) {
-        let (rows, head_dim) = (queries.rows(), self.head.head_dim());
+        let (rows, head_dim) = (queries.rows(), self.head_dim);
         let copies = scratch.queries.as_ptr();
         // SAFETY: as above.
         unsafe {
@@ -184,8 +121,7 @@ impl<'a> Segment<'a> {
             let (mut keys, mut next) = ([std::ptr::null(); C], [std::ptr::null(); C]);
             for c in 0..C {
                 scales[c] = self.score_scale::<L, T>(queries, first + c);
-                keys[c] = self.head.keys::<T>(self.places[first + c]);
-                next[c] = self.ahead::<T>(first + c, false);
+                (keys[c], next[c]) = self.keys::<T>(first + c);
             }
             row_tiles!(L, rows, row, R => score::<L, T, R, C>(row, keys, next, copies, head_dim, scales, scores));
         }
@@ -200,7 +136,7 @@ impl<'a> Segment<'a> {
         for tile in self.tiles.clone() {
             // SAFETY: the caller's promise.
             unsafe {
-                let scales = self.head.value_scales::<L>(self.places[tile]);
+                let scales = self.value_scales::<L>(tile);
                 for row in 0..rows {
                     let p = &mut scores[row * SEGMENT + tile * TILE_TOKENS..][..TILE_TOKENS];
                     let unscaled = load_or::<L>(p, 0.0);
@@ -227,14 +163,8 @@ impl<'a> Segment<'a> {
         for tile in self.tiles.clone() {
             // SAFETY: the tile is in the cache; rows and columns stay inside the scratch.
             unsafe {
-                let next = self.ahead::<T>(tile, true);
-                self.head.widen_values::<L, T>(
-                    self.places[tile],
-                    self.written(tile),
-                    next,
-                    width,
-                    scratch.tile,
-                );
+                let (values, next) = self.values::<T>(tile);
+                widen_rows::<L, T>(values, self.written(tile), self.head_dim, next, width, scratch.tile);
                 let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
                 let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
                 let tile = Values { values, next: values, p, count: TILE_TOKENS };
@@ -255,11 +185,9 @@ impl<'a> Segment<'a> {
         scratch: &mut Scratch<'_>,
     ) {
         let (p, weighted) = (scratch.scores.as_ptr(), scratch.weighted.as_mut_ptr());
-        let values = |tile: usize| Values {
-            values: self.head.values::<T>(self.places[tile]),
-            next: self.ahead::<T>(tile, true),
-            p: p.wrapping_add(tile * TILE_TOKENS),
-            count: self.written(tile),
+        let values = |tile: usize| {
+            let (values, next) = self.values::<T>(tile);
+            Values { values, next, p: p.wrapping_add(tile * TILE_TOKENS), count: self.written(tile) }
         };
         macro_rules! weigh_tiles {
             ($chunks:literal, $tiles:expr) => {{
@@ -321,21 +249,26 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     scores: *mut f32,
 ) {
     // A few rows use keys where they lie only where head_dim is a multiple of 32.
-    debug_assert!(head_dim.is_multiple_of(rows_per_line::<T>()));
+    debug_assert!(head_dim.is_multiple_of(C * rows_per_line::<T>()));
     // SAFETY: keys are `[head_dim][16]`, queries `[rows][head_dim]`, scores `[rows][SEGMENT]` from the first tile's column
     // on; a prefetch reads nothing.
     unsafe {
         let mut sums = [[L::zero_floats(); R]; C];
-        for line in (0..head_dim).step_by(rows_per_line::<T>()) {
-            for next in next {
-                L::prefetch_early(next.wrapping_add(line * LANES).cast());
-            }
-            for step in 0..rows_per_line::<T>() {
-                let d = line + step;
-                let query = queries.add(row * head_dim + d);
+        let part = head_dim / C;
+        for (begin, next) in (0..head_dim).step_by(part).zip(next) {
+            for line in (0..part).step_by(rows_per_line::<T>()) {
+                // One tile after another: fetches that jump between tiles bring less.
                 for c in 0..C {
-                    let key = T::load::<L>(keys[c].add(d * LANES));
-                    L::fma_rows(&mut sums[c], key, query, head_dim);
+                    L::prefetch_early(
+                        next.cast::<u8>().wrapping_add((line / rows_per_line::<T>() * C + c) * LINE_BYTES),
+                    );
+                }
+                for d in begin + line..begin + line + rows_per_line::<T>() {
+                    let query = queries.add(row * head_dim + d);
+                    for c in 0..C {
+                        let key = T::load::<L>(keys[c].add(d * LANES));
+                        L::fma_rows(&mut sums[c], key, query, head_dim);
+                    }
                 }
             }
         }

@@ -7,14 +7,14 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::{
     Cache, Queries, SEGMENT, padded,
-    passes::Segment,
+    reading::{Head, Segment},
     state::{State, fold_row},
-    tile::{Cached, Head},
+    tile::Cached,
 };
 use crate::{
     cpu::{
         lanes::{Kernel, LANES, Lanes, tree_sum},
-        math::exp,
+        math::exp2,
     },
     kv_layout::TILE_TOKENS,
 };
@@ -59,7 +59,12 @@ impl<T: Cached> Kernel for Segments<'_, T> {
         let queries = self.queries;
         let head_dim = self.cache.layout.head_dim();
         let (rows, width) = (queries.rows(), padded(head_dim));
-        let head = Head { cache: self.cache, kv_head: queries.kv_head };
+        let head = Head {
+            cache: self.cache,
+            kv_head: queries.kv_head,
+            first: queries.seen(0).start,
+            written: queries.first_position + queries.count,
+        };
         let state = State::start(self.state, rows, width);
         let (copies, rest) = self.scratch.split_at_mut(rows * head_dim);
         let (scores, rest) = rest.split_at_mut(rows * SEGMENT);
@@ -74,23 +79,29 @@ impl<T: Cached> Kernel for Segments<'_, T> {
                 let copy = scratch.queries[row * head_dim..].as_mut_ptr();
                 query.copy_to_nonoverlapping(copy, head_dim);
             }
-            let written = queries.first_position + queries.count;
             let is_direct = rows <= DIRECT_ROWS && head_dim.is_multiple_of(2 * LANES);
-            for segment in self.segments {
-                let base = segment * SEGMENT;
-                let keys = base.max(queries.seen(0).start) - base..(base + SEGMENT).min(written) - base;
-                let segment = Segment::new(head, base, keys, written, queries.seen(0).start);
+            let mut places = head.places(self.segments.start);
+            for index in self.segments {
+                let (base, following) = (index * SEGMENT, head.following(index, &places));
+                let segment = Segment::new(&head, index, &places, &following);
                 if is_direct {
                     segment.score_directly::<L, T>(queries, &mut scratch);
                 } else {
                     segment.score_widened::<L, T>(queries, &mut scratch);
                 }
                 let span = segment.tiles.start * TILE_TOKENS..segment.tiles.end * TILE_TOKENS;
-                for row in 0..rows {
+                let seen = |row: usize| {
                     let seen = clip(queries.seen(row), base, &span);
+                    seen.start - span.start..seen.end - span.start
+                };
+                // All rows' largest scores first: each takes a chain of steps that wait for each other.
+                for row in 0..rows {
                     let scores = &mut scratch.scores[row * SEGMENT..][span.clone()];
-                    let found = soften::<L>(scores, seen.start - span.start..seen.end - span.start);
-                    scratch.sums[2 * row..][..2].copy_from_slice(&found);
+                    scratch.sums[2 * row] = largest::<L>(scores, seen(row));
+                }
+                for row in 0..rows {
+                    let scores = &mut scratch.scores[row * SEGMENT..][span.clone()];
+                    scratch.sums[2 * row + 1] = soften::<L>(scores, scratch.sums[2 * row]);
                 }
                 scratch.weighted.fill(0.0);
                 if T::IS_SCALED {
@@ -115,6 +126,7 @@ impl<T: Cached> Kernel for Segments<'_, T> {
                         );
                     }
                 }
+                places = following;
             }
         }
     }
@@ -127,15 +139,14 @@ fn clip(seen: Range<usize>, base: usize, span: &Range<usize>) -> Range<usize> {
     start..(seen.end.clamp(base + span.start, base + span.end) - base).max(start)
 }
 
-/// Turns a row's scores into `exp(s - m)`, 0 where it does not see the key; gives m and l.
+/// A row's largest score m. What it does not see becomes -∞; m is 0 where it sees nothing.
 #[inline(always)]
-unsafe fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> [f32; 2] {
-    if seen.is_empty() {
-        scores.fill(0.0);
-        return [f32::NEG_INFINITY, 0.0];
-    }
+unsafe fn largest<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> f32 {
     scores[..seen.start].fill(f32::NEG_INFINITY);
     scores[seen.end..].fill(f32::NEG_INFINITY);
+    if seen.is_empty() {
+        return 0.0;
+    }
     // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
     unsafe {
         let mut largest = L::splat(f32::NEG_INFINITY);
@@ -144,17 +155,25 @@ unsafe fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> [f32; 2] {
         }
         let mut lanes = [0.0; LANES];
         L::store(largest, &mut lanes);
-        let largest = lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
-        let m = L::splat(largest);
+        lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+    }
+}
+
+/// Turns a row's scores into p = 2^(s - m), 0 where it does not see the key; gives their sum.
+#[inline(always)]
+unsafe fn soften<L: Lanes>(scores: &mut [f32], largest: f32) -> f32 {
+    // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
+    unsafe {
+        let largest = L::splat(largest);
         let mut total = L::zero_floats();
         for chunk in scores.chunks_exact_mut(LANES) {
-            let p = exp::<L>(L::sub(L::load_f32(chunk.as_ptr()), m));
+            let p = exp2::<L>(L::sub(L::load_f32(chunk.as_ptr()), largest));
             total = L::add(total, p);
             if let Some(chunk) = chunk.first_chunk_mut::<LANES>() {
                 L::store(p, chunk);
             }
         }
-        [largest, tree_sum::<L>(total)]
+        tree_sum::<L>(total)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Queries, padded};
 use crate::cpu::{
     lanes::{Kernel, LANES, Lanes, load_or, store_to},
-    math::exp,
+    math::exp2,
 };
 
 /// A state, borrowed.
@@ -36,8 +36,8 @@ pub(super) unsafe fn fold_row<L: Lanes>(
     let larger = if m > before { m } else { before };
     // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
     unsafe {
-        let new = exp::<L>(L::splat(m - larger));
-        let old = exp::<L>(L::splat(before - larger));
+        let new = exp2::<L>(L::splat(m - larger));
+        let old = exp2::<L>(L::splat(before - larger));
         let mut lanes = [0.0; LANES];
         L::store(L::fma_lanes(L::splat(l), new, L::mul(L::splat(sum), old)), &mut lanes);
         sums[0] = larger;

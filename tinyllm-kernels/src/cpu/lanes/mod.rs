@@ -100,10 +100,8 @@ pub(crate) trait Lanes {
     -> Self::Floats;
     /// `fma(a, b, c)`.
     unsafe fn fma_lanes(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// The nearest integers, ties to even.
-    unsafe fn round(a: Self::Floats) -> Self::Floats;
-    /// 2 to the power of integers from -126 to 127.
-    unsafe fn power_of_two(exponents: Self::Floats) -> Self::Floats;
+    /// What has the lowest nine bits of each lane as its sign and exponent: 2^(n - 127) for n from 1 to 254, 0 for 0.
+    unsafe fn exponent(bits: Self::Floats) -> Self::Floats;
     unsafe fn store(floats: Self::Floats, out: &mut [f32; 16]);
     /// Hints that the line at `address` will be read.
     unsafe fn prefetch(address: *const u8);

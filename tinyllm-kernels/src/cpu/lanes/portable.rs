@@ -134,13 +134,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn round(a: [f32; 16]) -> [f32; 16] {
-        a.map(f32::round_ties_even)
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(exponents: [f32; 16]) -> [f32; 16] {
-        exponents.map(|exponent| f32::from_bits(((exponent as i32 + 127) as u32) << 23))
+    unsafe fn exponent(bits: [f32; 16]) -> [f32; 16] {
+        bits.map(|bits| f32::from_bits(bits.to_bits() << 23))
     }
 
     #[inline(always)]

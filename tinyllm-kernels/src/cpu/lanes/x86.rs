@@ -163,18 +163,9 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn round(a: __m512) -> __m512 {
+    unsafe fn exponent(bits: __m512) -> __m512 {
         // SAFETY: see the head of this impl.
-        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(exponents: __m512) -> __m512 {
-        // SAFETY: see the head of this impl.
-        unsafe {
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(exponents), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
-        }
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(bits))) }
     }
 
     #[inline(always)]
@@ -375,24 +366,12 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn round(a: [__m256; 2]) -> [__m256; 2] {
+    unsafe fn exponent(bits: [__m256; 2]) -> [__m256; 2] {
         // SAFETY: see the head of this impl.
         unsafe {
-            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-            [_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(exponents: [__m256; 2]) -> [__m256; 2] {
-        // SAFETY: see the head of this impl.
-        unsafe {
-            let bias = _mm256_set1_epi32(127);
-            let low = _mm256_add_epi32(_mm256_cvtps_epi32(exponents[0]), bias);
-            let high = _mm256_add_epi32(_mm256_cvtps_epi32(exponents[1]), bias);
             [
-                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(low)),
-                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(high)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(bits[0]))),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(bits[1]))),
             ]
         }
     }
