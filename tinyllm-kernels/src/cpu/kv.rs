@@ -1,6 +1,6 @@
 //! Writes keys and values into their places in the cache.
 
-use half::f16;
+use half::{f16, slice::HalfFloatSliceExt};
 
 use crate::{
     KvFormat,
@@ -24,9 +24,7 @@ pub(crate) unsafe fn store(
     unsafe {
         let (keys, values) = (cache.add(place.keys), cache.add(place.values));
         match format {
-            KvFormat::F16 => {
-                write::<f16>(keys.cast(), values.cast(), slot, key, value, f16::from_f32, f16::from_f32)
-            }
+            KvFormat::F16 => write_halves(keys.cast(), values.cast(), slot, key, value),
             KvFormat::F32 => write::<f32>(keys.cast(), values.cast(), slot, key, value, |x| x, |x| x),
             KvFormat::Int8 => {
                 let (key_scale, value_scale) = (Quantizer::of(key), Quantizer::of(value));
@@ -59,6 +57,24 @@ impl Quantizer {
     fn quantize(&self, x: f32) -> i8 {
         // A cast from NaN (0 / 0, where every value is 0) is 0.
         (x / self.step).round_ties_even().clamp(-127.0, 127.0) as i8
+    }
+}
+
+/// Many at a time, with the processor's instructions: an element alone costs a call.
+unsafe fn write_halves(keys: *mut f16, values: *mut f16, slot: usize, key: &[f32], value: &[f32]) {
+    const CHUNK: usize = 64;
+    // SAFETY: see `store`.
+    unsafe {
+        for (index, chunk) in key.chunks(CHUNK).enumerate() {
+            let mut halves = [f16::ZERO; CHUNK];
+            let halves = &mut halves[..chunk.len()];
+            halves.convert_from_f32_slice(chunk);
+            for (d, x) in halves.iter().enumerate() {
+                keys.add((index * CHUNK + d) * TILE_TOKENS + slot).write(*x);
+            }
+        }
+        let values = values.add(slot * value.len());
+        std::slice::from_raw_parts_mut(values, value.len()).convert_from_f32_slice(value);
     }
 }
 
