@@ -195,15 +195,16 @@ impl KvLayout {
         let (half, scales) = (self.half_tile_bytes(), self.format.tile_scale_bytes());
         let mut table = &block_table[position / self.block_tokens..];
         let mut tile = position % self.block_tokens / TILE_TOKENS;
-        let mut places = places.iter_mut();
-        while let (false, Some(&block)) = (places.len() == 0, table.first()) {
-            let place = self.tile_place(blocks, layer, block as usize, kv_head, tile);
+        let mut rest = places;
+        while !rest.is_empty() {
+            let place = self.tile_place(blocks, layer, table[0] as usize, kv_head, tile);
             // Tiles that lie in a row: of blocks that follow each other, up to the end of their extent.
-            let wanted = (tile + places.len()).div_ceil(self.block_tiles());
+            let wanted = (tile + rest.len()).div_ceil(self.block_tiles());
             let in_a_row =
-                table.iter().zip(block..).take(wanted).take_while(|(next, block)| **next == *block).count();
-            let count = (in_a_row * self.block_tiles() - tile).min(place.left);
-            for (index, out) in places.by_ref().take(count).enumerate() {
+                table.iter().zip(table[0]..).take(wanted).take_while(|(next, block)| *next == block).count();
+            let count = (in_a_row * self.block_tiles() - tile).min(place.left).min(rest.len());
+            let (row, after) = rest.split_at_mut(count);
+            for (index, out) in row.iter_mut().enumerate() {
                 *out = TilePlace {
                     keys: place.keys + index * half,
                     values: place.values + index * half,
@@ -211,6 +212,7 @@ impl KvLayout {
                     left: place.left - index,
                 };
             }
+            rest = after;
             table = &table[(tile + count) / self.block_tiles()..];
             tile = (tile + count) % self.block_tiles();
         }

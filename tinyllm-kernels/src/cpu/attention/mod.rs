@@ -3,9 +3,9 @@
 //! Keys are cut into segments of 256, aligned to position 0. In a segment the scores s are computed, in units of ln 2,
 //! their exact maximum m, p = 2^(s - m), the sum l of p (key j in lane j mod 16, then a tree) and acc = Σ p·v in key
 //! order. Segments are folded in order: with M the larger maximum, `L = fma(l, 2^(m - M), L · 2^(M₀ - M))`, and acc
-//! likewise. A row (one query of one head) is computed in this order whatever rows are computed beside it, and whoever computes a segment.
-//! An int8 cache's scales multiply whole scores (K) and whole p (V), so the sums over elements stay sums of exactly
-//! widened integers.
+//! likewise. A row (one query of one head) is computed in this order whatever rows are computed beside it, and whoever
+//! computes a segment. An int8 cache's scales multiply whole scores (K) and whole p (V), so the sums over elements stay
+//! sums of exactly widened integers.
 
 mod passes;
 mod reading;

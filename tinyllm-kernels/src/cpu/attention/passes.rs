@@ -142,7 +142,7 @@ impl Segment<'_> {
                     let unscaled = load_or::<L>(p, 0.0);
                     let scaled = L::mul(unscaled, scales);
                     // Not `0 < p`, so that NaN stays what it is.
-                    let unseen = L::select_less(unscaled, L::splat(f32::MIN_POSITIVE), unscaled, scaled);
+                    let unseen = L::select_less(unscaled, L::splat(f32::from_bits(1)), unscaled, scaled);
                     store_to::<L>(unseen, p);
                 }
             }

@@ -15,7 +15,7 @@ use crate::{
 const AHEAD: usize = 8;
 
 /// Tiles of a segment.
-pub(super) const TILES: usize = SEGMENT / TILE_TOKENS;
+const TILES: usize = SEGMENT / TILE_TOKENS;
 
 /// Where tiles of a segment lie, from the first that is read on.
 pub(super) type Places = [TilePlace; TILES];
