@@ -23,7 +23,7 @@ pub(crate) unsafe fn exp2<L: Lanes>(x: L::Floats) -> L::Floats {
     }
 }
 
-/// e^x, within 2 ulp from -87 to 88; 0 below -88, the largest power above. NaN stays NaN.
+/// e^x, within 2 ulp from -87 to 88; 0 from -88 down, the largest power above. NaN stays NaN.
 #[inline(always)]
 unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
     // SAFETY: the instruction set is the caller's promise.

@@ -141,7 +141,7 @@ impl Segment<'_> {
                     let p = &mut scores[row * SEGMENT + tile * TILE_TOKENS..][..TILE_TOKENS];
                     let unscaled = load_or::<L>(p, 0.0);
                     let scaled = L::mul(unscaled, scales);
-                    // Not `0 < p`, so that NaN stays what it is.
+                    // Below the smallest number is 0. Not `0 < p`, so that NaN stays what it is.
                     let unseen = L::select_less(unscaled, L::splat(f32::from_bits(1)), unscaled, scaled);
                     store_to::<L>(unseen, p);
                 }

@@ -1,5 +1,5 @@
-//! In which order the keys and values of a head are read, and what is fetched meanwhile: of each segment first all keys,
-//! then all values.
+//! In which order a head is read: of each segment all keys, then all values. What lies a few tiles on in that order is
+//! fetched meanwhile.
 
 use std::ops::Range;
 
@@ -80,6 +80,7 @@ pub(super) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
+    /// A segment whose tiles lie at `places`; those read after it lie at `following`.
     #[inline(always)]
     pub(super) fn new(head: &Head<'_>, segment: usize, places: &'a Places, following: &Places) -> Self {
         let (base, tiles) = (head.cache.base, head.tiles(segment));
