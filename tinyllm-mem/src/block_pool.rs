@@ -1,5 +1,7 @@
 //! Fixed-size blocks with reference counts: who holds which block of a slab. The bytes themselves are the owner's.
 
+use std::{cmp::Reverse, collections::BinaryHeap};
+
 use crate::MemError;
 
 /// A block's number in its slab.
@@ -21,14 +23,14 @@ pub struct BlockId(pub u32);
 #[derive(Clone, Debug)]
 pub struct BlockPool {
     counts: Vec<u32>,
-    /// Free blocks; the last is handed out next.
-    free: Vec<u32>,
+    /// Free blocks, the lowest on top: those of a sequence then lie one after another, also when they were used before.
+    free: BinaryHeap<Reverse<u32>>,
 }
 
 impl BlockPool {
     /// A pool of `blocks` free blocks.
     pub fn new(blocks: u32) -> Self {
-        BlockPool { counts: vec![0; blocks as usize], free: (0..blocks).rev().collect() }
+        BlockPool { counts: vec![0; blocks as usize], free: (0..blocks).map(Reverse).collect() }
     }
 
     /// Blocks in all.
@@ -56,7 +58,7 @@ impl BlockPool {
     /// # Errors
     /// [`MemError::PoolExhausted`].
     pub fn allocate(&mut self) -> Result<BlockId, MemError> {
-        let block = self.free.pop().ok_or(MemError::PoolExhausted { blocks: self.counts.len() })?;
+        let Reverse(block) = self.free.pop().ok_or(MemError::PoolExhausted { blocks: self.counts.len() })?;
         self.counts[block as usize] = 1;
         Ok(BlockId(block))
     }
@@ -76,7 +78,7 @@ impl BlockPool {
         *count -= 1;
         let is_free = *count == 0;
         if is_free {
-            self.free.push(block.0);
+            self.free.push(Reverse(block.0));
         }
         is_free
     }
@@ -121,6 +123,17 @@ mod tests {
                 prop_assert_eq!(pool.references(block), count);
             }
         }
+    }
+
+    #[test]
+    fn what_was_given_back_is_handed_out_from_the_lowest_on() {
+        let mut pool = BlockPool::new(6);
+        let blocks: Vec<BlockId> = (0..5).map(|_| pool.allocate().unwrap()).collect();
+        for index in [1, 3, 4, 2] {
+            assert!(pool.release(blocks[index]));
+        }
+        let again: Vec<u32> = (0..5).map(|_| pool.allocate().unwrap().0).collect();
+        assert_eq!(again, [1, 2, 3, 4, 5]);
     }
 
     #[test]
