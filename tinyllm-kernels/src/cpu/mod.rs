@@ -17,6 +17,8 @@ mod team;
 mod vector;
 mod weights;
 
+use std::sync::atomic::AtomicUsize;
+
 use tinyllm_mem::{Buffer, Host};
 
 pub use bandwidth::Reading;
@@ -72,6 +74,8 @@ pub struct Prepared {
     own_rows: Vec<Option<run::OwnRow>>,
     /// Who does which part of each operation.
     shares: run::Shares,
+    /// Steps of attention that member 0 has folded already.
+    folded: AtomicUsize,
     vocab_size: usize,
     cache_blocks: usize,
 }
@@ -149,6 +153,7 @@ impl Backend for Cpu {
             scratch_elems: requirements::scratch_elems(&program),
             own_rows: run::own_rows(&program),
             shares: run::Shares::new(program.ops().len(), self.threads()),
+            folded: AtomicUsize::new(0),
             vocab_size,
             program,
             weights,

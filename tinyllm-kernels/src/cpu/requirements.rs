@@ -33,7 +33,7 @@ pub(super) fn split_heads(threads: usize) -> usize {
 
 /// Segments that are computed before they are folded.
 pub(super) fn splits(threads: usize) -> usize {
-    32 * threads
+    64 * threads
 }
 
 /// f32 of the state of one query and the heads that share a kv head.

@@ -10,6 +10,7 @@
 mod passes;
 mod reading;
 mod segment;
+mod softmax;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ pub(crate) fn query_tile(group: usize) -> usize {
     (ROWS / group.max(1)).max(1)
 }
 
-/// Queries of one sequence and the heads that share one kv head.
+/// Queries of one sequence, and the heads that share some kv heads: one where there are several queries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queries {
     /// Position of the first query.
@@ -52,7 +53,9 @@ pub(crate) struct Queries {
     /// `[count][out_stride]`.
     pub(crate) out: *mut f32,
     pub(crate) out_stride_elems: usize,
+    /// The first kv head.
     pub(crate) kv_head: usize,
+    pub(crate) kv_heads: usize,
     /// Query heads of a kv head.
     pub(crate) group: usize,
     pub(crate) scale: f32,
@@ -60,7 +63,7 @@ pub(crate) struct Queries {
 }
 
 impl Queries {
-    /// Rows: heads of queries.
+    /// Rows of a kv head: its heads of all queries.
     fn rows(&self) -> usize {
         self.count * self.group
     }
@@ -72,14 +75,25 @@ impl Queries {
     }
 
     /// The segments that hold a key some row sees.
-    pub(crate) fn segments(&self) -> Range<usize> {
+    fn segments(&self) -> Range<usize> {
         let last = self.first_position + self.count;
         self.seen(0).start / SEGMENT..last.div_ceil(SEGMENT)
     }
 
-    /// Where a row's query, and its output, are.
-    fn offset(&self, row: usize, stride_elems: usize, head_dim: usize) -> usize {
-        row / self.group * stride_elems + (self.kv_head * self.group + row % self.group) * head_dim
+    /// Segments of heads: how many.
+    pub(crate) fn steps(&self) -> usize {
+        self.segments().len() * self.kv_heads
+    }
+
+    /// A step's segment, and its head among these: heads take turns, because their keys lie side by side.
+    fn step(&self, step: usize) -> (usize, usize) {
+        (self.segments().start + step / self.kv_heads, step % self.kv_heads)
+    }
+
+    /// Where a row of one of the heads has its query, and its output.
+    fn offset(&self, head: usize, row: usize, stride_elems: usize, head_dim: usize) -> usize {
+        let first = (self.kv_head + head) * self.group;
+        row / self.group * stride_elems + (first + row % self.group) * head_dim
     }
 }
 
@@ -114,35 +128,45 @@ fn padded(head_dim: usize) -> usize {
 /// # Safety
 /// The processor has `isa`. The cache holds every block of its table up to the last query's position, written up to
 /// there; q and out are as [`Queries`] says, and nobody else writes these rows and heads of out; `scratch` has
-/// [`scratch_elems`].
+/// [`scratch_elems`], enough for [`query_tile`] queries, or as many kv heads of one.
 pub(crate) unsafe fn attend(isa: Isa, cache: Cache<'_>, queries: &Queries, scratch: &mut [f32]) {
-    let (state, scratch) = scratch.split_at_mut(state_elems(cache.layout.head_dim(), queries.rows()));
+    let elems = state_elems(cache.layout.head_dim(), queries.rows());
+    let (states, scratch) = scratch.split_at_mut(elems * queries.kv_heads);
     // SAFETY: the caller's promise.
     unsafe {
-        attend_segments(isa, cache, queries, queries.segments(), state, scratch);
-        write(isa, cache.layout, queries, state);
+        attend_steps(isa, cache, queries, 0..queries.steps(), Found::ByHead(states), scratch);
+        for (head, state) in states.chunks_exact(elems).enumerate() {
+            write(isa, cache.layout, queries, head, state);
+        }
     }
 }
 
-/// What [`attend`] does for some segments: the rows' state after them, as if nothing came before, is left in `state`,
-/// [`state_elems`].
+/// Where what is found in segments goes: states of a kv head's rows, [`state_elems`] each.
+pub(crate) enum Found<'a> {
+    /// `[kv_heads]`: what each has found up to there. A head's first segment begins it.
+    ByHead(&'a mut [f32]),
+    /// `[steps]`: of each as if nothing came before.
+    ByStep(&'a mut [f32]),
+}
+
+/// What [`attend`] does for some steps.
 ///
 /// # Safety
-/// As [`attend`]; out is not touched.
-pub(crate) unsafe fn attend_segments(
+/// As [`attend`]; out is not touched, and of scratch what is left after the states is enough.
+pub(crate) unsafe fn attend_steps(
     isa: Isa,
     cache: Cache<'_>,
     queries: &Queries,
-    segments: Range<usize>,
-    state: &mut [f32],
+    steps: Range<usize>,
+    found: Found<'_>,
     scratch: &mut [f32],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match cache.layout.format() {
-            KvFormat::F16 => run::<f16>(isa, cache, queries, segments, state, scratch),
-            KvFormat::F32 => run::<f32>(isa, cache, queries, segments, state, scratch),
-            KvFormat::Int8 => run::<i8>(isa, cache, queries, segments, state, scratch),
+            KvFormat::F16 => run::<f16>(isa, cache, queries, steps, found, scratch),
+            KvFormat::F32 => run::<f32>(isa, cache, queries, steps, found, scratch),
+            KvFormat::Int8 => run::<i8>(isa, cache, queries, steps, found, scratch),
         }
     }
 }
@@ -151,13 +175,13 @@ unsafe fn run<T: Cached>(
     isa: Isa,
     cache: Cache<'_>,
     queries: &Queries,
-    segments: Range<usize>,
-    state: &mut [f32],
+    steps: Range<usize>,
+    found: Found<'_>,
     scratch: &mut [f32],
 ) {
     let element = std::marker::PhantomData::<T>;
     // SAFETY: the caller's promise.
-    unsafe { dispatch(isa, Segments { cache, queries, segments, state, scratch, element }) }
+    unsafe { dispatch(isa, Segments { cache, queries, steps, found, scratch, element }) }
 }
 
 /// Folds the state of the segment that follows into `state`.
@@ -166,11 +190,11 @@ pub(crate) fn fold(isa: Isa, layout: &KvLayout, state: &mut [f32], next: &[f32])
     unsafe { dispatch(isa, Fold { head_dim: layout.head_dim(), state, next }) }
 }
 
-/// Writes the outputs of rows whose state has seen every segment.
+/// Writes the outputs of one of the heads, whose state has seen every segment.
 ///
 /// # Safety
 /// As [`attend`].
-pub(crate) unsafe fn write(isa: Isa, layout: &KvLayout, queries: &Queries, state: &[f32]) {
+pub(crate) unsafe fn write(isa: Isa, layout: &KvLayout, queries: &Queries, head: usize, state: &[f32]) {
     // SAFETY: the caller's promise.
-    unsafe { dispatch(isa, Outputs { head_dim: layout.head_dim(), queries, state }) }
+    unsafe { dispatch(isa, Outputs { head_dim: layout.head_dim(), queries, head, state }) }
 }

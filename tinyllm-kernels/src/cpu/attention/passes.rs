@@ -4,11 +4,11 @@
 use super::{
     Queries, SEGMENT,
     reading::Segment,
-    segment::Scratch,
+    segment::{DIRECT_ROWS, Scratch},
     tile::{Cached, widen, widen_rows},
 };
 use crate::{
-    cpu::lanes::{LANES, LINE_BYTES, Lanes, load_or, store_to},
+    cpu::lanes::{LANES, LINE_BYTES, Lanes, tree_sum},
     kv_layout::TILE_TOKENS,
 };
 
@@ -66,7 +66,7 @@ impl Segment<'_> {
                 widen::<L, T>(keys, next, &mut scratch.tile[..TILE_TOKENS * head_dim]);
                 let scales = [self.score_scale::<L, T>(queries, tile)];
                 let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
-                let (keys, copies) = ([scratch.tile.as_ptr()], scratch.queries.as_ptr());
+                let (keys, copies) = ([scratch.tile.as_ptr()], scratch.queries);
                 row_tiles!(L, rows, row, R => score::<L, f32, R, 1>(row, keys, keys, copies, head_dim, scales, scores));
             }
         }
@@ -113,7 +113,7 @@ impl Segment<'_> {
         scratch: &mut Scratch<'_>,
     ) {
         let (rows, head_dim) = (queries.rows(), self.head_dim);
-        let copies = scratch.queries.as_ptr();
+        let copies = scratch.queries;
         // SAFETY: as above.
         unsafe {
             let scores = scratch.scores.as_mut_ptr().add(first * TILE_TOKENS);
@@ -127,29 +127,7 @@ impl Segment<'_> {
         }
     }
 
-    /// Multiplies each p with its value's scale; where a key is not seen p stays 0 whatever its scale.
-    ///
-    /// # Safety
-    /// The tiles are in the cache, which is int8; the processor has `L`.
-    #[inline(always)]
-    pub(super) unsafe fn scale_by_values<L: Lanes>(&self, rows: usize, scores: &mut [f32]) {
-        for tile in self.tiles.clone() {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let scales = self.value_scales::<L>(tile);
-                for row in 0..rows {
-                    let p = &mut scores[row * SEGMENT + tile * TILE_TOKENS..][..TILE_TOKENS];
-                    let unscaled = load_or::<L>(p, 0.0);
-                    let scaled = L::mul(unscaled, scales);
-                    // Below the smallest number is 0. Not `0 < p`, so that NaN stays what it is.
-                    let unseen = L::select_less(unscaled, L::splat(f32::from_bits(1)), unscaled, scaled);
-                    store_to::<L>(unseen, p);
-                }
-            }
-        }
-    }
-
-    /// Weighted values of all rows, from widened values.
+    /// Softmax and weighted values of all rows, from widened values.
     ///
     /// # Safety
     /// As [`Segment::score_widened`].
@@ -160,23 +138,31 @@ impl Segment<'_> {
         width: usize,
         scratch: &mut Scratch<'_>,
     ) {
-        for tile in self.tiles.clone() {
-            // SAFETY: the tile is in the cache; rows and columns stay inside the scratch.
-            unsafe {
+        // SAFETY: the tiles are in the cache; rows and columns stay inside the scratch.
+        unsafe {
+            let scores = scratch.scores.as_mut_ptr();
+            for (row, sums) in scratch.sums.chunks_exact_mut(2).enumerate() {
+                let mut total = L::zero_floats();
+                let row = scores.add(row * SEGMENT);
+                self.soften::<L, T>(self.tiles.clone(), row, L::splat(sums[0]), &mut total);
+                sums[1] = tree_sum::<L>(total);
+            }
+            for tile in self.tiles.clone() {
                 let (values, next) = self.values::<T>(tile);
                 widen_rows::<L, T>(values, self.written(tile), self.head_dim, next, width, scratch.tile);
-                let p = scratch.scores.as_ptr().add(tile * TILE_TOKENS);
                 let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
-                let tile = Values { values, next: values, p, count: TILE_TOKENS };
-                row_tiles!(L, rows, row, R => weigh::<L, f32, R, 1>(row, std::iter::once(tile), width, weighted));
+                let values =
+                    Values { values, next: values, p: scores.add(tile * TILE_TOKENS), count: TILE_TOKENS };
+                row_tiles!(L, rows, row, R => weigh::<L, f32, R, 1>(row, values, width, weighted));
             }
         }
     }
 
-    /// Weighted values of a few rows, from values where they lie. Their head_dim is a multiple of 32.
+    /// Softmax and weighted values of a few rows, from values where they lie. Their head_dim is a multiple of 32. A tile's
+    /// p is made while the values before it are weighted, so that fetching never pauses.
     ///
     /// # Safety
-    /// As [`Segment::score_widened`].
+    /// As [`Segment::score_widened`]; there are at most [`DIRECT_ROWS`].
     #[inline(always)]
     pub(super) unsafe fn weigh_directly<L: Lanes, T: Cached>(
         &self,
@@ -184,34 +170,124 @@ impl Segment<'_> {
         width: usize,
         scratch: &mut Scratch<'_>,
     ) {
-        let (p, weighted) = (scratch.scores.as_ptr(), scratch.weighted.as_mut_ptr());
-        let values = |tile: usize| {
-            let (values, next) = self.values::<T>(tile);
-            Values { values, next, p: p.wrapping_add(tile * TILE_TOKENS), count: self.written(tile) }
-        };
-        macro_rules! weigh_tiles {
-            ($chunks:literal, $tiles:expr) => {{
-                let tiles = $tiles;
-                row_tiles!(L, rows, row, R => weigh::<L, T, R, $chunks>(row, tiles.clone(), width, weighted));
-            }};
-        }
-        macro_rules! weigh_tile_by_tile {
-            ($chunks:literal) => {
-                for tile in self.tiles.clone() {
-                    weigh_tiles!($chunks, std::iter::once(values(tile)));
-                }
-            };
-        }
         // SAFETY: as above; what nobody wrote is not read.
         unsafe {
             match side_by_side::<L>(rows) {
                 // Sums of whole rows stay where they are from tile to tile.
-                4 if width == 4 * LANES => weigh_tiles!(4, self.tiles.clone().map(values)),
+                4 if width == 4 * LANES => {
+                    row_tiles!(L, rows, row, R => self.weigh_rows::<L, T, R, 4>(row, width, scratch));
+                }
                 // Else each tile is used up while it is near.
-                4 if width.is_multiple_of(4 * LANES) => weigh_tile_by_tile!(4),
-                2 | 4 => weigh_tile_by_tile!(2),
-                _ => weigh_tile_by_tile!(1),
+                4 if width.is_multiple_of(4 * LANES) => {
+                    self.weigh_tile_by_tile::<L, T, 4>(rows, width, scratch)
+                }
+                2 | 4 => self.weigh_tile_by_tile::<L, T, 2>(rows, width, scratch),
+                _ => self.weigh_tile_by_tile::<L, T, 1>(rows, width, scratch),
             }
+        }
+    }
+
+    /// Of `R` rows whose columns are `C` chunks.
+    #[inline(always)]
+    unsafe fn weigh_rows<L: Lanes, T: Cached, const R: usize, const C: usize>(
+        &self,
+        row: usize,
+        width: usize,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let scores = scratch.scores.as_mut_ptr();
+        let weighted = scratch.weighted.as_mut_ptr();
+        // SAFETY: as above.
+        unsafe {
+            let mut softening = Softening::<L, R>::new(row, scores, scratch.sums);
+            let mut sums = load_sums::<L, R, C>(row, 0, width, weighted);
+            softening.tile::<T>(self, self.tiles.start);
+            for tile in self.tiles.clone() {
+                if tile + 1 < self.tiles.end {
+                    softening.tile::<T>(self, tile + 1);
+                }
+                add_weighted::<L, T, R, C>(&mut sums, row, 0, width, self.weighing(tile, scores));
+            }
+            store_sums::<L, R, C>(sums, row, 0, width, weighted);
+            softening.finish(scratch.sums);
+        }
+    }
+
+    /// Of all rows, one tile after another, `C` chunks of columns at a time.
+    #[inline(always)]
+    unsafe fn weigh_tile_by_tile<L: Lanes, T: Cached, const C: usize>(
+        &self,
+        rows: usize,
+        width: usize,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let scores = scratch.scores.as_mut_ptr();
+        let weighted = scratch.weighted.as_mut_ptr();
+        // SAFETY: as above.
+        unsafe {
+            let mut totals = [L::zero_floats(); DIRECT_ROWS];
+            for tile in self.tiles.clone() {
+                for (row, total) in totals.iter_mut().enumerate().take(rows) {
+                    let largest = L::splat(scratch.sums[2 * row]);
+                    self.soften::<L, T>(tile..tile + 1, scores.add(row * SEGMENT), largest, total);
+                }
+                let values = self.weighing(tile, scores);
+                row_tiles!(L, rows, row, R => weigh::<L, T, R, C>(row, values, width, weighted));
+            }
+            for (sums, total) in scratch.sums.chunks_exact_mut(2).zip(totals) {
+                sums[1] = tree_sum::<L>(total);
+            }
+        }
+    }
+
+    /// A tile's values and weights.
+    #[inline(always)]
+    fn weighing<T>(&self, tile: usize, scores: *const f32) -> Values<T> {
+        let (values, next) = self.values::<T>(tile);
+        Values { values, next, p: scores.wrapping_add(tile * TILE_TOKENS), count: self.written(tile) }
+    }
+}
+
+/// Softmax of `R` rows, tile by tile.
+struct Softening<L: Lanes, const R: usize> {
+    row: usize,
+    scores: *mut f32,
+    largest: [L::Floats; R],
+    totals: [L::Floats; R],
+}
+
+impl<L: Lanes, const R: usize> Softening<L, R> {
+    /// From `row` on; `sums` are `[rows][2]`, `scores` `[rows][SEGMENT]`.
+    #[inline(always)]
+    unsafe fn new(row: usize, scores: *mut f32, sums: &[f32]) -> Self {
+        // SAFETY: the processor has `L`.
+        unsafe {
+            let (mut largest, totals) = ([L::zero_floats(); R], [L::zero_floats(); R]);
+            for (r, largest) in largest.iter_mut().enumerate() {
+                *largest = L::splat(sums[2 * (row + r)]);
+            }
+            Softening { row, scores, largest, totals }
+        }
+    }
+
+    /// As [`Segment::soften`].
+    #[inline(always)]
+    unsafe fn tile<T: Cached>(&mut self, segment: &Segment<'_>, tile: usize) {
+        for r in 0..R {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let scores = self.scores.add((self.row + r) * SEGMENT);
+                segment.soften::<L, T>(tile..tile + 1, scores, self.largest[r], &mut self.totals[r]);
+            }
+        }
+    }
+
+    /// Leaves each row's sum of p.
+    #[inline(always)]
+    unsafe fn finish(self, sums: &mut [f32]) {
+        for (r, total) in self.totals.into_iter().enumerate() {
+            // SAFETY: the processor has `L`.
+            sums[2 * (self.row + r) + 1] = unsafe { tree_sum::<L>(total) };
         }
     }
 }
@@ -281,44 +357,85 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     }
 }
 
-/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and the values of some tiles, keys in order, lanes along columns, `C`
+/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and the values of a tile, keys in order, lanes along columns, `C`
 /// chunks of them at a time; fetches what comes next meanwhile.
 #[inline(always)]
 unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
     row: usize,
-    tiles: impl Iterator<Item = Values<T>> + Clone,
+    values: Values<T>,
     width: usize,
     weighted: *mut f32,
 ) {
-    // SAFETY: values and p are as `Values` says, weighted is `[rows][width]`; a prefetch reads nothing.
+    // SAFETY: values and p are as `Values` says, weighted is `[rows][width]`.
     unsafe {
         for column in (0..width).step_by(C * LANES) {
-            let place = |r: usize, c: usize| (row + r) * width + column + c * LANES;
-            let begins_line = |c: usize| (column / LANES + c).is_multiple_of(rows_per_line::<T>());
-            let mut sums = [[L::zero_floats(); R]; C];
+            let mut sums = load_sums::<L, R, C>(row, column, width, weighted);
+            add_weighted::<L, T, R, C>(&mut sums, row, column, width, values);
+            store_sums::<L, R, C>(sums, row, column, width, weighted);
+        }
+    }
+}
+
+/// Sums of `R` rows and `C` chunks of columns, `[C][R]`, to and from `[rows][width]`.
+#[inline(always)]
+unsafe fn load_sums<L: Lanes, const R: usize, const C: usize>(
+    row: usize,
+    column: usize,
+    width: usize,
+    weighted: *const f32,
+) -> [[L::Floats; R]; C] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[L::zero_floats(); R]; C];
+        for (c, sums) in sums.iter_mut().enumerate() {
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = L::load_f32(weighted.add((row + r) * width + column + c * LANES));
+            }
+        }
+        sums
+    }
+}
+
+/// As [`load_sums`].
+#[inline(always)]
+unsafe fn store_sums<L: Lanes, const R: usize, const C: usize>(
+    sums: [[L::Floats; R]; C],
+    row: usize,
+    column: usize,
+    width: usize,
+    weighted: *mut f32,
+) {
+    for (c, sums) in sums.into_iter().enumerate() {
+        for (r, sum) in sums.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let out = weighted.add((row + r) * width + column + c * LANES).cast::<[f32; LANES]>();
+                L::store(sum, &mut *out);
+            }
+        }
+    }
+}
+
+/// Adds the weighted values of a tile to sums of some chunks of columns.
+#[inline(always)]
+unsafe fn add_weighted<L: Lanes, T: Cached, const R: usize, const C: usize>(
+    sums: &mut [[L::Floats; R]; C],
+    row: usize,
+    column: usize,
+    width: usize,
+    Values { values, next, p, count }: Values<T>,
+) {
+    // SAFETY: values and p are as `Values` says; a prefetch reads nothing.
+    unsafe {
+        let p = p.add(row * SEGMENT);
+        for j in 0..count {
             for (c, sums) in sums.iter_mut().enumerate() {
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    *sum = L::load_f32(weighted.add(place(r, c)));
+                let offset = j * width + column + c * LANES;
+                if (column / LANES + c).is_multiple_of(rows_per_line::<T>()) {
+                    L::prefetch_early(next.wrapping_add(offset).cast());
                 }
-            }
-            for Values { values, next, p, count } in tiles.clone() {
-                let p = p.add(row * SEGMENT);
-                for j in 0..count {
-                    for (c, sums) in sums.iter_mut().enumerate() {
-                        let offset = j * width + column + c * LANES;
-                        if begins_line(c) {
-                            L::prefetch_early(next.wrapping_add(offset).cast());
-                        }
-                        let value = T::load::<L>(values.add(offset));
-                        L::fma_rows(sums, value, p.add(j), SEGMENT);
-                    }
-                }
-            }
-            for (c, sums) in sums.into_iter().enumerate() {
-                for (r, sum) in sums.into_iter().enumerate() {
-                    let out = weighted.add(place(r, c)).cast::<[f32; LANES]>();
-                    L::store(sum, &mut *out);
-                }
+                let value = T::load::<L>(values.add(offset));
+                L::fma_rows(sums, value, p.add(j), SEGMENT);
             }
         }
     }

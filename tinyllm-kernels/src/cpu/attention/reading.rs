@@ -1,11 +1,11 @@
-//! In which order a head is read: of each segment all keys, then all values. What lies a few tiles on in that order is
+//! In which order heads are read: of each segment one head after another, all its keys, then all its values. What lies a few tiles on in that order is
 //! fetched meanwhile.
 
 use std::ops::Range;
 
 use half::f16;
 
-use super::{Cache, SEGMENT};
+use super::{Cache, Queries, SEGMENT};
 use crate::{
     cpu::lanes::Lanes,
     kv_layout::{TILE_TOKENS, TilePlace},
@@ -20,46 +20,48 @@ const TILES: usize = SEGMENT / TILE_TOKENS;
 /// Where tiles of a segment lie, from the first that is read on.
 pub(super) type Places = [TilePlace; TILES];
 
-/// One head of the positions from `first` on, up to `written`.
+/// What is read for some queries.
 #[derive(Clone, Copy)]
-pub(super) struct Head<'a> {
+pub(super) struct Reading<'a> {
     pub(super) cache: Cache<'a>,
-    pub(super) kv_head: usize,
-    pub(super) first: usize,
-    pub(super) written: usize,
+    pub(super) queries: &'a Queries,
 }
 
-impl Head<'_> {
-    /// The tiles of a segment that hold one of the positions, counted from its beginning.
+impl Reading<'_> {
+    /// Positions that somebody wrote.
     #[inline(always)]
-    pub(super) fn tiles(&self, segment: usize) -> Range<usize> {
-        let base = segment * SEGMENT;
-        let last = (base + SEGMENT).min(self.written);
-        (base.max(self.first) - base) / TILE_TOKENS..(last - base).div_ceil(TILE_TOKENS)
+    fn written(&self) -> usize {
+        self.queries.first_position + self.queries.count
     }
 
-    /// Where they lie. Behind the last stands the last again.
+    /// The tiles of a segment that hold a key some row sees, counted from its beginning.
     #[inline(always)]
-    pub(super) fn places(&self, segment: usize) -> Places {
+    fn tiles(&self, segment: usize) -> Range<usize> {
+        let base = segment * SEGMENT;
+        let last = (base + SEGMENT).min(self.written());
+        (base.max(self.queries.seen(0).start) - base) / TILE_TOKENS..(last - base).div_ceil(TILE_TOKENS)
+    }
+
+    /// Where those of a step lie. Behind the last stands the last again.
+    #[inline(always)]
+    pub(super) fn places(&self, step: usize) -> Places {
         let Cache { layout, blocks, layer, block_table, .. } = self.cache;
+        let (segment, head) = self.queries.step(step);
         let tiles = self.tiles(segment);
         let mut places = [TilePlace::default(); TILES];
         let position = segment * SEGMENT + tiles.start * TILE_TOKENS;
-        layout.places(blocks, layer, self.kv_head, block_table, position, &mut places[..tiles.len()]);
+        let kv_head = self.queries.kv_head + head;
+        layout.places(blocks, layer, kv_head, block_table, position, &mut places[..tiles.len()]);
         let last = places[tiles.len() - 1];
         places[tiles.len()..].fill(last);
         places
     }
 
-    /// Where those lie that are read after a segment at `places`: of this head, or of the next one.
+    /// Where those lie that are read after a step at `places`.
     #[inline(always)]
-    pub(super) fn following(&self, segment: usize, places: &Places) -> Places {
-        if (segment + 1) * SEGMENT < self.written {
-            return self.places(segment + 1);
-        }
-        let kv_head = self.kv_head + 1;
-        if kv_head < self.cache.layout.kv_heads() {
-            return Head { kv_head, ..*self }.places(self.first / SEGMENT);
+    pub(super) fn following(&self, step: usize, places: &Places) -> Places {
+        if step + 1 < self.queries.steps() {
+            return self.places(step + 1);
         }
         // Nothing follows. What is near already: an address without memory behind it would be looked up each time.
         [places[TILES - 1]; TILES]
@@ -82,8 +84,8 @@ pub(super) struct Segment<'a> {
 impl<'a> Segment<'a> {
     /// A segment whose tiles lie at `places`; those read after it lie at `following`.
     #[inline(always)]
-    pub(super) fn new(head: &Head<'_>, segment: usize, places: &'a Places, following: &Places) -> Self {
-        let (base, tiles) = (head.cache.base, head.tiles(segment));
+    pub(super) fn new(reading: &Reading<'_>, segment: usize, places: &'a Places, following: &Places) -> Self {
+        let (base, tiles) = (reading.cache.base, reading.tiles(segment));
         let mut addresses = [base; 2 * TILES + AHEAD];
         let (keys, rest) = addresses.split_at_mut(tiles.len());
         let (values, after) = rest.split_at_mut(tiles.len());
@@ -93,8 +95,8 @@ impl<'a> Segment<'a> {
         for (after, place) in after.iter_mut().zip(following) {
             *after = base.wrapping_add(place.keys);
         }
-        let written = head.written - segment * SEGMENT;
-        Segment { head_dim: head.cache.layout.head_dim(), tiles, written, base, places, addresses }
+        let written = reading.written() - segment * SEGMENT;
+        Segment { head_dim: reading.cache.layout.head_dim(), tiles, written, base, places, addresses }
     }
 
     /// Tokens of a tile that somebody wrote.

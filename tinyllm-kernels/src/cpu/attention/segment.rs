@@ -6,16 +6,14 @@
 use std::{marker::PhantomData, ops::Range};
 
 use super::{
-    Cache, Queries, SEGMENT, padded,
-    reading::{Head, Segment},
+    Cache, Found, Queries, SEGMENT, padded,
+    reading::{Reading, Segment},
+    softmax::largest,
     state::{State, fold_row},
     tile::Cached,
 };
 use crate::{
-    cpu::{
-        lanes::{Kernel, LANES, Lanes, tree_sum},
-        math::exp2,
-    },
+    cpu::lanes::{Kernel, LANES, Lanes},
     kv_layout::TILE_TOKENS,
 };
 
@@ -24,20 +22,20 @@ pub(super) fn scratch_elems(head_dim: usize, rows: usize) -> usize {
     rows * (head_dim + SEGMENT + padded(head_dim) + 2) + TILE_TOKENS * padded(head_dim)
 }
 
-/// Runs over segments and leaves the rows' state.
+/// Runs over segments of heads and leaves their rows' states.
 pub(super) struct Segments<'a, T> {
     pub(super) cache: Cache<'a>,
     pub(super) queries: &'a Queries,
-    pub(super) segments: Range<usize>,
-    pub(super) state: &'a mut [f32],
+    pub(super) steps: Range<usize>,
+    pub(super) found: Found<'a>,
     pub(super) scratch: &'a mut [f32],
     pub(super) element: PhantomData<T>,
 }
 
 /// What lies in scratch.
 pub(super) struct Scratch<'s> {
-    /// `[rows][head_dim]`: the queries.
-    pub(super) queries: &'s mut [f32],
+    /// `[rows][head_dim]`: the queries, here or where they lie.
+    pub(super) queries: *const f32,
     /// `[rows][SEGMENT]`: scores, then p.
     pub(super) scores: &'s mut [f32],
     /// `[rows][padded head_dim]`: Σ p·v of this segment.
@@ -49,41 +47,50 @@ pub(super) struct Scratch<'s> {
 }
 
 /// Up to this many rows keys and values are used where they lie: widening them apart costs more than it saves.
-const DIRECT_ROWS: usize = 4;
+pub(super) const DIRECT_ROWS: usize = 4;
 
 impl<T: Cached> Kernel for Segments<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let queries = self.queries;
-        let head_dim = self.cache.layout.head_dim();
+        let Segments { cache, queries, mut found, .. } = self;
+        let head_dim = cache.layout.head_dim();
         let (rows, width) = (queries.rows(), padded(head_dim));
-        let head = Head {
-            cache: self.cache,
-            kv_head: queries.kv_head,
-            first: queries.seen(0).start,
-            written: queries.first_position + queries.count,
-        };
-        let state = State::start(self.state, rows, width);
+        let reading = Reading { cache, queries };
         let (copies, rest) = self.scratch.split_at_mut(rows * head_dim);
         let (scores, rest) = rest.split_at_mut(rows * SEGMENT);
         let (weighted, rest) = rest.split_at_mut(rows * width);
         let (sums, rest) = rest.split_at_mut(2 * rows);
         let tile = &mut rest[..TILE_TOKENS * width];
-        let mut scratch = Scratch { queries: copies, scores, weighted, sums, tile };
+        let mut scratch = Scratch { queries: copies.as_ptr(), scores, weighted, sums, tile };
         // SAFETY: the terms of `super::attend`; rows, keys and columns stay inside the scratch cut above.
         unsafe {
-            for row in 0..rows {
-                let query = queries.q.add(queries.offset(row, queries.q_stride_elems, head_dim));
-                let copy = scratch.queries[row * head_dim..].as_mut_ptr();
-                query.copy_to_nonoverlapping(copy, head_dim);
-            }
             let is_direct = rows <= DIRECT_ROWS && head_dim.is_multiple_of(2 * LANES);
-            let mut places = head.places(self.segments.start);
-            for index in self.segments {
-                let (base, following) = (index * SEGMENT, head.following(index, &places));
-                let segment = Segment::new(&head, index, &places, &following);
+            let mut places = reading.places(self.steps.start);
+            for step in self.steps.clone() {
+                let (index, head) = queries.step(step);
+                if queries.count == 1 {
+                    scratch.queries =
+                        queries.q.add(queries.offset(head, 0, queries.q_stride_elems, head_dim));
+                } else if step == self.steps.start || queries.kv_heads > 1 {
+                    for (row, copy) in copies.chunks_exact_mut(head_dim).enumerate() {
+                        let query = queries.offset(head, row, queries.q_stride_elems, head_dim);
+                        queries.q.add(query).copy_to_nonoverlapping(copy.as_mut_ptr(), head_dim);
+                    }
+                    scratch.queries = copies.as_ptr();
+                }
+                let is_apart = matches!(found, Found::ByStep(_));
+                let (states, place) = match &mut found {
+                    Found::ByHead(states) => (states, head),
+                    Found::ByStep(states) => (states, step - self.steps.start),
+                };
+                let mut state = State::of(states, place, rows, width);
+                if is_apart || index == queries.step(0).0 {
+                    state.start();
+                }
+                let (base, following) = (index * SEGMENT, reading.following(step, &places));
+                let segment = Segment::new(&reading, index, &places, &following);
                 if is_direct {
                     segment.score_directly::<L, T>(queries, &mut scratch);
                 } else {
@@ -99,14 +106,7 @@ impl<T: Cached> Kernel for Segments<'_, T> {
                     let scores = &mut scratch.scores[row * SEGMENT..][span.clone()];
                     scratch.sums[2 * row] = largest::<L>(scores, seen(row));
                 }
-                for row in 0..rows {
-                    let scores = &mut scratch.scores[row * SEGMENT..][span.clone()];
-                    scratch.sums[2 * row + 1] = soften::<L>(scores, scratch.sums[2 * row]);
-                }
                 scratch.weighted.fill(0.0);
-                if T::IS_SCALED {
-                    segment.scale_by_values::<L>(rows, scratch.scores);
-                }
                 if is_direct {
                     segment.weigh_directly::<L, T>(rows, width, &mut scratch);
                 } else {
@@ -137,44 +137,6 @@ impl<T: Cached> Kernel for Segments<'_, T> {
 fn clip(seen: Range<usize>, base: usize, span: &Range<usize>) -> Range<usize> {
     let start = seen.start.clamp(base + span.start, base + span.end) - base;
     start..(seen.end.clamp(base + span.start, base + span.end) - base).max(start)
-}
-
-/// A row's largest score m. What it does not see becomes -∞; m is 0 where it sees nothing.
-#[inline(always)]
-unsafe fn largest<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> f32 {
-    scores[..seen.start].fill(f32::NEG_INFINITY);
-    scores[seen.end..].fill(f32::NEG_INFINITY);
-    if seen.is_empty() {
-        return 0.0;
-    }
-    // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
-    unsafe {
-        let mut largest = L::splat(f32::NEG_INFINITY);
-        for chunk in scores.chunks_exact(LANES) {
-            largest = L::max(L::load_f32(chunk.as_ptr()), largest);
-        }
-        let mut lanes = [0.0; LANES];
-        L::store(largest, &mut lanes);
-        lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
-    }
-}
-
-/// Turns a row's scores into p = 2^(s - m), 0 where it does not see the key; gives their sum.
-#[inline(always)]
-unsafe fn soften<L: Lanes>(scores: &mut [f32], largest: f32) -> f32 {
-    // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
-    unsafe {
-        let largest = L::splat(largest);
-        let mut total = L::zero_floats();
-        for chunk in scores.chunks_exact_mut(LANES) {
-            let p = exp2::<L>(L::sub(L::load_f32(chunk.as_ptr()), largest));
-            total = L::add(total, p);
-            if let Some(chunk) = chunk.first_chunk_mut::<LANES>() {
-                L::store(p, chunk);
-            }
-        }
-        tree_sum::<L>(total)
-    }
 }
 
 /// −0 becomes 0; everything else stays.

@@ -14,13 +14,19 @@ pub(super) struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// `rows` rows of `width` columns that have seen nothing.
-    pub(super) fn start(state: &'a mut [f32], rows: usize, width: usize) -> Self {
-        let (total, sums) = state.split_at_mut(rows * width);
-        let sums = &mut sums[..2 * rows];
-        total.fill(0.0);
-        sums.chunks_exact_mut(2).for_each(|sums| sums.copy_from_slice(&[f32::NEG_INFINITY, 0.0]));
+    /// The `place`-th of some states, each of `rows` rows of `width` columns.
+    #[inline(always)]
+    pub(super) fn of(states: &'a mut [f32], place: usize, rows: usize, width: usize) -> Self {
+        let elems = rows * (width + 2);
+        let (total, sums) = states[place * elems..][..elems].split_at_mut(rows * width);
         State { total, sums }
+    }
+
+    /// The rows have seen nothing.
+    #[inline(always)]
+    pub(super) fn start(&mut self) {
+        self.total.fill(0.0);
+        self.sums.chunks_exact_mut(2).for_each(|sums| sums.copy_from_slice(&[f32::NEG_INFINITY, 0.0]));
     }
 }
 
@@ -83,10 +89,11 @@ impl Kernel for Fold<'_> {
     }
 }
 
-/// Divides by the sums and writes the outputs.
+/// Divides by the sums and writes the outputs of one of the heads.
 pub(super) struct Outputs<'a> {
     pub(super) head_dim: usize,
     pub(super) queries: &'a Queries,
+    pub(super) head: usize,
     pub(super) state: &'a [f32],
 }
 
@@ -99,7 +106,7 @@ impl Kernel for Outputs<'_> {
         let width = padded(head_dim);
         let (total, sums) = self.state.split_at(rows * width);
         for row in 0..rows {
-            let offset = self.queries.offset(row, self.queries.out_stride_elems, head_dim);
+            let offset = self.queries.offset(self.head, row, self.queries.out_stride_elems, head_dim);
             // SAFETY: the caller's promise: the row's head of `out` is its own; the instruction set.
             unsafe {
                 let out = std::slice::from_raw_parts_mut(self.queries.out.add(offset), head_dim);

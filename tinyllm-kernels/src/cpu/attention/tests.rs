@@ -52,7 +52,9 @@ impl Problem {
         let columns = kv_heads * group * head_dim;
         let mut out = vec![0.0; tokens * columns];
         let mut scratch = vec![f32::NAN; scratch_elems(&layout, group)];
-        for kv_head in 0..kv_heads {
+        // All heads of one query together, or one head of several queries.
+        let together = if tile == 1 { kv_heads } else { 1 };
+        for kv_head in (0..kv_heads).step_by(together) {
             for start in (0..tokens).step_by(tile) {
                 let queries = Queries {
                     first_position: first + start,
@@ -62,6 +64,7 @@ impl Problem {
                     out: out[start * columns..].as_mut_ptr(),
                     out_stride_elems: columns,
                     kv_head,
+                    kv_heads: together,
                     group,
                     scale: 1.0 / (head_dim as f32).sqrt(),
                     window: self.window,
@@ -69,22 +72,10 @@ impl Problem {
                 let cache = Cache { layout: &layout, base, blocks, layer: 1, block_table: &table };
                 // SAFETY: everything is as large as the problem says.
                 unsafe {
-                    if !split {
-                        attend(isa, cache, &queries, &mut scratch);
-                        continue;
+                    match split {
+                        false => attend(isa, cache, &queries, &mut scratch),
+                        true => attend_in_parts(isa, cache, &queries, &mut scratch),
                     }
-                    // As several threads do it: each segment apart, then all folded in order.
-                    let elems = state_elems(head_dim, queries.count * group);
-                    let (mut state, mut next) = (vec![f32::NAN; elems], vec![f32::NAN; elems]);
-                    let segments = queries.segments();
-                    for segment in segments.clone() {
-                        let into = if segment == segments.start { &mut state } else { &mut next };
-                        attend_segments(isa, cache, &queries, segment..segment + 1, into, &mut scratch);
-                        if segment != segments.start {
-                            fold(isa, &layout, &mut state, &next);
-                        }
-                    }
-                    write(isa, &layout, &queries, &state);
                 }
             }
         }
@@ -117,6 +108,30 @@ impl Problem {
             }
         }
         out
+    }
+}
+
+/// As several threads do it: the first third of the steps in one go, each of the others apart, and then folded in order.
+unsafe fn attend_in_parts(isa: Isa, cache: Cache<'_>, queries: &Queries, scratch: &mut [f32]) {
+    let elems = state_elems(cache.layout.head_dim(), queries.rows());
+    let (first, steps) = (queries.steps() / 3, queries.steps());
+    let mut states = vec![f32::NAN; elems * queries.kv_heads];
+    let mut apart = vec![f32::NAN; elems * (steps - first)];
+    // SAFETY: the caller's promise.
+    unsafe {
+        attend_steps(isa, cache, queries, 0..first, Found::ByHead(&mut states), scratch);
+        attend_steps(isa, cache, queries, first..steps, Found::ByStep(&mut apart), scratch);
+        for (step, next) in (first..).zip(apart.chunks_exact(elems)) {
+            let state = &mut states[step % queries.kv_heads * elems..][..elems];
+            if step < queries.kv_heads {
+                state.copy_from_slice(next);
+            } else {
+                fold(isa, cache.layout, state, next);
+            }
+        }
+        for (head, state) in states.chunks_exact(elems).enumerate() {
+            write(isa, cache.layout, queries, head, state);
+        }
     }
 }
 
@@ -201,10 +216,10 @@ fn segments_are_folded_with_the_same_bits() {
         [(252, None), (1020, None), (2045, None), (2045, Some(1030)), (1500, Some(100)), (509, Some(4))]
     {
         let mut state = first as u64;
-        let (tokens, kv_heads, group, head_dim) = (6, 1, 2, 16);
+        let (tokens, kv_heads, group, head_dim) = (6, 3, 2, 32);
         let keys = (first + tokens) * kv_heads * head_dim;
         let problem = Problem {
-            q: random(tokens * group * head_dim, &mut state),
+            q: random(tokens * kv_heads * group * head_dim, &mut state),
             k: random(keys, &mut state),
             v: random(keys, &mut state),
             tokens,

@@ -1,6 +1,8 @@
 //! The attention operation: heads and tiles of queries shared out among threads, or, where a few sequences decode, the
 //! segments of their keys.
 
+use std::{ops::Range, sync::atomic::Ordering};
+
 use super::{
     Worker,
     queries::{self, Run},
@@ -8,7 +10,7 @@ use super::{
 use crate::{
     RegionId,
     cpu::{
-        attention::{self, Cache, Queries},
+        attention::{self, Cache, Found, Queries},
         requirements,
     },
 };
@@ -48,72 +50,74 @@ impl Worker<'_> {
             let mut first = 0;
             for run in self.runs(operands) {
                 let tiles = run.count.div_ceil(tile);
-                for item in claimed.start.max(first)..claimed.end.min(first + tiles * kv_heads) {
-                    // Neighbouring items share a head, so that its keys stay in this core's cache.
-                    let (kv_head, index) = ((item - first) / tiles, (item - first) % tiles);
-                    let queries = self.queries(operands, run.part(index * tile, tile), kv_head);
+                let mut items = claimed.start.max(first)..claimed.end.min(first + tiles * kv_heads);
+                while !items.is_empty() {
+                    // Neighbouring items share a head, so that its keys stay in this core's cache; a single query's heads
+                    // are read together, because their keys lie side by side.
+                    let (kv_head, index) = ((items.start - first) / tiles, (items.start - first) % tiles);
+                    let heads = if run.count == 1 { items.len().min(tile) } else { 1 };
+                    let queries = self.queries(operands, run.part(index * tile, tile), kv_head, heads);
                     let cache = self.cache(operands, run.sequence);
                     // SAFETY: the block table covers every position up to the last query's; q is written by nobody
                     // during this operation, and these rows and heads of `out` are claimed by this member.
                     unsafe { attention::attend(self.isa, cache, &queries, self.scratch()) };
+                    items.start += heads;
                 }
                 first += tiles * kv_heads;
             }
         });
     }
 
-    /// Members take segments of the heads' keys, as many at a time as there is room for, and then fold them, head by head
-    /// and in order: the same bits as in one go.
+    /// Members take steps, which are segments of the heads' keys, as many at a time as there is room for, and then fold
+    /// what they found, head by head and in order: the same bits as in one go. Member 0 begins with the first and folds
+    /// as it goes.
     fn attend_by_segments(&self, operation: usize, operands: &Operands, heads: usize) {
-        let kv_heads = self.prepared.program.kv().kv_heads();
-        let splits = requirements::splits(self.member.members);
+        let (kv_heads, members) = (self.prepared.program.kv().kv_heads(), self.member.members);
+        let slots = requirements::splits(members);
         // Each run is a query: the i-th begins with the i-th output.
         let rows = self.spec(operands.out).rows;
-        let run = |head: usize| queries::run_at(self.step, rows, head / kv_heads);
-        let queries = |head: usize| self.queries(operands, run(head), head % kv_heads);
-        let cache = |head: usize| self.cache(operands, run(head).sequence);
-        // Segments of all heads, one head after another; those of head h begin at `first(h)`.
-        let first = |head: usize| -> usize { (0..head).map(|head| queries(head).segments().len()).sum() };
-        let total = first(heads);
-        for wave in (0..total).step_by(splits) {
-            let end = (wave + splits).min(total);
+        let run = |index: usize| queries::run_at(self.step, rows, index);
+        let queries = |index: usize| self.queries(operands, run(index), 0, kv_heads);
+        let runs = heads / kv_heads;
+        let total: usize = (0..runs).map(|index| queries(index).steps()).sum();
+        for wave in (0..total).step_by(slots) {
+            let end = (wave + slots).min(total);
+            let mut folded = 0;
             self.shares(operation, end - wave, 1, |claimed| {
-                for slot in claimed {
-                    let head = (0..heads).rfind(|head| first(*head) <= wave + slot).unwrap_or(0);
-                    let queries = queries(head);
-                    let segment = queries.segments().start + wave + slot - first(head);
-                    // SAFETY: as above; the slot is this member's, because the segment is.
-                    unsafe {
-                        attention::attend_segments(
-                            self.isa,
-                            cache(head),
-                            &queries,
-                            segment..segment + 1,
-                            self.split_state(slot),
-                            self.scratch(),
+                let is_next = self.member.index == 0 && claimed.start == folded;
+                let mut first = 0;
+                for index in 0..runs {
+                    let queries = queries(index);
+                    let steps =
+                        (wave + claimed.start).max(first)..(wave + claimed.end).min(first + queries.steps());
+                    if !steps.is_empty() {
+                        // SAFETY: the steps are this member's, and so are their slots; the heads' are member 0's.
+                        let found = unsafe {
+                            match is_next {
+                                true => Found::ByHead(self.split_states(slots + index * kv_heads, kv_heads)),
+                                false => Found::ByStep(self.split_states(steps.start - wave, steps.len())),
+                            }
+                        };
+                        let (cache, steps) = (
+                            self.cache(operands, run(index).sequence),
+                            steps.start - first..steps.end - first,
                         );
+                        // SAFETY: as above.
+                        unsafe {
+                            attention::attend_steps(self.isa, cache, &queries, steps, found, self.scratch())
+                        };
                     }
+                    first += queries.steps();
+                }
+                if is_next {
+                    folded = claimed.end;
                 }
             });
-            self.member.meet();
-            for head in (self.member.index..heads).step_by(self.member.members) {
-                let range = first(head)..first(head + 1);
-                // SAFETY: this member alone folds this head, whose slots nobody writes before the next meeting.
-                unsafe {
-                    let state = self.split_state(splits + head);
-                    for index in range.start.max(wave)..range.end.min(end) {
-                        let next = self.split_state(index - wave);
-                        if index == range.start {
-                            state.copy_from_slice(next);
-                        } else {
-                            attention::fold(self.isa, self.prepared.program.kv(), state, next);
-                        }
-                    }
-                    if (wave + 1..=end).contains(&range.end) {
-                        attention::write(self.isa, self.prepared.program.kv(), &queries(head), state);
-                    }
-                }
+            if self.member.index == 0 {
+                self.prepared.folded.store(wave + folded, Ordering::Relaxed);
             }
+            self.member.meet();
+            self.fold(operands, wave, self.prepared.folded.load(Ordering::Relaxed)..end, runs);
             if end < total {
                 if self.member.index == 0 {
                     // Nobody claims between two meetings.
@@ -122,6 +126,44 @@ impl Worker<'_> {
                 self.member.meet();
             }
         }
+    }
+
+    /// Folds steps, which wait in the slots of a wave that began with step `wave`, and writes the outputs of heads that have
+    /// seen them all. Of two members the second does it: it has taken most of these steps.
+    fn fold(&self, operands: &Operands, wave: usize, steps: Range<usize>, runs: usize) {
+        let (kv, kv_heads) = (self.prepared.program.kv(), self.prepared.program.kv().kv_heads());
+        let slots = requirements::splits(self.member.members);
+        let mut first = 0;
+        for index in 0..runs {
+            let run = queries::run_at(self.step, self.spec(operands.out).rows, index);
+            let queries = self.queries(operands, run, 0, kv_heads);
+            let end = first + queries.steps();
+            for head in (0..kv_heads).filter(|head| self.folds(index * kv_heads + head)) {
+                // SAFETY: this member alone folds this head, whose slots nobody writes before the next meeting.
+                unsafe {
+                    let state = self.split_states(slots + index * kv_heads + head, 1);
+                    let from = steps.start.max(first) - first;
+                    let from = first + (from + kv_heads - 1 - head) / kv_heads * kv_heads + head;
+                    for step in (from..steps.end.min(end)).step_by(kv_heads) {
+                        let next = self.split_states(step - wave, 1);
+                        if step < first + kv_heads {
+                            state.copy_from_slice(next);
+                        } else {
+                            attention::fold(self.isa, kv, state, next);
+                        }
+                    }
+                    if (wave + 1..=steps.end).contains(&end) {
+                        attention::write(self.isa, kv, &queries, head, state);
+                    }
+                }
+            }
+            first = end;
+        }
+    }
+
+    /// Whether this member folds a head.
+    fn folds(&self, head: usize) -> bool {
+        1 + head % (self.member.members - 1) == self.member.index
     }
 
     fn cache(&self, operands: &Operands, sequence: usize) -> Cache<'_> {
@@ -134,8 +176,8 @@ impl Worker<'_> {
         }
     }
 
-    /// One kv head's queries.
-    fn queries(&self, operands: &Operands, run: Run, kv_head: usize) -> Queries {
+    /// The queries of some kv heads.
+    fn queries(&self, operands: &Operands, run: Run, kv_head: usize, kv_heads: usize) -> Queries {
         Queries {
             first_position: run.first_position,
             count: run.count,
@@ -144,26 +186,27 @@ impl Worker<'_> {
             out: self.row_address(operands.out, run.out_row).cast::<f32>(),
             out_stride_elems: self.prepared.regions[operands.out.index()].1 / 4,
             kv_head,
+            kv_heads,
             group: self.prepared.program.query_heads() / self.prepared.program.kv().kv_heads(),
             scale: operands.scale,
             window: operands.window,
         }
     }
 
-    /// A slot for a head's state: first those of single segments, then those of heads.
+    /// Slots for heads' states: first those of single steps, then those of heads.
     ///
     /// # Safety
-    /// Nobody else uses the slot while it is borrowed.
+    /// Nobody else uses the slots while they are borrowed.
     #[allow(clippy::mut_from_ref)] // as `row_mut`
-    unsafe fn split_state(&self, slot: usize) -> &mut [f32] {
+    unsafe fn split_states(&self, first: usize, count: usize) -> &mut [f32] {
         let elems = requirements::split_elems(&self.prepared.program);
         let members = self.member.members;
-        debug_assert!(slot < requirements::splits(members) + requirements::split_heads(members));
+        debug_assert!(first + count <= requirements::splits(members) + requirements::split_heads(members));
         // SAFETY: the workspace holds every member's scratch and behind it these slots; the caller's promise.
         unsafe {
             let base = self.arena.base.add(self.prepared.workspace).cast::<f32>();
             let slots = base.add(members * self.prepared.scratch_elems);
-            std::slice::from_raw_parts_mut(slots.add(slot * elems), elems)
+            std::slice::from_raw_parts_mut(slots.add(first * elems), count * elems)
         }
     }
 }
