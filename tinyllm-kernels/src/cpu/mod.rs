@@ -152,7 +152,7 @@ impl Backend for Cpu {
             workspace: offsets[program.regions().len()],
             scratch_elems: requirements::scratch_elems(&program),
             own_rows: run::own_rows(&program),
-            shares: run::Shares::new(program.ops().len(), self.threads()),
+            shares: run::Shares::new(self.threads()),
             folded: AtomicUsize::new(0),
             vocab_size,
             program,

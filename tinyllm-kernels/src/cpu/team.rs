@@ -83,15 +83,17 @@ impl Team {
 
 /// What a member does while it waits.
 pub(crate) trait Waiting {
-    /// A little of it: called again and again until all have met.
-    fn turn(&mut self);
+    /// A little of it: called again and again until all have met. Whether there is more to do.
+    fn turn(&mut self) -> bool;
 }
 
 /// Nothing.
 struct Idle;
 
 impl Waiting for Idle {
-    fn turn(&mut self) {}
+    fn turn(&mut self) -> bool {
+        false
+    }
 }
 
 impl Member<'_> {
@@ -102,47 +104,49 @@ impl Member<'_> {
 
     /// As [`Member::meet`], with something to do meanwhile.
     pub(crate) fn meet_while(&self, waiting: impl Waiting) {
-        self.barrier.wait(waiting);
+        self.barrier.wait(self.index, waiting);
     }
 }
 
-/// A barrier that spins, because the wait is nearly always shorter than a sleep.
+/// A barrier that spins, because the wait is nearly always shorter than a sleep. Each member counts its meetings on a line
+/// of its own, which only the others read: who comes last waits for no line that somebody else is writing to.
 struct Barrier {
-    members: usize,
-    arrived: AtomicUsize,
-    generation: AtomicUsize,
+    met: Box<[Counter]>,
     poisoned: AtomicBool,
 }
 
+/// Alone on two lines: processors fetch lines in pairs.
+#[repr(align(128))]
+struct Counter(AtomicUsize);
+
 impl Barrier {
     fn new(members: usize) -> Self {
-        Barrier {
-            members,
-            arrived: AtomicUsize::new(0),
-            generation: AtomicUsize::new(0),
-            poisoned: AtomicBool::new(false),
-        }
+        let met = (0..members).map(|_| Counter(AtomicUsize::new(0))).collect();
+        Barrier { met, poisoned: AtomicBool::new(false) }
     }
 
-    fn wait(&self, mut waiting: impl Waiting) {
-        let generation = self.generation.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.generation.store(generation.wrapping_add(1), Ordering::Release);
-            return;
-        }
+    fn wait(&self, index: usize, mut waiting: impl Waiting) {
+        let own = &self.met[index].0;
+        // Only this member writes it.
+        let meeting = own.load(Ordering::Relaxed).wrapping_add(1);
+        own.store(meeting, Ordering::Release);
         let mut spins = 0u32;
-        while self.generation.load(Ordering::Acquire) == generation {
-            if self.poisoned.load(Ordering::Relaxed) {
-                // Another member unwound and will never arrive: unwind too, so that the run ends.
-                panic::resume_unwind(Box::new("a member of the team panicked"));
-            }
-            waiting.turn();
-            spins += 1;
-            if spins < SPINS_BEFORE_YIELD {
-                hint::spin_loop();
-            } else {
-                thread::yield_now();
+        for other in &self.met {
+            // Nobody is more than one meeting ahead of another.
+            while other.0.load(Ordering::Acquire).wrapping_add(1) == meeting {
+                if self.poisoned.load(Ordering::Relaxed) {
+                    // Another member unwound and will never arrive: unwind too, so that the run ends.
+                    panic::resume_unwind(Box::new("a member of the team panicked"));
+                }
+                spins += 1;
+                if waiting.turn() {
+                    continue;
+                }
+                if spins < SPINS_BEFORE_YIELD {
+                    hint::spin_loop();
+                } else {
+                    thread::yield_now();
+                }
             }
         }
     }

@@ -141,6 +141,11 @@ pub(crate) unsafe fn attend(isa: Isa, cache: Cache<'_>, queries: &Queries, scrat
     }
 }
 
+/// Where the keys of a step begin.
+pub(crate) fn first_keys(cache: Cache<'_>, queries: &Queries, step: usize) -> *const u8 {
+    reading::Reading { cache, queries }.first_keys(step)
+}
+
 /// Where what is found in segments goes: states of a kv head's rows, [`state_elems`] each.
 pub(crate) enum Found<'a> {
     /// `[kv_heads]`: what each has found up to there. A head's first segment begins it.

@@ -57,6 +57,11 @@ impl Reading<'_> {
         places
     }
 
+    /// Where a step's keys begin.
+    pub(super) fn first_keys(&self, step: usize) -> *const u8 {
+        self.cache.base.wrapping_add(self.places(step)[0].keys)
+    }
+
     /// Where those lie that are read after a step at `places`.
     #[inline(always)]
     pub(super) fn following(&self, step: usize, places: &Places) -> Places {

@@ -165,6 +165,18 @@ pub(crate) fn prefetch(isa: Isa, address: *const u8) {
     }
 }
 
+/// [`Lanes::prefetch_early`].
+pub(crate) fn prefetch_early(isa: Isa, address: *const u8) {
+    // SAFETY: as above.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx2 => Avx2::prefetch_early(address),
+            _ => Portable::prefetch_early(address),
+        }
+    }
+}
+
 /// The sum of sixteen lanes: halves are added until one is left.
 #[inline(always)]
 pub(crate) unsafe fn tree_sum<L: Lanes>(floats: L::Floats) -> f32 {

@@ -1,11 +1,13 @@
-//! What a member fetches while it waits for the others: the beginning of the weights it multiplies next. Memory would be
-//! idle otherwise.
+//! What a member fetches while it waits for the others, or does what needs no memory: the beginning of the weights it
+//! multiplies next, or of the keys it attends to. Memory would be idle otherwise.
 
-use super::Worker;
+use std::cell::Cell;
+
+use super::{Worker, attention::Operands};
 use crate::{
-    Op,
+    Isa, Op,
     cpu::{
-        lanes::{LINE_BYTES, prefetch},
+        lanes::{LINE_BYTES, prefetch, prefetch_early},
         products::MAX_STREAMS,
         team::Waiting,
     },
@@ -14,25 +16,58 @@ use crate::{
 /// Operations to look ahead: a norm, or what attention needs, lies between two products.
 const OPERATIONS: usize = 4;
 
-/// Bytes fetched at most: half of the nearest cache.
-const BYTES: usize = 16 << 10;
+/// Bytes fetched at most: a part of the second cache.
+const BYTES: usize = 128 << 10;
 
-/// Lines to fetch, one at each look at the others.
-pub(super) struct Ahead {
-    isa: crate::Isa,
-    streams: [*const u8; MAX_STREAMS],
+/// Of keys: what attention does not fetch for itself.
+const KEY_BYTES: usize = 16 << 10;
+
+/// Lines fetched between two looks at the others.
+const TURN: usize = 8;
+
+/// Turns before an operation that needs no memory.
+const TURNS: usize = 4;
+
+/// Stretches that are read next by this member, and how much of them it has asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Stretches {
+    /// The operation that reads them.
+    operation: usize,
+    starts: [*const u8; MAX_STREAMS],
     count: usize,
-    lines: std::ops::Range<usize>,
+    /// Lines, one of each stretch in turn.
+    lines: usize,
+    end: usize,
 }
 
-impl Waiting for Ahead {
+impl Stretches {
+    pub(super) const NONE: Self = Stretches {
+        operation: usize::MAX,
+        starts: [std::ptr::null(); MAX_STREAMS],
+        count: 0,
+        lines: 0,
+        end: 0,
+    };
+}
+
+/// Lines to fetch, some at each look at the others.
+pub(super) struct Ahead<'a> {
+    isa: Isa,
+    stretches: &'a Cell<Stretches>,
+}
+
+impl Waiting for Ahead<'_> {
     #[inline]
-    fn turn(&mut self) {
-        if let Some(line) = self.lines.next() {
-            let stream = self.streams[line % self.count];
-            let offset = line / self.count * LINE_BYTES;
-            prefetch(self.isa, stream.wrapping_add(offset));
+    fn turn(&mut self) -> bool {
+        let mut stretches = self.stretches.get();
+        let end = (stretches.lines + TURN).min(stretches.end);
+        for line in stretches.lines..end {
+            let offset = line / stretches.count * LINE_BYTES;
+            prefetch_early(self.isa, stretches.starts[line % stretches.count].wrapping_add(offset));
         }
+        stretches.lines = end;
+        self.stretches.set(stretches);
+        end < stretches.end
     }
 }
 
@@ -47,26 +82,51 @@ impl Worker<'_> {
         }
     }
 
+    /// Fetches some of what comes after `operation`, which needs no memory itself.
+    pub(super) fn fetch_some(&self, operation: usize) {
+        let is_product = |op: &Op| matches!(op, Op::Linear { .. } | Op::GatedLinear { .. });
+        let op = &self.prepared.program.ops()[operation];
+        if self.member.members > 1 && !is_product(op) && !matches!(op, Op::Attention { .. }) {
+            let mut ahead = self.ahead(operation);
+            for _ in 0..TURNS {
+                ahead.turn();
+            }
+        }
+    }
+
     /// What to fetch after `operation`.
-    pub(super) fn ahead(&self, operation: usize) -> Ahead {
-        let ops = &self.prepared.program.ops()[operation + 1..];
-        let product = |op: &&Op| matches!(op, Op::Linear { .. } | Op::GatedLinear { .. });
-        let next = match ops.iter().take(OPERATIONS).find(product) {
-            Some(Op::Linear { parts }) => {
-                self.linear_factors(parts).map(|factors| (factors, parts[0].product.input))
+    pub(super) fn ahead(&self, operation: usize) -> Ahead<'_> {
+        let start = operation + 1;
+        let next = (start..self.prepared.program.ops().len().min(start + OPERATIONS))
+            .find(|next| *next == self.stretches.get().operation || self.stretches(*next).is_some());
+        match next {
+            Some(next) if next == self.stretches.get().operation => {}
+            next => self.stretches.set(next.and_then(|next| self.stretches(next)).unwrap_or(Stretches::NONE)),
+        }
+        Ahead { isa: self.isa, stretches: &self.stretches }
+    }
+
+    /// What an operation reads first, where it reads much.
+    fn stretches(&self, operation: usize) -> Option<Stretches> {
+        let (factors, input) = match &self.prepared.program.ops()[operation] {
+            Op::Linear { parts } => (self.linear_factors(parts), parts[0].product.input),
+            Op::GatedLinear { gate, up, out } => (self.gated_factors(gate, up, *out), gate.input),
+            Op::Attention { q, layer, scale, window, out } => {
+                let operands = Operands { q: *q, layer: *layer, scale: *scale, window: *window, out: *out };
+                let starts = [self.first_keys(&operands)?, std::ptr::null()];
+                return Some(Stretches {
+                    operation,
+                    starts,
+                    count: 1,
+                    lines: 0,
+                    end: KEY_BYTES / LINE_BYTES,
+                });
             }
-            Some(Op::GatedLinear { gate, up, out }) => {
-                self.gated_factors(gate, up, *out).map(|factors| (factors, gate.input))
-            }
-            _ => None,
+            _ => return None,
         };
-        let (streams, count) = match next {
-            Some((factors, input)) => {
-                let range = self.prepared.shares.range(self.member.index, factors.panels());
-                factors.starts(factors.streams(range, self.row_count(input)))
-            }
-            None => ([std::ptr::null(); MAX_STREAMS], 0),
-        };
-        Ahead { isa: self.isa, streams, count, lines: 0..if count == 0 { 0 } else { BYTES / LINE_BYTES } }
+        let factors = factors?;
+        let range = self.prepared.shares.range(self.member.index, factors.panels());
+        let (starts, count) = factors.starts(factors.streams(range, self.row_count(input)));
+        (count > 0).then_some(Stretches { operation, starts, count, lines: 0, end: BYTES / LINE_BYTES })
     }
 }

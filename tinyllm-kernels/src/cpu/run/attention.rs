@@ -25,16 +25,41 @@ pub(super) struct Operands {
 }
 
 impl Worker<'_> {
-    pub(super) fn attention(&self, operation: usize, operands: &Operands) {
+    pub(super) fn attention(&self, operands: &Operands) {
+        if self.shares_segments(operands) {
+            self.attend_by_segments(operands);
+        } else {
+            self.attend_by_heads(operands);
+        }
+    }
+
+    /// Whether there are too few heads to share them out, and keys enough to share out instead.
+    fn shares_segments(&self, operands: &Operands) -> bool {
         let heads = self.runs(operands).count() * self.prepared.program.kv().kv_heads();
         let is_single = |run: Run| run.count == 1;
         let is_deep = self.runs(operands).any(|run| run.first_position >= attention::SEGMENT);
         let is_shared = self.member.members > 1 && heads < requirements::split_heads(self.member.members);
-        if is_shared && is_deep && self.runs(operands).all(is_single) {
-            self.attend_by_segments(operation, operands, heads);
-        } else {
-            self.attend_by_heads(operation, operands);
+        is_shared && is_deep && self.runs(operands).all(is_single)
+    }
+
+    /// The keys that this member reads first, where segments are shared out.
+    pub(super) fn first_keys(&self, operands: &Operands) -> Option<*const u8> {
+        if !self.shares_segments(operands) {
+            return None;
         }
+        let kv_heads = self.prepared.program.kv().kv_heads();
+        let steps = |run: Run| self.queries(operands, run, 0, kv_heads).steps();
+        let total =
+            self.runs(operands).map(steps).sum::<usize>().min(requirements::splits(self.member.members));
+        let mut step = self.prepared.shares.range(self.member.index, total).start;
+        for run in self.runs(operands) {
+            let queries = self.queries(operands, run, 0, kv_heads);
+            if step < queries.steps() {
+                return Some(attention::first_keys(self.cache(operands, run.sequence), &queries, step));
+            }
+            step -= queries.steps();
+        }
+        None
     }
 
     fn runs(&self, operands: &Operands) -> impl Iterator<Item = Run> {
@@ -42,11 +67,11 @@ impl Worker<'_> {
     }
 
     /// Each member takes whole heads of some queries.
-    fn attend_by_heads(&self, operation: usize, operands: &Operands) {
+    fn attend_by_heads(&self, operands: &Operands) {
         let kv_heads = self.prepared.program.kv().kv_heads();
         let tile = attention::query_tile(self.prepared.program.query_heads() / kv_heads);
         let total: usize = self.runs(operands).map(|run| run.count.div_ceil(tile) * kv_heads).sum();
-        self.shares(operation, total, 1, |claimed| {
+        self.shares(total, 1, |claimed| {
             let mut first = 0;
             for run in self.runs(operands) {
                 let tiles = run.count.div_ceil(tile);
@@ -71,19 +96,19 @@ impl Worker<'_> {
     /// Members take steps, which are segments of the heads' keys, as many at a time as there is room for, and then fold
     /// what they found, head by head and in order: the same bits as in one go. Member 0 begins with the first and folds
     /// as it goes.
-    fn attend_by_segments(&self, operation: usize, operands: &Operands, heads: usize) {
+    fn attend_by_segments(&self, operands: &Operands) {
         let (kv_heads, members) = (self.prepared.program.kv().kv_heads(), self.member.members);
         let slots = requirements::splits(members);
         // Each run is a query: the i-th begins with the i-th output.
         let rows = self.spec(operands.out).rows;
         let run = |index: usize| queries::run_at(self.step, rows, index);
         let queries = |index: usize| self.queries(operands, run(index), 0, kv_heads);
-        let runs = heads / kv_heads;
+        let runs = self.runs(operands).count();
         let total: usize = (0..runs).map(|index| queries(index).steps()).sum();
         for wave in (0..total).step_by(slots) {
             let end = (wave + slots).min(total);
             let mut folded = 0;
-            self.shares(operation, end - wave, 1, |claimed| {
+            self.shares(end - wave, 1, |claimed| {
                 let is_next = self.member.index == 0 && claimed.start == folded;
                 let mut first = 0;
                 for index in 0..runs {
@@ -119,10 +144,6 @@ impl Worker<'_> {
             self.member.meet();
             self.fold(operands, wave, self.prepared.folded.load(Ordering::Relaxed)..end, runs);
             if end < total {
-                if self.member.index == 0 {
-                    // Nobody claims between two meetings.
-                    self.prepared.shares.restart(operation);
-                }
                 self.member.meet();
             }
         }

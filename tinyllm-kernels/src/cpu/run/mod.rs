@@ -10,6 +10,7 @@ mod queries;
 mod shares;
 
 use std::{
+    cell::Cell,
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -43,8 +44,19 @@ pub(super) fn run(
     let cache = Memory { base: prepared.kv.address() };
     let shared: &Prepared = prepared;
     cpu.team.run(|member| {
-        let worker = Worker { isa: cpu.isa, member, prepared: shared, arena, cache, step, fault: &fault };
+        let worker = Worker {
+            isa: cpu.isa,
+            member,
+            prepared: shared,
+            arena,
+            cache,
+            step,
+            fault: &fault,
+            turn: Cell::new(0),
+            stretches: Cell::new(ahead::Stretches::NONE),
+        };
         for operation in operations.clone() {
+            worker.fetch_some(operation);
             match worker.own(operation) {
                 Some(own) => worker.make_own(operation, own),
                 None => {
@@ -107,42 +119,46 @@ struct Worker<'a> {
     cache: Memory,
     step: &'a Step<'a>,
     fault: &'a AtomicU64,
+    /// Turns of sharing out that it has come to.
+    turn: Cell<usize>,
+    /// What it fetches ahead.
+    stretches: Cell<ahead::Stretches>,
 }
 
 impl Worker<'_> {
     fn execute(&self, operation: usize) {
         match &self.prepared.program.ops()[operation] {
             Op::RotaryTable { inverse_frequencies, scale, out } => {
-                self.rows(operation, *out, |row| {
+                self.rows(*out, |row| {
                     let out = self.row_mut(*out, row);
                     rope::rope_row(inverse_frequencies, *scale, self.position(row), out);
                 });
             }
             Op::Embed { table, out } => {
                 let table = self.prepared.weights.view(*table);
-                self.rows(operation, *out, |row| {
+                self.rows(*out, |row| {
                     unpack_row(&table, self.step.token_ids[row] as usize, self.row_mut(*out, row));
                 });
             }
             Op::Gather { input, out } => {
-                self.rows(operation, *out, |row| {
+                self.rows(*out, |row| {
                     let source = self.source_row(*input, *out, row);
                     self.row_mut(*out, row).copy_from_slice(self.row(*input, source));
                 });
             }
             Op::RmsNorm { input, weight, eps, out } => {
-                self.rows(operation, *out, |row| {
+                self.rows(*out, |row| {
                     let source = self.source_row(*input, *out, row);
                     self.rms_norm(operation, *input, source, *weight, *eps, *out, row);
                 });
             }
             Op::ConvertInput { input, out } => {
-                self.rows(operation, *out, |row| {
+                self.rows(*out, |row| {
                     self.write_input(operation, row, self.row(*input, row), *out);
                 });
             }
             Op::ConvertInPlace { region, format } => {
-                self.rows(operation, *region, |row| self.convert_in_place(operation, row, *region, *format));
+                self.rows(*region, |row| self.convert_in_place(operation, row, *region, *format));
             }
             Op::Linear { parts } => self.linear(operation, parts),
             Op::GatedLinear { gate, up, out } => self.gated_linear(operation, gate, up, *out),
@@ -150,7 +166,7 @@ impl Worker<'_> {
                 let heads = self.prepared.program.query_heads() + self.prepared.program.kv().kv_heads();
                 let items = self.step.token_ids.len() * heads;
                 let regions = (*q, *k, *v, *table);
-                self.shares(operation, items, 1, |claimed| {
+                self.shares(items, 1, |claimed| {
                     for item in claimed {
                         self.rotate_and_store(item / heads, item % heads, regions, *qk_norm, *eps, *layer);
                     }
@@ -158,7 +174,7 @@ impl Worker<'_> {
             }
             Op::Attention { q, layer, scale, window, out } => {
                 let operands = Operands { q: *q, layer: *layer, scale: *scale, window: *window, out: *out };
-                self.attention(operation, &operands);
+                self.attention(&operands);
             }
         }
     }
@@ -166,18 +182,26 @@ impl Worker<'_> {
     // ---- sharing out work ----
 
     /// Claims parts of `0..count`, in multiples of `grain`, until nothing is left.
-    fn shares(&self, operation: usize, count: usize, grain: usize, mut work: impl FnMut(Range<usize>)) {
-        let shares = &self.prepared.shares;
+    fn shares(&self, count: usize, grain: usize, mut work: impl FnMut(Range<usize>)) {
+        let (shares, turn) = (&self.prepared.shares, self.next_turn());
         let len = |member| shares.range(member, count).len();
-        while let Some((owner, part)) = shares.claim(operation, self.member.index, len, grain) {
+        while let Some((owner, part)) = shares.claim(turn, self.member.index, len, grain) {
             let start = shares.range(owner, count).start;
             work(start + part.start..start + part.end);
         }
     }
 
+    /// The turn at which members share out what they execute before they meet again.
+    fn next_turn(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn + 1);
+        self.prepared.shares.begin(turn, self.member.index);
+        turn
+    }
+
     /// Claims rows of `region`.
-    fn rows(&self, operation: usize, region: RegionId, mut work: impl FnMut(usize)) {
-        self.shares(operation, self.row_count(region), 1, |claimed| claimed.for_each(&mut work));
+    fn rows(&self, region: RegionId, mut work: impl FnMut(usize)) {
+        self.shares(self.row_count(region), 1, |claimed| claimed.for_each(&mut work));
     }
 
     fn row_count(&self, region: RegionId) -> usize {

@@ -25,14 +25,13 @@ pub(in crate::cpu) struct OwnRow {
 pub(in crate::cpu) fn own_rows(program: &Program) -> Vec<Option<OwnRow>> {
     let (ops, lifetimes) = (program.ops(), program.lifetimes());
     let of = |operation: usize| {
-        let out = match &ops[operation] {
-            Op::RmsNorm { out, .. } => *out,
-            Op::ConvertInPlace { region, .. } => *region,
+        let (out, format) = match &ops[operation] {
+            Op::RmsNorm { out, .. } => (*out, program.regions()[out.index()].input_format?),
+            // The region is f32 and stays so: the format is that of the row each member makes.
+            Op::ConvertInPlace { region, format } => (*region, *format),
             _ => return None,
         };
-        let Some(InputFormat::Int16 { piece }) = program.regions()[out.index()].input_format else {
-            return None;
-        };
+        let InputFormat::Int16 { piece } = format else { return None };
         let next = operation + 1;
         let read = ops[operation].regions();
         let reads = match ops.get(next)? {

@@ -24,7 +24,7 @@ impl Worker<'_> {
             return self.stream(operation, &factors, self.input(operation, &parts[0].product));
         }
         let total = parts.iter().map(|part| self.panels(&part.product)).sum();
-        self.shares(operation, total, GRAIN, |claimed| {
+        self.shares(total, GRAIN, |claimed| {
             let mut first = 0;
             for part in parts {
                 let count = self.panels(&part.product);
@@ -43,7 +43,7 @@ impl Worker<'_> {
         if let Some(factors) = self.gated_factors(gate, up, out) {
             return self.stream(operation, &factors, self.input(operation, gate));
         }
-        self.shares(operation, self.panels(gate), GRAIN, |claimed| {
+        self.shares(self.panels(gate), GRAIN, |claimed| {
             for first in claimed.clone().step_by(GATES) {
                 let panels = first..claimed.end.min(first + GATES);
                 // The gate's outputs wait in `out` for a moment, in this core's cache.
@@ -79,7 +79,8 @@ impl Worker<'_> {
         let streams = |owner| factors.streams(shares.range(owner, factors.panels()), input.rows);
         let columns = |owner| streams(owner).columns();
         self.fetch_norm(operation);
-        while let Some((owner, claimed)) = shares.claim(operation, self.member.index, columns, 1) {
+        let turn = self.next_turn();
+        while let Some((owner, claimed)) = shares.claim(turn, self.member.index, columns, 1) {
             // SAFETY: `Cpu::new` checked the instruction set; the input region holds `rows` rows in the format the
             // weights read and each output as many of n columns (`ProgramBuilder::finish` checked both); nobody writes
             // the input during this operation, and the outputs of these columns' panels are this member's.

@@ -8,22 +8,42 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// What has been taken of every operation's ranges.
+/// Turns whose ranges are kept: the one that members are at, the one before, which nobody claims from any more, and the
+/// next.
+const TURNS: usize = 3;
+
+/// What has been taken of the ranges of a turn: an operation, or a part of one, that all members execute before they meet.
 #[derive(Debug)]
 pub(crate) struct Shares {
     members: usize,
-    /// `[operations][members]`: taken from the front (low half) and from the back (high half) of a member's range.
-    taken: Vec<AtomicU64>,
+    /// `[TURNS][members]`.
+    taken: Vec<Taken>,
 }
 
+/// Taken from the front (low half) and from the back (high half) of a member's range. On lines of its own, which stay with
+/// the core that claims from them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Taken(AtomicU64);
+
 impl Shares {
-    pub(crate) fn new(operations: usize, members: usize) -> Self {
-        Shares { members, taken: (0..operations * members).map(|_| AtomicU64::new(0)).collect() }
+    pub(crate) fn new(members: usize) -> Self {
+        Shares { members, taken: (0..TURNS * members).map(|_| Taken::default()).collect() }
     }
 
-    /// Everything is to be taken again.
+    /// Everything is to be taken again. Turns begin at 0.
     pub(super) fn reset(&mut self) {
-        self.taken.iter_mut().for_each(|taken| *taken.get_mut() = 0);
+        self.taken.iter_mut().for_each(|taken| *taken.0.get_mut() = 0);
+    }
+
+    /// A member comes to a turn, and makes ready its range of the next. Of that nobody claims before all have met, and
+    /// nobody any longer claims from the one that it was two turns ago.
+    pub(super) fn begin(&self, turn: usize, member: usize) {
+        self.word(turn + 1, member).store(0, Ordering::Relaxed);
+    }
+
+    fn word(&self, turn: usize, member: usize) -> &AtomicU64 {
+        &self.taken[turn % TURNS * self.members + member].0
     }
 
     /// The range of `0..count` that a member begins with.
@@ -35,25 +55,25 @@ impl Shares {
     /// its range, a multiple of `grain` unless less is left. `None` when all is taken.
     pub(super) fn claim(
         &self,
-        operation: usize,
+        turn: usize,
         member: usize,
         len: impl Fn(usize) -> usize,
         grain: usize,
     ) -> Option<(usize, Range<usize>)> {
         (0..self.members)
             .map(|step| (member + step) % self.members)
-            .find_map(|owner| Some((owner, self.take(operation, owner, len(owner), grain, owner == member)?)))
+            .find_map(|owner| Some((owner, self.take(turn, owner, len(owner), grain, owner == member)?)))
     }
 
     fn take(
         &self,
-        operation: usize,
+        turn: usize,
         owner: usize,
         len: usize,
         grain: usize,
         from_front: bool,
     ) -> Option<Range<usize>> {
-        let word = &self.taken[operation * self.members + owner];
+        let word = self.word(turn, owner);
         let mut taken = word.load(Ordering::Relaxed);
         loop {
             let (front, back) = ((taken & 0xffff_ffff) as usize, (taken >> 32) as usize);
@@ -71,12 +91,6 @@ impl Shares {
             }
         }
     }
-
-    /// Everything of an operation is to be taken again. Nobody claims meanwhile.
-    pub(super) fn restart(&self, operation: usize) {
-        let words = &self.taken[operation * self.members..][..self.members];
-        words.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
-    }
 }
 
 #[cfg(test)]
@@ -87,17 +101,24 @@ mod tests {
     fn everything_is_taken_once_whoever_is_slow() {
         for (members, count, grain) in [(1, 10, 4), (2, 36, 4), (3, 100, 1), (4, 3, 4), (2, 0, 1), (5, 57, 8)]
         {
-            let shares = Shares::new(2, members);
+            let shares = Shares::new(members);
             let mut hits = vec![0; count];
             let mut own = vec![Vec::new(); members];
+            // The words were used three turns ago.
+            for (turn, member) in (0..4).flat_map(|turn| (0..members).map(move |member| (turn, member))) {
+                shares.begin(turn, member);
+                if turn < 3 {
+                    while shares.claim(turn, member, |_| 5, 1).is_some() {}
+                }
+            }
             // Member 0 takes a part for every three of the others.
-            for turn in (0..members).chain((0..members).cycle().skip(1).take(100 * members)) {
+            for member in (0..members).chain((0..members).cycle().skip(1).take(100 * members)) {
                 let len = |member| shares.range(member, count).len();
-                if let Some((owner, part)) = shares.claim(1, turn, len, grain) {
+                if let Some((owner, part)) = shares.claim(4, member, len, grain) {
                     let start = shares.range(owner, count).start;
                     let part = start + part.start..start + part.end;
                     part.clone().for_each(|index| hits[index] += 1);
-                    own[turn].push(part);
+                    own[member].push(part);
                 }
             }
             assert!(hits.iter().all(|hits| *hits == 1), "{members} {count} {grain}: {hits:?}");
