@@ -11,6 +11,7 @@ use crate::{
         products::MAX_STREAMS,
         team::Waiting,
     },
+    kv_layout::TILE_TOKENS,
 };
 
 /// Operations to look ahead: a norm, or what attention needs, lies between two products.
@@ -78,6 +79,27 @@ impl Worker<'_> {
             let bytes = self.prepared.weights.vector(*weight).as_bytes();
             for line in bytes.chunks(LINE_BYTES) {
                 prefetch(self.isa, line.as_ptr());
+            }
+        }
+    }
+
+    /// Fetches what a single token's keys and values will be written to after `operation`.
+    pub(super) fn fetch_slots(&self, operation: usize) {
+        let program = &self.prepared.program;
+        let (kv, query_heads) = (program.kv(), program.query_heads());
+        let Some(Op::RotateAndStore { layer, .. }) = program.ops().get(operation + 1) else { return };
+        if self.step.token_ids.len() > 1 {
+            return;
+        }
+        let range = self.prepared.shares.range(self.member.index, self.rotated_heads());
+        for kv_head in range.start.max(query_heads)..range.end.max(query_heads) {
+            let (position, place) = self.slot(0, *layer, kv_head - query_heads);
+            let value_bytes = kv.head_dim() * kv.format().size_bytes();
+            let value = place.values + position % TILE_TOKENS * value_bytes;
+            for part in [place.keys..place.keys + TILE_TOKENS * value_bytes, value..value + value_bytes] {
+                for line in part.step_by(LINE_BYTES) {
+                    prefetch_early(self.isa, self.cache.base.wrapping_add(line));
+                }
             }
         }
     }

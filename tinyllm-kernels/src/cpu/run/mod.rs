@@ -27,7 +27,9 @@ use super::{
     rope,
     team::Member,
 };
-use crate::{InputFormat, Isa, KernelError, Op, Product, RegionId, Rows, Step, VectorId};
+use crate::{
+    InputFormat, Isa, KernelError, Op, Product, RegionId, Rows, Step, VectorId, kv_layout::TilePlace,
+};
 
 /// No fault: larger than any.
 const NO_FAULT: u64 = u64::MAX;
@@ -163,14 +165,18 @@ impl Worker<'_> {
             Op::Linear { parts } => self.linear(operation, parts),
             Op::GatedLinear { gate, up, out } => self.gated_linear(operation, gate, up, *out),
             Op::RotateAndStore { q, k, v, table, qk_norm, eps, layer } => {
-                let heads = self.prepared.program.query_heads() + self.prepared.program.kv().kv_heads();
-                let items = self.step.token_ids.len() * heads;
+                let heads = self.rotated_heads();
                 let regions = (*q, *k, *v, *table);
-                self.shares(items, 1, |claimed| {
+                let work = |claimed: Range<usize>| {
                     for item in claimed {
                         self.rotate_and_store(item / heads, item % heads, regions, *qk_norm, *eps, *layer);
                     }
-                });
+                };
+                match self.step.token_ids.len() {
+                    // Shorter than it takes to look what others have left.
+                    1 => work(self.prepared.shares.range(self.member.index, heads)),
+                    tokens => self.shares(tokens * heads, 1, work),
+                }
             }
             Op::Attention { q, layer, scale, window, out } => {
                 let operands = Operands { q: *q, layer: *layer, scale: *scale, window: *window, out: *out };
@@ -209,6 +215,11 @@ impl Worker<'_> {
             Rows::Tokens => self.step.token_ids.len(),
             Rows::Sampled => self.step.sampled_rows.len(),
         }
+    }
+
+    /// Heads of a token that are rotated: query heads, then key/value heads.
+    fn rotated_heads(&self) -> usize {
+        self.prepared.program.query_heads() + self.prepared.program.kv().kv_heads()
     }
 
     // ---- memory ----
@@ -329,6 +340,14 @@ impl Worker<'_> {
         unsafe { std::slice::from_raw_parts_mut(self.row_address(out, row).cast::<f32>().add(first), count) }
     }
 
+    /// A token's position, and where the tile lies that keeps its keys and values of one head.
+    fn slot(&self, row: usize, layer: usize, kv_head: usize) -> (usize, TilePlace) {
+        let (layout, position) = (self.prepared.program.kv(), self.position(row) as usize);
+        let table = self.step.block_table(self.step.sequence_of(row));
+        let block = table[position / layout.block_tokens()] as usize;
+        (position, layout.place(self.prepared.cache_blocks, layer, block, kv_head, position))
+    }
+
     /// One head of one token: query heads come first, then key/value heads.
     fn rotate_and_store(
         &self,
@@ -353,11 +372,8 @@ impl Worker<'_> {
         }
         rope::apply(self.isa, values, self.row(table, row));
         if !is_query {
-            let position = self.position(row) as usize;
-            let block =
-                self.step.block_table(self.step.sequence_of(row))[position / layout.block_tokens()] as usize;
+            let (position, place) = self.slot(row, layer, index);
             let value = self.outputs(v, row, index * head_dim, head_dim);
-            let place = layout.place(self.prepared.cache_blocks, layer, block, index, position);
             // SAFETY: the step was validated, so the block is inside the cache; this (token, head) slot is claimed by
             // this member.
             unsafe { kv::store(layout.format(), self.cache.base, place, position, values, value) };

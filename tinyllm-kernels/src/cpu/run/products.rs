@@ -79,6 +79,7 @@ impl Worker<'_> {
         let streams = |owner| factors.streams(shares.range(owner, factors.panels()), input.rows);
         let columns = |owner| streams(owner).columns();
         self.fetch_norm(operation);
+        self.fetch_slots(operation);
         let turn = self.next_turn();
         while let Some((owner, claimed)) = shares.claim(turn, self.member.index, columns, 1) {
             // SAFETY: `Cpu::new` checked the instruction set; the input region holds `rows` rows in the format the
