@@ -1,5 +1,5 @@
-//! What a member fetches while it waits for the others, or does what needs no memory: the beginning of the weights it
-//! multiplies next, or of the keys it attends to. Memory would be idle otherwise.
+//! What a member fetches while it waits for the others: the beginning of the weights it multiplies next, or of the keys it
+//! attends to. Memory would be idle otherwise.
 
 use std::cell::Cell;
 
@@ -25,9 +25,6 @@ const KEY_BYTES: usize = 16 << 10;
 
 /// Lines fetched between two looks at the others.
 const TURN: usize = 8;
-
-/// Turns before an operation that needs no memory.
-const TURNS: usize = 4;
 
 /// Stretches that are read next by this member, and how much of them it has asked for.
 #[derive(Clone, Copy)]
@@ -100,18 +97,6 @@ impl Worker<'_> {
                 for line in part.step_by(LINE_BYTES) {
                     prefetch_early(self.isa, self.cache.base.wrapping_add(line));
                 }
-            }
-        }
-    }
-
-    /// Fetches some of what comes after `operation`, which needs no memory itself.
-    pub(super) fn fetch_some(&self, operation: usize) {
-        let is_product = |op: &Op| matches!(op, Op::Linear { .. } | Op::GatedLinear { .. });
-        let op = &self.prepared.program.ops()[operation];
-        if self.member.members > 1 && !is_product(op) && !matches!(op, Op::Attention { .. }) {
-            let mut ahead = self.ahead(operation);
-            for _ in 0..TURNS {
-                ahead.turn();
             }
         }
     }

@@ -58,7 +58,6 @@ pub(super) fn run(
             stretches: Cell::new(ahead::Stretches::NONE),
         };
         for operation in operations.clone() {
-            worker.fetch_some(operation);
             match worker.own(operation) {
                 Some(own) => worker.make_own(operation, own),
                 None => {
