@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tinyllm_kernels::Isa;
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
-    Engine,
+    Engine, ModelConfig,
     engine::{EngineOptions, KvCacheConfig, SequenceId, SequenceInput},
 };
 
@@ -105,6 +105,31 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// The segments of both, of three heads each, are more than two threads have room for at once; four take them in one go.
+#[test]
+fn two_long_sequences_get_what_they_get_alone() {
+    let config = ModelConfig {
+        num_attention_heads: 6,
+        num_key_value_heads: 3,
+        head_dim: 8,
+        max_position_embeddings: 8192,
+        ..common::small_config()
+    };
+    let prompt = |start: u32, length: u32| (0..length).map(|i| (start + i * 7) % 50).collect::<Vec<u32>>();
+    let prompts = [prompt(0, 5900), prompt(1, 5200)];
+    let model = RandomModel::new(config, 8);
+    let options = |threads| EngineOptions {
+        threads: Some(threads),
+        kv: KvCacheConfig { max_batch_size: 2, ..KvCacheConfig::of_tokens(6000) },
+        ..EngineOptions::default()
+    };
+    let expected = alone(&model, &options(1), &prompts);
+    for threads in [1, 2, 4] {
+        let found = together(&mut load(&model, &options(threads)), &prompts);
+        assert!(found == expected, "{threads} threads");
     }
 }
 

@@ -96,18 +96,18 @@ fn every_reference_model_has_the_same_bits() {
     }
 }
 
-/// Seven heads of ten segments each are more than two threads have room for at once: they are folded in two waves.
+/// Seven heads of twenty segments each are more than two threads have room for at once: they are folded in two waves.
 #[test]
 fn long_sequences_have_the_same_bits_however_their_keys_are_shared_out() {
     let config = ModelConfig {
         num_attention_heads: 7,
         num_key_value_heads: 7,
         head_dim: 8,
-        max_position_embeddings: 4096,
+        max_position_embeddings: 8192,
         ..small_config()
     };
-    let ids: Vec<u32> = (0..2563).map(|i| i * 7 % config.vocab_size as u32).collect();
-    let (prompt, rest) = ids.split_at(2560);
+    let ids: Vec<u32> = (0..4867).map(|i| i * 7 % config.vocab_size as u32).collect();
+    let (prompt, rest) = ids.split_at(4864);
     let model = RandomModel::new(config, 5);
     let bits = |threads, isa| -> Vec<Vec<u32>> {
         let kv = KvCacheConfig::of_tokens(ids.len());

@@ -103,6 +103,10 @@ impl Worker<'_> {
 
     /// What to fetch after `operation`.
     pub(super) fn ahead(&self, operation: usize) -> Ahead<'_> {
+        if self.member.members == 1 {
+            // Nobody to wait for.
+            return Ahead { isa: self.isa, stretches: &self.stretches };
+        }
         let start = operation + 1;
         let next = (start..self.prepared.program.ops().len().min(start + OPERATIONS))
             .find(|next| *next == self.stretches.get().operation || self.stretches(*next).is_some());
