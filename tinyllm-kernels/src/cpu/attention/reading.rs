@@ -1,5 +1,5 @@
-//! In which order heads are read: of each segment one head after another, all its keys, then all its values. What lies a few tiles on in that order is
-//! fetched meanwhile.
+//! In which order heads are read: of each segment one head after another, all its keys, then all its values. What lies a
+//! few tiles on in that order is fetched meanwhile.
 
 use std::ops::Range;
 

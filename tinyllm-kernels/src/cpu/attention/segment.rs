@@ -34,7 +34,7 @@ pub(super) struct Segments<'a, T> {
 
 /// What lies in scratch.
 pub(super) struct Scratch<'s> {
-    /// `[rows][head_dim]`: the queries, here or where they lie.
+    /// `[rows][head_dim]`: the queries; copies, or those of a single token where they lie.
     pub(super) queries: *const f32,
     /// `[rows][SEGMENT]`: scores, then p.
     pub(super) scores: &'s mut [f32],
