@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::flags::Emulate;
+use crate::{cargo, flags::Emulate};
 
 /// The package, and what its library is called.
 const PACKAGE: &str = "tinyllm-emulator-cabi";
@@ -54,24 +54,11 @@ pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
 
 /// The emulated driver, built, and where it is.
 fn build(root: &Path) -> anyhow::Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--release", "--quiet", "--package", PACKAGE, "--message-format=json"];
-    let output = Command::new(cargo)
-        .args(arguments)
-        .current_dir(root)
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .context("starting cargo")?;
-    ensure!(output.status.success(), "{PACKAGE} does not build");
-    // Cargo says where each file is, whatever its settings.
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let files = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| message.get("filenames")?.as_array().cloned())
-        .flatten();
-    let mut paths = files.filter_map(|file| file.as_str().map(PathBuf::from));
-    paths.find(|path| path.ends_with(LIBRARY)).with_context(|| format!("cargo built no {LIBRARY}"))
+    let manifest = root.join("Cargo.toml");
+    let manifest = manifest.to_str().context("the workspace's path")?;
+    let arguments = ["build", "--release", "--package", PACKAGE, "--manifest-path", manifest];
+    let mut files = cargo::files(&arguments)?.into_iter();
+    files.find(|path| path.ends_with(LIBRARY)).with_context(|| format!("cargo built no {LIBRARY}"))
 }
 
 /// The directory in front of where libraries are looked for already.

@@ -1,10 +1,14 @@
 //! Tasks of the repository. `cargo xtask ci` runs what a change must pass; `cargo xtask bench` measures.
 
 mod bench;
+mod cargo;
 mod ci;
 mod emulate;
+mod files;
+mod gpu_suite;
 mod kernels;
 mod memcheck;
+mod sanitizer;
 mod tidy;
 
 use std::process::ExitCode;
@@ -60,6 +64,16 @@ mod flags {
                 /// Its arguments
                 repeated args: OsString
             }
+            /// On a machine with an NVIDIA GPU: the tests on it, alone and under compute-sanitizer, and the kernels' bench beside
+            /// torch's operations; writes what it saw to bench/results/, 1 if a test failed or anything was found
+            cmd gpu-suite {
+                /// Writes what it needs into this directory instead, for a machine without Rust
+                optional --pack directory: PathBuf
+                /// Runs what was packed into this directory
+                optional --packed directory: PathBuf
+                /// Where to write what it saw instead
+                optional --out out: PathBuf
+            }
             /// Measures the program on a model, and the kernels; writes the figures to bench/results/ and draws their chart
             /// in docs/images/.
             cmd bench {
@@ -87,6 +101,7 @@ fn main() -> ExitCode {
         }
         flags::XtaskCmd::Kernels(options) => kernels::run(options.check),
         flags::XtaskCmd::Bench(options) => bench::run(&options),
+        flags::XtaskCmd::GpuSuite(options) => return finish(gpu_suite::run(&options)),
         flags::XtaskCmd::Memcheck(options) => return finish(memcheck::run(options)),
         flags::XtaskCmd::Emulate(options) => return finish(emulate::run(&options)),
     };

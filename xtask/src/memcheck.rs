@@ -2,14 +2,13 @@
 //! machine has a GPU and the tool. One finding a line; the status is 1 where there is any.
 
 use std::{
-    env,
-    path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    path::Path,
+    process::{ExitCode, Stdio},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
-use crate::{emulate, flags};
+use crate::{cargo, emulate, flags, sanitizer};
 
 /// The emulator's checks; compute-sanitizer has tools for the first four.
 const CHECKS: [&str; 6] = ["memcheck", "initcheck", "racecheck", "synccheck", "leak", "stream"];
@@ -29,7 +28,7 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
     let report = directory.path().join("findings.jsonl");
     let mut failed = false;
     for (package, test, filter) in TESTS {
-        let mut cargo = cargo();
+        let mut cargo = cargo::command();
         cargo.args(["test", "--quiet", "--package", package, "--test", test, filter]);
         cargo.env("TINYLLM_EMULATOR_REPORT", &report).env("TINYLLM_EMULATOR_CHECK", checks.join(","));
         // What the tests print is no finding.
@@ -37,7 +36,7 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
         failed |= !status.success();
     }
     let mut found = emulate::print(&report, options.json)?;
-    match sanitizer() {
+    match sanitizer::find() {
         Some(tool) => found += sanitize(&tool, &checks, options.json)?,
         None => eprintln!("no compute-sanitizer here: only the emulated device was checked"),
     }
@@ -55,45 +54,15 @@ fn checks(only: Option<&str>) -> anyhow::Result<Vec<&'static str>> {
         .collect()
 }
 
-fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-}
-
-/// The tool in the search path, or where the toolkit puts it; nothing without a GPU's device file.
-fn sanitizer() -> Option<PathBuf> {
-    if !Path::new("/dev/nvidia0").exists() {
-        return None;
-    }
-    let path = env::var_os("PATH")?;
-    let toolkit = PathBuf::from("/usr/local/cuda/bin");
-    let mut candidates =
-        env::split_paths(&path).chain([toolkit]).map(|directory| directory.join("compute-sanitizer"));
-    candidates.find(|candidate| candidate.is_file())
-}
-
 /// Runs the GPU tests on this machine's GPU under each tool, and gives how many findings there were.
 fn sanitize(tool: &Path, checks: &[&str], as_json: bool) -> anyhow::Result<usize> {
-    let binary = gpu_tests()?;
     let mut found = 0;
     let leak = checks.contains(&"leak");
-    for check in CHECKS[..4].iter().filter(|check| checks.contains(check) || (leak && **check == "memcheck"))
-    {
-        let mut command = Command::new(tool);
-        command.args(["--tool", check, "--error-exitcode", "9"]);
-        if *check == "memcheck" && leak {
-            command.args(["--leak-check", "full"]);
-        }
-        let output = command
-            .arg(&binary)
-            .env("TINYLLM_TEST_GPU", "1")
-            .output()
-            .context("starting compute-sanitizer")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        // Findings are paragraphs whose first line has one space after the marks.
-        for line in text.lines().filter_map(|line| line.strip_prefix("========= ")) {
-            let is_finding =
-                !line.starts_with(' ') && !line.contains("SUMMARY") && !line.starts_with("COMPUTE-SANITIZER");
-            if is_finding && !line.trim().is_empty() {
+    for (package, test, filter) in TESTS {
+        let tests = cargo::executable(&["test", "--package", package, "--test", test, "--no-run"])?;
+        let wanted = |check: &&&str| checks.contains(*check) || (leak && **check == "memcheck");
+        for check in sanitizer::TOOLS.iter().filter(wanted) {
+            for line in sanitizer::run(tool, check, leak, &tests, filter)? {
                 found += 1;
                 match as_json {
                     true => println!("{}", serde_json::json!({ "tool": check, "text": line })),
@@ -101,24 +70,6 @@ fn sanitize(tool: &Path, checks: &[&str], as_json: bool) -> anyhow::Result<usize
                 }
             }
         }
-        ensure!(
-            output.status.success() || output.status.code() == Some(9),
-            "{check}: the tests failed:\n{text}"
-        );
     }
     Ok(found)
-}
-
-/// The GPU tests, built, and where they are.
-fn gpu_tests() -> anyhow::Result<PathBuf> {
-    let arguments =
-        ["test", "--package", "tinyllm-kernels", "--test", "gpu", "--no-run", "--message-format=json"];
-    let output = cargo().args(arguments).stderr(Stdio::inherit()).output().context("starting cargo")?;
-    ensure!(output.status.success(), "the GPU tests do not build");
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut paths = messages.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    });
-    paths.next_back().context("cargo built no GPU tests")
 }

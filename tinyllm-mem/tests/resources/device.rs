@@ -1,4 +1,5 @@
-//! The resources over the driver table, on the emulated device: every access, free and order is checked.
+//! The resources over the driver table, on the emulated device: every access, free and order is checked. What does not depend on
+//! its size or on what it found runs on this machine's GPU too, where that is asked for.
 
 use std::sync::Arc;
 
@@ -7,15 +8,18 @@ use tinyllm_mem::{
     Allocation, Buffer, Category, Device, DeviceResource, FailureInjection, Failures, MappedResource,
     MemError, MemoryResource, PinnedHostResource, Request, Stream, StreamOrderedResource, Tracking,
 };
-use tinyllm_sys::{DevicePointer, DriverApi, StreamFlags, StreamHandle};
+use tinyllm_sys::{DevicePointer, DriverApi, LibCuda, StreamFlags, StreamHandle};
 
 use crate::suite::{self, Memory};
 
 type DeviceMemory = Arc<dyn MemoryResource<Space = Device>>;
 
-/// An emulated device with three streams.
-pub(crate) struct Gpu {
-    pub(crate) driver: Arc<Emulator>,
+/// Environment variable: anything but `0` asks for this machine's GPU too.
+const REAL: &str = "TINYLLM_TEST_GPU";
+
+/// A device with three streams: an emulated one, if nothing else is said.
+pub(crate) struct Gpu<D: DriverApi = Emulator> {
+    pub(crate) driver: Arc<D>,
     streams: Vec<StreamHandle>,
 }
 
@@ -26,17 +30,7 @@ impl Gpu {
     }
 
     fn with(builder: Builder) -> Self {
-        let driver = builder.build();
-        let context = driver.primary_context_retain(driver.device_get(0).unwrap()).unwrap();
-        // SAFETY: the context is this driver's.
-        unsafe { driver.context_set_current(context) }.unwrap();
-        let streams = (0..2).map(|_| driver.stream_create(StreamFlags::NonBlocking).unwrap());
-        let streams = [StreamHandle::LEGACY].into_iter().chain(streams).collect();
-        Gpu { driver: Arc::new(driver), streams }
-    }
-
-    fn handle(&self, stream: u64) -> StreamHandle {
-        self.streams[stream as usize % self.streams.len()]
+        Gpu::over(builder.build())
     }
 
     fn free_bytes(&self) -> u64 {
@@ -45,16 +39,51 @@ impl Gpu {
 
     /// Nothing was found, and nothing is left.
     pub(crate) fn end(self) {
-        for stream in &self.streams[1..] {
-            // SAFETY: made in `new`, and nothing names it any more.
-            unsafe { self.driver.stream_destroy(*stream) }.unwrap();
-        }
-        let findings: Vec<String> = self.driver.finish().iter().map(ToString::to_string).collect();
+        let driver = self.driver.clone();
+        self.close();
+        let findings: Vec<String> = driver.finish().iter().map(ToString::to_string).collect();
         assert_eq!(findings, [""; 0]);
     }
 }
 
-impl Memory for Gpu {
+/// This machine's GPU, where it is asked for.
+fn real() -> Option<Gpu<LibCuda>> {
+    let asked = std::env::var(REAL).is_ok_and(|value| value != "0");
+    asked.then(|| Gpu::over(LibCuda::load().unwrap()))
+}
+
+impl<D: DriverApi + 'static> Gpu<D> {
+    fn over(driver: D) -> Self {
+        let context = driver.primary_context_retain(driver.device_get(0).unwrap()).unwrap();
+        // SAFETY: the context is this driver's.
+        unsafe { driver.context_set_current(context) }.unwrap();
+        let streams = (0..2).map(|_| driver.stream_create(StreamFlags::NonBlocking).unwrap());
+        let streams = [StreamHandle::LEGACY].into_iter().chain(streams).collect();
+        Gpu { driver: Arc::new(driver), streams }
+    }
+
+    fn close(self) {
+        for stream in &self.streams[1..] {
+            // SAFETY: made in `over`, and nothing names it any more.
+            unsafe { self.driver.stream_destroy(*stream) }.unwrap();
+        }
+    }
+
+    /// Each kind of resource.
+    fn makes() -> [fn(&Self) -> DeviceMemory; 3] {
+        [
+            |gpu| Arc::new(DeviceResource::new(gpu.driver.clone())),
+            |gpu| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap()),
+            |gpu| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()),
+        ]
+    }
+
+    fn handle(&self, stream: u64) -> StreamHandle {
+        self.streams[stream as usize % self.streams.len()]
+    }
+}
+
+impl<D: DriverApi + 'static> Memory for Gpu<D> {
     fn stream(&self, stream: u64) -> Stream {
         // SAFETY: a stream of the driver that lives as long as `self`.
         unsafe { Stream::from_raw(self.handle(stream).0) }
@@ -82,13 +111,21 @@ impl Memory for Gpu {
 #[test]
 fn every_resource_passes_the_suite() {
     let gpu = Gpu::new(1 << 30);
-    suite::run_on(&gpu, &|| Arc::new(DeviceResource::new(gpu.driver.clone())));
-    suite::run_on(&gpu, &|| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 1 << 20).unwrap()));
-    suite::run_on(&gpu, &|| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()));
-    suite::run_on(&gpu, &|| Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone())))));
-    suite::run(&|| Arc::new(PinnedHostResource::new(gpu.driver.clone())));
+    every_resource(&gpu);
     assert_eq!(gpu.free_bytes(), 1 << 30);
     gpu.end();
+    if let Some(gpu) = real() {
+        every_resource(&gpu);
+        gpu.close();
+    }
+}
+
+fn every_resource<D: DriverApi + 'static>(gpu: &Gpu<D>) {
+    suite::run_on(gpu, &|| Arc::new(DeviceResource::new(gpu.driver.clone())));
+    suite::run_on(gpu, &|| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 1 << 20).unwrap()));
+    suite::run_on(gpu, &|| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()));
+    suite::run_on(gpu, &|| Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone())))));
+    suite::run(&|| Arc::new(PinnedHostResource::new(gpu.driver.clone())));
 }
 
 #[test]
@@ -117,6 +154,15 @@ fn freed_memory_comes_back_on_its_own_stream_first() {
 #[test]
 fn an_event_carries_memory_from_stream_to_stream() {
     let gpu = Gpu::new(16 << 20);
+    carry(&gpu);
+    gpu.end();
+    if let Some(gpu) = real() {
+        carry(&gpu);
+        gpu.close();
+    }
+}
+
+fn carry<D: DriverApi + 'static>(gpu: &Gpu<D>) {
     let memory: DeviceMemory = Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap());
     let request = Request::new(Category::Activations, "x", 4096, 256).on(gpu.stream(1));
     let buffer = Buffer::<u8, Device>::allocate(&memory, request).unwrap();
@@ -136,40 +182,48 @@ fn an_event_carries_memory_from_stream_to_stream() {
     drop(buffer);
     // SAFETY: nothing waits for it any more but what does already.
     unsafe { gpu.driver.event_destroy(event) }.unwrap();
-    drop(memory);
-    gpu.end();
 }
 
 #[test]
 fn memory_stays_until_the_work_with_it_is_done() {
-    let makes: [fn(&Gpu) -> DeviceMemory; 3] = [
-        |gpu| Arc::new(DeviceResource::new(gpu.driver.clone())),
-        |gpu| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap()),
-        |gpu| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()),
-    ];
-    for (make, seed) in makes.into_iter().flat_map(|make| (0..20).map(move |seed| (make, seed))) {
+    for (make, seed) in Gpu::makes().into_iter().flat_map(|make| (0..20).map(move |seed| (make, seed))) {
         let gpu = Gpu::with(Builder::from_env().unwrap().memory(16 << 20).seed(seed));
-        let memory = make(&gpu);
-        let request = Request::new(Category::Activations, "x", 4096, 256).on(gpu.stream(1));
-        let buffer = Buffer::<u8, Device>::allocate(&memory, request).unwrap();
-        let pointer = DevicePointer(buffer.address().addr() as u64);
-        // SAFETY: the buffer's bytes, in the order of its stream.
-        unsafe { gpu.driver.memset_d8_async(pointer, 1, 4096, gpu.handle(1)) }.unwrap();
-        // The fill may not have run yet.
-        drop(buffer);
-        drop(memory);
+        drop_before_the_fill_ran(&gpu, make(&gpu));
         gpu.end();
     }
+    for make in Gpu::<LibCuda>::makes() {
+        let Some(gpu) = real() else { return };
+        drop_before_the_fill_ran(&gpu, make(&gpu));
+        gpu.driver.context_synchronize().unwrap();
+        gpu.close();
+    }
+}
+
+fn drop_before_the_fill_ran<D: DriverApi + 'static>(gpu: &Gpu<D>, memory: DeviceMemory) {
+    let request = Request::new(Category::Activations, "x", 4096, 256).on(gpu.stream(1));
+    let buffer = Buffer::<u8, Device>::allocate(&memory, request).unwrap();
+    let pointer = DevicePointer(buffer.address().addr() as u64);
+    // SAFETY: the buffer's bytes, in the order of its stream.
+    unsafe { gpu.driver.memset_d8_async(pointer, 1, 4096, gpu.handle(1)) }.unwrap();
+    // The fill may not have run yet.
+    drop(buffer);
 }
 
 #[test]
 fn page_locked_memory_is_zeroed_host_memory() {
     let gpu = Gpu::new(1 << 20);
+    page_locked(&gpu);
+    gpu.end();
+    if let Some(gpu) = real() {
+        page_locked(&gpu);
+        gpu.close();
+    }
+}
+
+fn page_locked<D: DriverApi + 'static>(gpu: &Gpu<D>) {
     let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(gpu.driver.clone()));
     let buffer = Buffer::<u32>::zeroed(&resource, Category::Staging, "staging", 1000).unwrap();
     assert!(buffer.as_slice().iter().all(|value| *value == 0));
-    drop(buffer);
-    gpu.end();
 }
 
 #[test]
@@ -231,12 +285,7 @@ fn out_of_memory_at_each_allocation_is_survived() {
         let requests = SIZES.iter().map(|(name, bytes)| Request::new(Category::Weights, *name, *bytes, 256));
         requests.map(|request| Buffer::allocate(memory, request)).collect()
     };
-    let makes: [fn(&Gpu) -> DeviceMemory; 3] = [
-        |gpu| Arc::new(DeviceResource::new(gpu.driver.clone())),
-        |gpu| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap()),
-        |gpu| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()),
-    ];
-    for make in makes {
+    for make in Gpu::makes() {
         // Devices that grow until everything fits: the memory ends at every place in turn.
         let mut refused = 0;
         for bytes in (0..12u64).map(|steps| steps << 20) {

@@ -8,14 +8,13 @@ mod tokens;
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::json;
 use xshell::{Shell, cmd};
 
-use crate::flags;
+use crate::{files, flags};
 
 const DEFAULT_RUNS: u32 = 5;
 
@@ -42,7 +41,7 @@ pub(crate) fn run(options: &flags::Bench) -> anyhow::Result<()> {
         "command": format!("cargo xtask bench {model} --runs {runs}{without_kernels}"),
         "commands": commands,
         "model": name,
-        "date": cmd!(shell, "date -u +%Y-%m-%d").read()?,
+        "date": files::today()?,
         "commit": commit,
         "machine": machine(),
         "runs": runs,
@@ -54,12 +53,11 @@ pub(crate) fn run(options: &flags::Bench) -> anyhow::Result<()> {
     let (figures, chart) = match &options.out {
         Some(path) => (here.join(path), here.join(path).with_extension("svg")),
         None => {
-            let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-            let figures = format!("bench/results/{name}-{commit}-{seconds}.json");
+            let figures = format!("bench/results/{name}-{commit}-{}.json", files::seconds()?);
             (root.join(figures), root.join(format!("docs/images/bench-{name}.svg")))
         }
     };
-    write(&figures, &result)?;
+    files::write(&figures, &result)?;
     cmd!(shell, "{program} bench --from {figures} --svg {chart}").run()?;
     println!("{}\n{}", figures.display(), chart.display());
     Ok(())
@@ -68,15 +66,6 @@ pub(crate) fn run(options: &flags::Bench) -> anyhow::Result<()> {
 /// Where cargo builds.
 fn target_folder(root: &Path, here: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| here.join(folder))
-}
-
-/// Writes a file beside, then gives it its name.
-fn write(path: &Path, result: &Value) -> anyhow::Result<()> {
-    fs::create_dir_all(path.parent().context("a folder for the results")?)?;
-    let beside = path.with_extension("json.tmp");
-    fs::write(&beside, serde_json::to_string_pretty(result)? + "\n")?;
-    fs::rename(&beside, path)?;
-    Ok(())
 }
 
 /// The processor and how many of its cores there are.

@@ -80,18 +80,18 @@ absolute_differences! {
 
 macro_rules! unsigned_divisions {
     ($($div:ident, $rem:ident: $type:ty;)*) => {$(
-        /// The quotient. The manual leaves division by zero unspecified: here it gives all ones, without a trap.
+        /// The quotient. The manual leaves division by zero unspecified: here it gives all ones, as Hopper does.
         #[inline(always)]
         #[must_use]
         pub fn $div(a: $type, b: $type) -> $type {
             a.checked_div(b).unwrap_or(<$type>::MAX)
         }
 
-        /// The remainder. The manual leaves division by zero unspecified: here it gives `a`, without a trap.
+        /// The remainder; by zero all ones too.
         #[inline(always)]
         #[must_use]
         pub fn $rem(a: $type, b: $type) -> $type {
-            a.checked_rem(b).unwrap_or(a)
+            a.checked_rem(b).unwrap_or(<$type>::MAX)
         }
     )*};
 }
@@ -105,19 +105,18 @@ unsigned_divisions! {
 macro_rules! signed_divisions {
     ($($div:ident, $rem:ident: $type:ty;)*) => {$(
         /// The quotient, truncated. The smallest number by -1 wraps to itself. The manual leaves division by zero
-        /// unspecified: here it gives -1, without a trap.
+        /// unspecified: here it gives -1, as Hopper does.
         #[inline(always)]
         #[must_use]
         pub fn $div(a: $type, b: $type) -> $type {
             if b == 0 { -1 } else { a.wrapping_div(b) }
         }
 
-        /// The remainder with the sign of `a`. The manual leaves division by zero unspecified: here it gives `a`,
-        /// without a trap.
+        /// The remainder with the sign of `a`; by zero -1 too.
         #[inline(always)]
         #[must_use]
         pub fn $rem(a: $type, b: $type) -> $type {
-            if b == 0 { a } else { a.wrapping_rem(b) }
+            if b == 0 { -1 } else { a.wrapping_rem(b) }
         }
     )*};
 }

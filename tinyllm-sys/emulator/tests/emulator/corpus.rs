@@ -1,7 +1,7 @@
 //! Small kernels around one body: what they all begin with, and what is expected to be found.
 
 use tinyllm_emulator::{Emulator, report::Finding};
-use tinyllm_sys::{DevicePointer, DriverApi};
+use tinyllm_sys::{DevicePointer, DriverApi, DriverError};
 
 use crate::program::Program;
 
@@ -49,16 +49,25 @@ pub(crate) const WORDS: usize = 32;
 /// Runs a kernel: `a` counts from 0, `b` is written by nobody. Gives `b` where it can be had, and what was found.
 pub(crate) fn run(body: &str, blocks: u32, threads: u32) -> (Option<Vec<u32>>, Vec<Finding>) {
     let program = Program::new(Emulator::builder());
+    let out = run_on(&program, body, blocks, threads).ok();
+    (out, program.driver.findings())
+}
+
+/// The same on any device, which gives `b`.
+pub(crate) fn run_on(
+    program: &Program<dyn DriverApi>,
+    body: &str,
+    blocks: u32,
+    threads: u32,
+) -> Result<Vec<u32>, DriverError> {
     let function = program.kernel(&kernel(body), "k");
     let a = program.upload(&(0..WORDS as u32).collect::<Vec<_>>());
     let b = program.driver.mem_alloc(WORDS * 4).unwrap();
     program.driver.name_memory(a, WORDS * 4, "a");
     program.driver.name_memory(b, WORDS * 4, "b");
     program.launch(function, blocks, threads, &mut [a.0, b.0, u64::from(threads * blocks)]);
-    let done = program.driver.context_synchronize();
-    let findings = program.driver.findings();
-    let out = done.ok().map(|()| program.download::<u32>(b, WORDS));
-    (out, findings)
+    program.driver.context_synchronize()?;
+    Ok(program.download::<u32>(b, WORDS))
 }
 
 /// Every finding's text has what is expected of it, and there are as many.

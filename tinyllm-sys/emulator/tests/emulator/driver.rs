@@ -8,7 +8,7 @@ use tinyllm_sys::{
 
 use crate::{
     corpus::{WORDS, kernel, word},
-    program::Program,
+    program::{Program, on_each},
 };
 
 const DOUBLE: &str = "ld.global.u32 %r1, [%a]; shl.b32 %r1, %r1, 1; st.global.u32 [%b], %r1;";
@@ -44,21 +44,21 @@ fn devices_have_memory_of_their_own() {
 #[test]
 fn the_default_stream_waits_for_others_and_they_for_it() {
     for seed in 0..50 {
+        on_each(Emulator::builder().seed(seed), |program| {
+            let double = program.kernel(&kernel(DOUBLE), "k");
+            let blocking = program.driver.stream_create(StreamFlags::Default).unwrap();
+            let [x, y, z] = [1u32, 0, 0].map(|value| program.upload(&[value; WORDS]));
+            program.launch_on(blocking, double, ROW, &mut [x.0, y.0, 0]).unwrap();
+            program.launch_on(StreamHandle::LEGACY, double, ROW, &mut [y.0, z.0, 0]).unwrap();
+            program.launch_on(blocking, double, ROW, &mut [z.0, x.0, 0]).unwrap();
+            assert_eq!(program.download::<u32>(x, WORDS), [8; WORDS]);
+        });
+        // A stream that stands apart is another matter.
         let program = Program::new(Emulator::builder().seed(seed));
         let driver = &program.driver;
         let double = program.kernel(&kernel(DOUBLE), "k");
-        let (blocking, apart) = (
-            driver.stream_create(StreamFlags::Default).unwrap(),
-            driver.stream_create(StreamFlags::NonBlocking).unwrap(),
-        );
-        let (x, y, z) =
-            (program.upload(&[1u32; WORDS]), program.upload(&[0u32; WORDS]), program.upload(&[0u32; WORDS]));
-        program.launch_on(blocking, double, ROW, &mut [x.0, y.0, 0]).unwrap();
-        program.launch_on(StreamHandle::LEGACY, double, ROW, &mut [y.0, z.0, 0]).unwrap();
-        program.launch_on(blocking, double, ROW, &mut [z.0, x.0, 0]).unwrap();
-        assert_eq!(program.download::<u32>(x, WORDS), [8; WORDS]);
-        // Nothing was found, and a stream that stands apart is another matter.
-        assert_eq!(driver.findings(), []);
+        let apart = driver.stream_create(StreamFlags::NonBlocking).unwrap();
+        let [x, y, z] = [1u32, 0, 0].map(|value| program.upload(&[value; WORDS]));
         program.launch_on(apart, double, ROW, &mut [x.0, y.0, 0]).unwrap();
         program.launch_on(StreamHandle::LEGACY, double, ROW, &mut [y.0, z.0, 0]).unwrap();
         driver.context_synchronize().unwrap();
@@ -98,20 +98,31 @@ fn page_locked_memory_is_read_when_the_copy_runs_and_ordinary_memory_at_once() {
 #[test]
 fn a_fill_of_page_locked_memory_is_there_when_the_call_returns() {
     for seed in 0..20 {
-        let program = Program::new(Emulator::builder().seed(seed));
-        let locked = program.driver.mem_alloc_host(4).unwrap();
-        let address = tinyllm_sys::DevicePointer(locked.expose_provenance() as u64);
-        // SAFETY: four bytes, and nothing else uses them.
-        unsafe {
-            program.driver.memset_d8(address, 7, 4).unwrap();
-            assert_eq!(locked.cast::<[u8; 4]>().read(), [7; 4], "seed {seed}");
-        }
+        on_each(Emulator::builder().seed(seed), |program| {
+            let locked = program.driver.mem_alloc_host(4).unwrap();
+            let address = tinyllm_sys::DevicePointer(locked.expose_provenance() as u64);
+            // SAFETY: four bytes, and nothing else uses them.
+            unsafe {
+                program.driver.memset_d8(address, 7, 4).unwrap();
+                assert_eq!(locked.cast::<[u8; 4]>().read(), [7; 4], "seed {seed}");
+            }
+        });
     }
 }
 
 #[test]
 fn events_say_what_is_done_and_how_long_it_took() {
-    let program = Program::new(Emulator::builder());
+    on_each(Emulator::builder(), events);
+    let driver = Program::new(Emulator::builder()).driver;
+    let event = driver.event_create(EventTiming::Disabled).unwrap();
+    // SAFETY: this driver's; that it is asked for after its end is what is looked at.
+    unsafe {
+        driver.event_destroy(event).unwrap();
+        assert_eq!(code(driver.event_query(event)), Some(DriverCode::InvalidHandle));
+    }
+}
+
+fn events(program: &Program<dyn DriverApi>) {
     let driver = &program.driver;
     let stream = driver.stream_create(StreamFlags::NonBlocking).unwrap();
     let [start, end, plain] = [EventTiming::Enabled, EventTiming::Enabled, EventTiming::Disabled]
@@ -132,65 +143,68 @@ fn events_say_what_is_done_and_how_long_it_took() {
         assert_eq!(code(driver.event_elapsed_time(start, plain)), Some(DriverCode::InvalidHandle));
         // Asked again and again, everything is done some time.
         while !driver.stream_query(stream).unwrap() {}
-        driver.event_destroy(plain).unwrap();
-        assert_eq!(code(driver.event_query(plain)), Some(DriverCode::InvalidHandle));
     }
 }
 
 #[test]
 fn graphs_are_captured_launched_and_given_new_arguments() {
     for seed in 0..20 {
-        let program = Program::new(Emulator::builder().seed(seed));
-        let driver = &program.driver;
-        let double = program.kernel(&kernel(DOUBLE), "k");
-        let [main, side] = [0; 2].map(|_| driver.stream_create(StreamFlags::NonBlocking).unwrap());
-        let [fork, join] = [0; 2].map(|_| driver.event_create(EventTiming::Disabled).unwrap());
-        let [x, y, z, other] = [1u32, 0, 0, 0].map(|value| program.upload(&[value; WORDS]));
-        let capture = |target: u64| {
-            // SAFETY: handles live, memory is as large; the two branches write different memory and join.
-            unsafe {
-                driver.stream_begin_capture(main, CaptureMode::Global).unwrap();
-                assert_eq!(driver.stream_capture_status(main).unwrap(), CaptureStatus::Active);
-                program.launch_on(main, double, ROW, &mut [x.0, y.0, 0]).unwrap();
-                driver.event_record(fork, main).unwrap();
-                driver.stream_wait_event(side, fork).unwrap();
-                program.launch_on(side, double, ROW, &mut [y.0, z.0, 0]).unwrap();
-                driver.memset_d32_async(x, 100, WORDS, main).unwrap();
-                driver.event_record(join, side).unwrap();
-                driver.stream_wait_event(main, join).unwrap();
-                program.launch_on(main, double, ROW, &mut [z.0, target, 0]).unwrap();
-                driver.stream_end_capture(main).unwrap()
-            }
-        };
-        // SAFETY: as above.
+        on_each(Emulator::builder().seed(seed), graphs);
+    }
+}
+
+fn graphs(program: &Program<dyn DriverApi>) {
+    let driver = &program.driver;
+    let double = program.kernel(&kernel(DOUBLE), "k");
+    let [main, side] = [0; 2].map(|_| driver.stream_create(StreamFlags::NonBlocking).unwrap());
+    let [fork, join] = [0; 2].map(|_| driver.event_create(EventTiming::Disabled).unwrap());
+    let [x, y, z, other] = [1u32, 0, 0, 0].map(|value| program.upload(&[value; WORDS]));
+    let capture = |target: u64| {
+        // SAFETY: handles live, memory is as large; the two branches write different memory and join.
         unsafe {
-            let graph = capture(x.0);
-            let exec = driver.graph_instantiate(graph).unwrap();
-            // Nothing has run, and a graph runs as often as it is launched: 1 becomes 8, 64.
-            assert_eq!(program.download::<u32>(x, WORDS), [1; WORDS]);
-            driver.graph_launch(exec, main).unwrap();
-            driver.graph_launch(exec, main).unwrap();
-            driver.stream_synchronize(main).unwrap();
-            assert_eq!(program.download::<u32>(x, WORDS), [64; WORDS], "seed {seed}");
-            let second = capture(other.0);
-            assert!(driver.graph_exec_update(exec, second).unwrap());
-            driver.graph_launch(exec, main).unwrap();
-            driver.stream_synchronize(main).unwrap();
-            assert_eq!(program.download::<u32>(other, WORDS), [512; WORDS]);
-            assert_eq!(program.download::<u32>(x, WORDS), [100; WORDS]);
-            // Another shape is instantiated anew.
-            driver.stream_begin_capture(main, CaptureMode::Relaxed).unwrap();
-            driver.memset_d32_async(x, 1, WORDS, main).unwrap();
-            let third = driver.stream_end_capture(main).unwrap();
-            assert!(!driver.graph_exec_update(exec, third).unwrap());
+            driver.stream_begin_capture(main, CaptureMode::Global).unwrap();
+            assert_eq!(driver.stream_capture_status(main).unwrap(), CaptureStatus::Active);
+            program.launch_on(main, double, ROW, &mut [x.0, y.0, 0]).unwrap();
+            driver.event_record(fork, main).unwrap();
+            driver.stream_wait_event(side, fork).unwrap();
+            program.launch_on(side, double, ROW, &mut [y.0, z.0, 0]).unwrap();
+            driver.memset_d32_async(x, 100, WORDS, main).unwrap();
+            driver.event_record(join, side).unwrap();
+            driver.stream_wait_event(main, join).unwrap();
+            program.launch_on(main, double, ROW, &mut [z.0, target, 0]).unwrap();
+            driver.stream_end_capture(main).unwrap()
         }
-        assert_eq!(driver.findings(), [], "seed {seed}");
+    };
+    // SAFETY: as above.
+    unsafe {
+        let graph = capture(x.0);
+        let exec = driver.graph_instantiate(graph).unwrap();
+        // Nothing has run, and a graph runs as often as it is launched: 1 becomes 8, 64.
+        assert_eq!(program.download::<u32>(x, WORDS), [1; WORDS]);
+        driver.graph_launch(exec, main).unwrap();
+        driver.graph_launch(exec, main).unwrap();
+        driver.stream_synchronize(main).unwrap();
+        assert_eq!(program.download::<u32>(x, WORDS), [64; WORDS]);
+        let second = capture(other.0);
+        assert!(driver.graph_exec_update(exec, second).unwrap());
+        driver.graph_launch(exec, main).unwrap();
+        driver.stream_synchronize(main).unwrap();
+        assert_eq!(program.download::<u32>(other, WORDS), [512; WORDS]);
+        assert_eq!(program.download::<u32>(x, WORDS), [100; WORDS]);
+        // Another shape is instantiated anew.
+        driver.stream_begin_capture(main, CaptureMode::Relaxed).unwrap();
+        driver.memset_d32_async(x, 1, WORDS, main).unwrap();
+        let third = driver.stream_end_capture(main).unwrap();
+        assert!(!driver.graph_exec_update(exec, third).unwrap());
     }
 }
 
 #[test]
 fn captures_that_are_spoiled() {
-    let program = Program::new(Emulator::builder());
+    on_each(Emulator::builder(), spoiled_captures);
+}
+
+fn spoiled_captures(program: &Program<dyn DriverApi>) {
     let driver = &program.driver;
     let [main, side] = [0; 2].map(|_| driver.stream_create(StreamFlags::NonBlocking).unwrap());
     let event = driver.event_create(EventTiming::Disabled).unwrap();
@@ -218,12 +232,19 @@ fn captures_that_are_spoiled() {
     }
 }
 
+/// A kernel with a limit of its own.
+const LIMITED: &str = ".version 8.0\n.target sm_80\n.address_size 64\n\
+    .visible .entry k() .maxntid 256 { .shared .b32 tile[250]; .reg .b32 %t; .reg .pred %first;\n\
+    mov.u32 %t, %tid.x; setp.eq.u32 %first, %t, 0; @%first st.volatile.shared.b32 [tile], 1; ret; }";
+
 #[test]
 fn launches_within_the_device_s_limits() {
-    let program = Program::new(Emulator::builder());
+    on_each(Emulator::builder(), limits);
+}
+
+fn limits(program: &Program<dyn DriverApi>) {
     let driver = &program.driver;
-    let text = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() .maxntid 256 { .shared .b8 tile[1000]; ret; }";
-    let function = program.kernel(text, "k");
+    let function = program.kernel(LIMITED, "k");
     let launch = |grid: [u32; 3], block: [u32; 3], shared_bytes: u32| {
         let config = LaunchConfig { shared_bytes, ..LaunchConfig::new(grid, block) };
         program.launch_on(StreamHandle::LEGACY, function, config, &mut [])
@@ -238,18 +259,43 @@ fn launches_within_the_device_s_limits() {
     ] {
         assert_eq!(code(launch(grid, block, shared)), Some(expected), "{grid:?} {block:?} {shared}");
     }
-    // SAFETY: the function is of a module that lives.
+    let at_once = |threads| {
+        // SAFETY: the function is of a module that lives.
+        unsafe { driver.occupancy_max_active_blocks(function, threads, 0) }.unwrap()
+    };
+    // 2048 threads of a multiprocessor.
+    assert_eq!(at_once(256), 8);
+    // SAFETY: as above.
     unsafe {
         assert_eq!(driver.function_attribute(function, FunctionAttribute::MaxThreadsPerBlock).unwrap(), 256);
         assert_eq!(driver.function_attribute(function, FunctionAttribute::SharedSizeBytes).unwrap(), 1000);
-        // 2048 threads of a multiprocessor, or 164 KiB of shared memory.
-        assert_eq!(driver.occupancy_max_active_blocks(function, 256, 0).unwrap(), 8);
-        assert_eq!(driver.occupancy_max_active_blocks(function, 32, 40 << 10).unwrap(), 3);
+        let device = driver.device_get(0).unwrap();
+        let most = DeviceAttribute::MaxSharedMemoryPerBlockOptin;
+        let most = driver.device_attribute(most, device).unwrap();
         let bytes = FunctionAttribute::MaxDynamicSharedSizeBytes;
-        assert!(driver.function_set_attribute(function, bytes, 164 << 10).is_err());
+        assert!(driver.function_set_attribute(function, bytes, most).is_err(), "1000 are taken already");
         driver.function_set_attribute(function, bytes, 100 << 10).unwrap();
+        launch([1, 1, 1], [32, 1, 1], 100 << 10).unwrap();
+        let processors = driver.device_attribute(DeviceAttribute::MultiprocessorCount, device).unwrap();
+        let cooperative =
+            |blocks| LaunchConfig { cooperative: true, ..LaunchConfig::new([blocks, 1, 1], [256, 1, 1]) };
+        let blocks = processors as u32 * at_once(256);
+        program.launch_on(StreamHandle::LEGACY, function, cooperative(blocks), &mut []).unwrap();
+        let too_large = program.launch_on(StreamHandle::LEGACY, function, cooperative(blocks + 1), &mut []);
+        assert_eq!(code(too_large), Some(DriverCode::CooperativeLaunchTooLarge));
     }
-    launch([1, 1, 1], [32, 1, 1], 100 << 10).unwrap();
+    driver.context_synchronize().unwrap();
+}
+
+#[test]
+fn the_emulated_device_has_the_limits_of_an_a100() {
+    let program = Program::new(Emulator::builder());
+    let function = program.kernel(LIMITED, "k");
+    // SAFETY: the function is of a module that lives.
+    unsafe {
+        // 164 KiB of shared memory, of which each block takes a KiB more than it asks for.
+        assert_eq!(program.driver.occupancy_max_active_blocks(function, 32, 40 << 10).unwrap(), 3);
+    }
     let cooperative =
         |blocks| LaunchConfig { cooperative: true, ..LaunchConfig::new([blocks, 1, 1], [256, 1, 1]) };
     program.launch_on(StreamHandle::LEGACY, function, cooperative(864), &mut []).unwrap();
@@ -259,7 +305,7 @@ fn launches_within_the_device_s_limits() {
         code(program.launch_on(StreamHandle::LEGACY, function, ROW, &mut [1])),
         Some(DriverCode::InvalidValue)
     );
-    driver.context_synchronize().unwrap();
+    program.driver.context_synchronize().unwrap();
 }
 
 #[test]
@@ -298,7 +344,20 @@ fn mapped_memory_moves_behind_its_addresses() {
 
 #[test]
 fn modules_and_their_variables() {
-    let program = Program::new(Emulator::builder());
+    on_each(Emulator::builder(), variables);
+    let driver = Program::new(Emulator::builder()).driver;
+    let module =
+        driver.module_load_data(c".version 8.0\n.target sm_80\n.address_size 64\n.global .u32 x;").unwrap();
+    // SAFETY: this driver's; that it is asked for after its end is what is looked at.
+    unsafe {
+        driver.module_unload(module).unwrap();
+        assert_eq!(code(driver.module_get_global(module, c"x")), Some(DriverCode::InvalidHandle));
+    }
+    let (free, total) = driver.mem_get_info().unwrap();
+    assert_eq!(free, total);
+}
+
+fn variables(program: &Program<dyn DriverApi>) {
     let driver = &program.driver;
     let text = ".version 8.0\n.target sm_80\n.address_size 64\n.global .align 4 .u32 table[4] = {1, 2};\n\
         .global .align 8 .u64 pointer = table;\n.visible .entry k() { .reg .b32 %r1; .reg .b64 %rd1; ld.global.u64 %rd1, [pointer];\n\
@@ -313,10 +372,7 @@ fn modules_and_their_variables() {
         assert_eq!(code(driver.module_get_global(module, c"nothing")), Some(DriverCode::NotFound));
         assert_eq!(code(driver.module_get_function(module, c"nothing")), Some(DriverCode::NotFound));
         driver.module_unload(module).unwrap();
-        assert_eq!(code(driver.module_get_global(module, c"table")), Some(DriverCode::InvalidHandle));
     }
-    let (free, total) = driver.mem_get_info().unwrap();
-    assert_eq!(free, total);
 }
 
 #[test]

@@ -4,24 +4,71 @@ use std::ffi::{CString, c_void};
 
 use tinyllm_emulator::{Builder, Emulator};
 use tinyllm_sys::{
-    DevicePointer, DriverApi, DriverError, FunctionHandle, LaunchConfig, ModuleHandle, StreamHandle,
+    DeviceAttribute, DevicePointer, DriverApi, DriverError, FunctionHandle, LaunchConfig, LibCuda,
+    ModuleHandle, StreamHandle,
 };
 
-/// An emulator with a current context.
-pub(crate) struct Program {
-    pub(crate) driver: Emulator,
+/// Environment variable: anything but `0` asks for this machine's GPU too.
+const REAL: &str = "TINYLLM_TEST_GPU";
+
+/// A driver with a current context: an emulator, if nothing else is said.
+pub(crate) struct Program<D: DriverApi + ?Sized = Emulator> {
+    pub(crate) driver: D,
+}
+
+/// Runs a test on an emulator, which finds nothing, and on this machine's GPU where that is asked for, and gives the result of
+/// each.
+pub(crate) fn on_each<T>(builder: Builder, run: impl Fn(&Program<dyn DriverApi>) -> T) -> Vec<T> {
+    let emulated = Program::new(builder);
+    let mut results = vec![run(&emulated)];
+    assert_eq!(emulated.driver.findings(), []);
+    results.extend(gpu().map(|gpu| run(&gpu)));
+    results
+}
+
+/// The same, where every device gives the same.
+pub(crate) fn same_on_each<T: PartialEq + std::fmt::Debug>(
+    builder: Builder,
+    what: &str,
+    run: impl Fn(&Program<dyn DriverApi>) -> T,
+) -> T {
+    let mut results = on_each(builder, run);
+    while results.len() > 1 {
+        let other = results.pop();
+        assert_eq!(other.as_ref(), results.last(), "{what}: the GPU (left) differs");
+    }
+    results.remove(0)
+}
+
+/// This machine's GPU, where it is asked for.
+fn gpu() -> Option<Program<LibCuda>> {
+    if !std::env::var(REAL).is_ok_and(|value| value != "0") {
+        return None;
+    }
+    let driver = LibCuda::load().unwrap_or_else(|error| panic!("{REAL} asks for a GPU: {error}"));
+    let device = driver.device_get(0).unwrap();
+    let major = driver.device_attribute(DeviceAttribute::ComputeCapabilityMajor, device).unwrap();
+    assert!(major >= 9, "the forms of PTX here need compute capability 9.0; this GPU has {major}");
+    Some(Program::over(driver))
 }
 
 impl Program {
     pub(crate) fn new(builder: Builder) -> Self {
-        let driver = builder.build();
+        Program::over(builder.build())
+    }
+}
+
+impl<D: DriverApi> Program<D> {
+    fn over(driver: D) -> Self {
         let device = driver.device_get(0).unwrap();
         let context = driver.primary_context_retain(device).unwrap();
         // SAFETY: the context is this driver's.
         unsafe { driver.context_set_current(context) }.unwrap();
         Program { driver }
     }
+}
 
+impl<D: DriverApi + ?Sized> Program<D> {
     /// A module and its kernel of a name.
     pub(crate) fn load(&self, ptx: &str, name: &str) -> Result<(ModuleHandle, FunctionHandle), DriverError> {
         let module = self.driver.module_load_data(&CString::new(ptx).unwrap())?;

@@ -1,19 +1,22 @@
 //! A program of several streams under many seeds: the same results, unless an event is missing, and that is found.
 
-use tinyllm_emulator::{Emulator, report::Kind};
+use tinyllm_emulator::{Builder, Emulator, report::Kind};
 use tinyllm_sys::{DriverApi, EventTiming, LaunchConfig, StreamFlags, StreamHandle};
 
 use crate::{
     corpus::{WORDS, kernel, word},
-    program::Program,
+    program::{Program, same_on_each},
 };
 
 const SEEDS: u64 = 1000;
 
+fn emulator(seed: u64) -> Builder {
+    Emulator::builder().seed(seed).memory(64 << 20).threads(1)
+}
+
 /// Three streams: one fills, one doubles what it filled, one adds to both halves; pools in between, the result on the host.
 /// Without `ordered` the event between filling and doubling is left out.
-fn pipeline(seed: u64, ordered: bool) -> (Vec<u32>, Vec<Kind>) {
-    let program = Program::new(Emulator::builder().seed(seed).memory(64 << 20).threads(1));
+fn pipeline(program: &Program<dyn DriverApi>, ordered: bool) -> Vec<u32> {
     let driver = &program.driver;
     let double = program
         .kernel(&kernel("ld.global.u32 %r1, [%a]; shl.b32 %r1, %r1, 1; st.global.u32 [%b], %r1;"), "k");
@@ -52,13 +55,11 @@ fn pipeline(seed: u64, ordered: bool) -> (Vec<u32>, Vec<Kind>) {
         driver.mem_free_async(source, streams[2]).unwrap();
         // Without its order the program may use memory after it was freed: then the context is gone.
         let done = driver.stream_synchronize(streams[2]).and_then(|()| driver.context_synchronize());
-        let result = match done {
+        match done {
             Ok(()) => std::slice::from_raw_parts(out.cast::<u32>(), WORDS).to_vec(),
             Err(error) if ordered => panic!("{error}"),
             Err(_) => Vec::new(),
-        };
-        let kinds = driver.findings().iter().map(|finding| finding.kind).collect();
-        (result, kinds)
+        }
     }
 }
 
@@ -66,8 +67,11 @@ fn pipeline(seed: u64, ordered: bool) -> (Vec<u32>, Vec<Kind>) {
 fn the_same_results_with_every_seed() {
     let expected: Vec<u32> = (0..WORDS).map(|word| if word < WORDS / 2 { 13 } else { 21 }).collect();
     for seed in 0..SEEDS {
-        assert_eq!(pipeline(seed, true), (expected.clone(), vec![]), "seed {seed}");
+        let program = Program::new(emulator(seed));
+        assert_eq!(pipeline(&program, true), expected, "seed {seed}");
+        assert_eq!(program.driver.findings(), [], "seed {seed}");
     }
+    same_on_each(emulator(0), "the pipeline", |program| pipeline(program, true));
 }
 
 #[test]
@@ -75,7 +79,9 @@ fn a_missing_event_is_found_with_every_seed() {
     let mut wrong = 0;
     let expected: Vec<u32> = (0..WORDS).map(|word| if word < WORDS / 2 { 13 } else { 21 }).collect();
     for seed in 0..SEEDS {
-        let (result, kinds) = pipeline(seed, false);
+        let program = Program::new(emulator(seed));
+        let result = pipeline(&program, false);
+        let kinds: Vec<Kind> = program.driver.findings().iter().map(|finding| finding.kind).collect();
         let found = kinds.iter().any(|kind| matches!(kind, Kind::StreamRace | Kind::UseAfterFree));
         assert!(found, "seed {seed}: {kinds:?}");
         wrong += usize::from(result != expected);

@@ -58,8 +58,9 @@ impl Decoder<'_> {
                 }))
             }
             "exit" => Ok(Some(Op::Exit)),
-            "trap" => Ok(Some(Op::Trap)),
-            "brkpt" | "nanosleep" | "pmevent" => {
+            // No debugger waits for a breakpoint.
+            "trap" | "brkpt" => Ok(Some(Op::Trap)),
+            "nanosleep" | "pmevent" => {
                 modifiers.flag("mask");
                 // Others may go on meanwhile.
                 Ok(Some(if instruction.opcode == "nanosleep" { Op::Fence } else { Op::Nop }))

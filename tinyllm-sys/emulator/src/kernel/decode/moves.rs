@@ -10,7 +10,7 @@ use super::{
 use crate::{
     kernel::{LoadError, Op},
     lanes::{Operands, Slot, lanes},
-    machine::{LOCAL_WINDOW, SHARED_WINDOW},
+    machine::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW},
     ptx::ast::{Instruction, Operand, Type},
 };
 
@@ -117,7 +117,7 @@ impl Decoder<'_> {
             ("shared", SHARED_WINDOW),
             ("shared::cta", SHARED_WINDOW),
             ("local", LOCAL_WINDOW),
-            ("param", crate::machine::PARAM_WINDOW),
+            ("param", PARAM_WINDOW),
             ("global", 0),
             ("const", 0),
         ]);
@@ -135,10 +135,15 @@ impl Decoder<'_> {
             ("shared", SHARED_WINDOW),
             ("shared::cta", SHARED_WINDOW),
             ("local", LOCAL_WINDOW),
-            ("param", crate::machine::PARAM_WINDOW),
+            ("param", PARAM_WINDOW),
             ("global", 0),
         ]);
         let window = window.ok_or_else(|| unsupported(instruction, "this state space"))?;
+        if window == 0 {
+            // Parameters are global memory too.
+            let run = lanes!([imm] a: u64 => bool { a >> 56 == 0 || a >> 56 == u64::from(imm) });
+            return self.compute(instruction, run, Type::Pred, &[Type::B64], (PARAM_WINDOW >> 56) as u32);
+        }
         let run = lanes!([imm] a: u64 => bool { a >> 56 == u64::from(imm) });
         self.compute(instruction, run, Type::Pred, &[Type::B64], (window >> 56) as u32)
     }

@@ -227,6 +227,10 @@ impl Decoder<'_> {
             return self.set_two_predicates(instruction, compare, join, ty, imm);
         }
         let run = comparison(ty, compare).ok_or_else(|| unsupported(instruction, "this type so compared"))?;
+        let pair = matches!(instruction.operands.first(), Some(Operand::Pair(..)));
+        if pair && matches!(ty, Type::F16 | Type::Bf16) {
+            return Err(unsupported(instruction, "a comparison of halves gives one predicate"));
+        }
         let simple = join.is_none() && matches!(instruction.operands.first(), Some(Operand::Name(_)));
         if simple {
             return self.compute(instruction, run, Type::Pred, &[ty, ty], imm);

@@ -27,7 +27,7 @@ fn words() -> impl Strategy<Value = u64> {
 
 /// Truncated division in 128 bits, with the documented results for a zero divisor.
 fn divide(a: i128, b: i128) -> (i128, i128) {
-    if b == 0 { (-1, a) } else { (a / b, a % b) }
+    if b == 0 { (-1, -1) } else { (a / b, a % b) }
 }
 
 macro_rules! check_width {

@@ -102,9 +102,12 @@ fn set_predicates(name: &str, compare: &str, words: &[&str], ty: &str) -> Vec<Fo
     let pair = ty.ends_with("x2");
     let inputs = [register(ty), register(ty), Kind::Pred];
     let third = if join.is_some() { ", {c}" } else { "" };
-    // The second predicate is the upper half's of a pair, and else the opposite before it is joined.
-    [("{d}", false), ("{d}|%p1", false), ("%p1|{d}", true)]
-        .map(|(d, second)| {
+    // The second predicate is the upper half's of a pair, and else the opposite before it is joined. Single halves have none.
+    let results = [("{d}", false), ("{d}|%p1", false), ("%p1|{d}", true)];
+    let count = if matches!(ty, "f16" | "bf16") { 1 } else { 3 };
+    results[..count]
+        .iter()
+        .map(|&(d, second)| {
             let compare = compare.to_owned();
             let text = format!("{name} {d}, {{a}}, {{b}}{third};");
             form(text, Kind::Pred, &inputs[..2 + usize::from(join.is_some())], move |[a, b, c]| {
@@ -118,7 +121,6 @@ fn set_predicates(name: &str, compare: &str, words: &[&str], ty: &str) -> Vec<Fo
                 u64::from(join.map_or(found, |join| join(found, c == 1)))
             })
         })
-        .into_iter()
         .collect()
 }
 

@@ -2,29 +2,32 @@
 //! through leaves.
 
 use tinyllm_emulator::Emulator;
+use tinyllm_sys::DriverApi;
 
-use super::{harness::HEADER, names};
-use crate::program::Program;
+use super::{
+    harness::{HEADER, POLICY},
+    names,
+};
+use crate::program::{Program, on_each};
 
 const THREADS: usize = 64;
 
-/// Runs two warps, and gives what each thread left of `%d`.
-fn run(body: &str) -> Vec<u32> {
+/// Runs two warps, and gives what each thread left of `%d`, on each device.
+fn run(body: &str) -> Vec<Vec<u32>> {
     let text = format!(
         "{HEADER}.func other {{ ret.uni; }}\n\
          .visible .entry k(.param .u64 pout) {{\n\
-         .reg .b64 %out, %address; .reg .b32 %t, %d, %r<8>; .reg .pred %p<4>, %first; .shared .b32 tile[64];\n\
+         .reg .b64 %out, %address, %policy; .reg .b32 %t, %d, %r<8>; .reg .pred %p<4>, %first; .shared .b32 tile[64];\n\
          ld.param.u64 %out, [pout]; mov.u32 %t, %tid.x; mad.wide.u32 %out, %t, 4, %out; mov.u32 %d, 0;\n\
-         setp.lt.u32 %first, %t, 32; mov.u32 %r7, tile; mad.lo.u32 %r7, %t, 4, %r7; mov.u64 %address, %out;\n\
+         setp.lt.u32 %first, %t, 32; mov.u32 %r7, tile; mad.lo.u32 %r7, %t, 4, %r7; mov.u64 %address, %out; mov.u64 %policy, {POLICY};\n\
          {body}\ndone: st.global.u32 [%out], %d; last: ret;\n}}"
     );
-    let program = Program::new(Emulator::builder());
-    let kernel = program.kernel(&text, "k");
-    let out = program.upload(&[7u32; THREADS]);
-    program.launch(kernel, 1, THREADS as u32, &mut [out.0]);
-    let left = program.download(out, THREADS);
-    assert_eq!(program.driver.findings(), [], "{body}");
-    left
+    on_each(Emulator::builder(), |program| {
+        let kernel = program.kernel(&text, "k");
+        let out = program.upload(&[7u32; THREADS]);
+        program.launch(kernel, 1, THREADS as u32, &mut [out.0]);
+        program.download(out, THREADS)
+    })
 }
 
 /// What threads leave by a form, and what they have to.
@@ -48,7 +51,7 @@ fn case(name: &str) -> (String, Vec<u32>) {
         "ret" => (format!("{name};"), each(|_| 7)),
         "nanosleep" => (format!("{name} 20; mov.u32 %d, 1;"), each(|_| 1)),
         "pmevent" => (format!("{name} 1; mov.u32 %d, 1;"), each(|_| 1)),
-        "brkpt" | "membar" | "fence" => (format!("{name}; mov.u32 %d, 1;"), each(|_| 1)),
+        "membar" | "fence" => (format!("{name}; mov.u32 %d, 1;"), each(|_| 1)),
         "prefetch" | "prefetchu" => (format!("{name} [%address]; mov.u32 %d, 1;"), each(|_| 1)),
         "discard" | "applypriority" => (format!("{name} [%address], 128; mov.u32 %d, 1;"), each(|_| 1)),
         // Each lane reads what its neighbour in the warp stored.
@@ -88,11 +91,17 @@ fn case(name: &str) -> (String, Vec<u32>) {
     }
 }
 
+fn check(name: &str) {
+    let (body, expected) = case(name);
+    for left in run(&body) {
+        assert_eq!(left, expected, "{name}");
+    }
+}
+
 #[test]
 fn every_form_of_control_goes_the_right_way() {
-    for name in names("Control").iter().filter(|name| *name != "trap") {
-        let (body, expected) = case(name);
-        assert_eq!(run(&body), expected, "{name}");
+    for name in names("Control").iter().filter(|name| !matches!(name.as_str(), "trap" | "brkpt")) {
+        check(name);
     }
 }
 
@@ -102,18 +111,25 @@ fn hints_and_fences_change_nothing() {
     for name in
         names("Memory").iter().filter(|name| without_result.contains(&name.split('.').next().unwrap()))
     {
-        let (body, expected) = case(name);
-        assert_eq!(run(&body), expected, "{name}");
+        check(name);
     }
 }
 
+/// A breakpoint too, where no debugger waits for it.
 #[test]
 fn a_trap_ends_the_context() {
-    let program = Program::new(Emulator::builder());
-    let kernel = program.kernel(&format!("{HEADER}.visible .entry k() {{ trap; }}"), "k");
+    for instruction in ["trap", "brkpt"] {
+        let program = Program::new(Emulator::builder());
+        assert_eq!(after(&program, instruction), "CUDA_ERROR_LAUNCH_FAILED", "{instruction}");
+    }
+}
+
+/// The error of the first call after a kernel of one instruction.
+fn after(program: &Program<dyn DriverApi>, instruction: &str) -> String {
+    let kernel = program.kernel(&format!("{HEADER}.visible .entry k() {{ {instruction}; }}"), "k");
     let memory = program.upload(&[0u32]);
     program.launch(kernel, 1, 1, &mut []);
-    assert_eq!(program.try_download::<u32>(memory, 1).unwrap_err().name, "CUDA_ERROR_LAUNCH_FAILED");
+    program.try_download::<u32>(memory, 1).unwrap_err().name.to_string()
 }
 
 /// Copies to shared memory, waited for in each way.
@@ -121,7 +137,7 @@ fn a_trap_ends_the_context() {
 fn every_asynchronous_copy_lands() {
     let is_copy = |name: &&String| name.starts_with("cp.async.c") && name.contains("global");
     for name in names("Memory").iter().filter(is_copy) {
-        let policy = if name.contains("cache_hint") { ", %address" } else { "" };
+        let policy = if name.contains("cache_hint") { ", %policy" } else { "" };
         let sizes: &[u32] = if name.contains(".cg.") { &[16] } else { &[4, 8, 16] };
         for bytes in sizes {
             for wait in ["cp.async.wait_all;", "cp.async.commit_group; cp.async.wait_group 0;"] {
@@ -132,7 +148,9 @@ fn every_asynchronous_copy_lands() {
                      ld.shared.u32 %d, [landed+{}];",
                     bytes - 4
                 );
-                assert_eq!(run(&body)[0], if *bytes == 4 { 40 } else { 50 }, "{name} {wait}");
+                for left in run(&body) {
+                    assert_eq!(left[0], if *bytes == 4 { 40 } else { 50 }, "{name} {wait}");
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tinyllm_emulator::Emulator;
 use tinyllm_sys::DriverApi;
 
-use crate::program::Program;
+use crate::program::{Program, on_each};
 
 /// What an operand or a result is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,16 +237,23 @@ fn kernel(index: usize, form: &Form) -> String {
     text
 }
 
+/// A cache's policy as `createpolicy` makes one: to evict as ever. A GPU does not run instructions with what is none.
+pub(crate) const POLICY: u64 = 0x1000_0000_0000_0000;
+
 pub(crate) const HEADER: &str = ".version 8.0\n.target sm_90\n.address_size 64\n";
 
-/// Runs every form, and fails at the first wrong result.
-pub(crate) fn run(forms: &[Form], seed: u64) {
-    let program = Program::new(Emulator::builder().threads(1));
+/// Runs every form on each device, and gives what was wrong.
+pub(crate) fn wrong_on_any(forms: &[Form], seed: u64) -> Vec<String> {
+    on_each(Emulator::builder().threads(1), |program| wrong(program, forms, seed)).concat()
+}
+
+/// The first wrong result of each form on a device.
+fn wrong(program: &Program<dyn DriverApi>, forms: &[Form], seed: u64) -> Vec<String> {
     let kernels: String = forms.iter().enumerate().map(|(index, form)| kernel(index, form)).collect();
     let (module, _) =
         program.load(&format!("{HEADER}{kernels}"), "k0").unwrap_or_else(|error| panic!("{error}"));
     let mut random = Random(seed);
-    let mut failures = String::new();
+    let mut failures = Vec::new();
     for (index, form) in forms.iter().enumerate() {
         let mut column = |kind: Option<&Kind>| -> Vec<u64> {
             (0..THREADS).map(|_| kind.map_or(0, |kind| kind.number(&mut random))).collect()
@@ -260,13 +267,11 @@ pub(crate) fn run(forms: &[Form], seed: u64) {
         let mut arguments = [pointers[0].0, pointers[1].0, pointers[2].0, out.0];
         program.launch(function, THREADS as u32 / 256, 256, &mut arguments);
         let results: Vec<u64> = program.download(out, THREADS);
-        let wrong = results.into_iter().enumerate().find_map(|(thread, got)| {
+        failures.extend(results.into_iter().enumerate().find_map(|(thread, got)| {
             let values = inputs.each_ref().map(|column| column[thread]);
             let right = (form.check)(values, got);
-            (!right).then(|| format!("{}: {values:x?} gave {got:#x}\n", form.text))
-        });
-        failures.extend(wrong);
+            (!right).then(|| format!("{}: {values:x?} gave {got:#x}", form.text))
+        }));
     }
-    assert!(failures.is_empty(), "{failures}");
-    assert_eq!(program.driver.findings(), []);
+    failures
 }

@@ -90,9 +90,9 @@ pub(super) fn forms() -> Vec<Form> {
     each(&mut forms, "mad.hi.{t} {d}, {a}, {b}, {c};", 3, any, |ty, [a, b, c]| high(ty, a, b) + c);
     each_wide(&mut forms, "mul.wide.{t} {d}, {a}, {b};", 2, |[a, b, _]| a * b);
     each_wide(&mut forms, "mad.wide.{t} {d}, {a}, {b}, {c};", 3, |[a, b, c]| a * b + c);
-    // A quotient by 0 is unspecified; here all ones, and the remainder the dividend.
+    // By 0 both are unspecified; Hopper gives all ones.
     each(&mut forms, "div.{t} {d}, {a}, {b};", 2, any, |_, [a, b, _]| if b == 0 { -1 } else { a / b });
-    each(&mut forms, "rem.{t} {d}, {a}, {b};", 2, any, |_, [a, b, _]| if b == 0 { a } else { a % b });
+    each(&mut forms, "rem.{t} {d}, {a}, {b};", 2, any, |_, [a, b, _]| if b == 0 { -1 } else { a % b });
     each(&mut forms, "min.{t} {d}, {a}, {b};", 2, any, |_, [a, b, _]| a.min(b));
     each(&mut forms, "max.{t} {d}, {a}, {b};", 2, any, |_, [a, b, _]| a.max(b));
     each(&mut forms, "sad.{t} {d}, {a}, {b}, {c};", 3, any, |_, [a, b, c]| c + (a - b).abs());

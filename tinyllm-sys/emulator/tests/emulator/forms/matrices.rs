@@ -8,7 +8,7 @@ use super::{
     harness::{HEADER, Random},
     names,
 };
-use crate::program::Program;
+use crate::program::same_on_each;
 
 /// A form of `mma.sync`.
 struct Shape {
@@ -218,18 +218,17 @@ fn run(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec<Vec
         8 * all,
         8 * c_count
     );
-    let program = Program::new(Emulator::builder());
-    let kernel = program.kernel(&text, "k");
-    let (source, out) = (program.upload(&input), program.upload(&vec![0u64; 32 * c_count]));
-    program.launch(kernel, 1, 32, &mut [source.0, out.0]);
-    let left: Vec<u64> = program.download(out, 32 * c_count);
-    assert_eq!(program.driver.findings(), []);
+    let left: Vec<u64> = same_on_each(Emulator::builder(), &shape.text, |program| {
+        let kernel = program.kernel(&text, "k");
+        let (source, out) = (program.upload(&input), program.upload(&vec![0u64; 32 * c_count]));
+        program.launch(kernel, 1, 32, &mut [source.0, out.0]);
+        program.download(out, 32 * c_count)
+    });
     left.chunks(c_count).map(<[u64]>::to_vec).collect()
 }
 
 #[test]
 fn matrices_from_shared_memory() {
-    let program = Program::new(Emulator::builder());
     // Four matrices of 8 x 8, each element its own number.
     let elements: Vec<u16> = (0..256).collect();
     for name in names("Matrices").iter().filter(|name| name.starts_with("ldmatrix.")) {
@@ -250,10 +249,12 @@ fn matrices_from_shared_memory() {
              mad.wide.u32 %in, %t, 16, %in; mad.wide.u32 %out, %t, 16, %out; mov.u32 %row, tile; mad.lo.u32 %row, %t, 16, %row;\n\
              ld.global.v2.u64 {{%rd1, %rd2}}, [%in]; st.shared.v2.u64 [%row], {{%rd1, %rd2}}; bar.sync 0;\n{body}ret;\n}}"
         );
-        let kernel = program.kernel(&text, "k");
-        let (source, out) = (program.upload(&elements), program.upload(&[0u32; 128]));
-        program.launch(kernel, 1, 32, &mut [source.0, out.0]);
-        let left: Vec<u32> = program.download(out, 128);
+        let left: Vec<u32> = same_on_each(Emulator::builder(), name, |program| {
+            let kernel = program.kernel(&text, "k");
+            let (source, out) = (program.upload(&elements), program.upload(&[0u32; 128]));
+            program.launch(kernel, 1, 32, &mut [source.0, out.0]);
+            program.download(out, 128)
+        });
         for lane in 0..32 {
             for matrix in 0..count {
                 // Lane l has elements 2 (l % 4) and the next of row l / 4, or of column l / 4 where transposed.
@@ -266,5 +267,4 @@ fn matrices_from_shared_memory() {
             }
         }
     }
-    assert_eq!(program.driver.findings(), []);
 }

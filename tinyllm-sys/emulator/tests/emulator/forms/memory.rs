@@ -3,23 +3,22 @@
 use tinyllm_emulator::Emulator;
 
 use super::harness::HEADER;
-use crate::program::Program;
+use crate::program::same_on_each;
 
 /// Runs one thread with 64 bytes at `%in`, `%shared` and `%local`, and gives 8 words that it left.
 fn run(body: &str, input: [u64; 8]) -> Vec<u64> {
-    let program = Program::new(Emulator::builder());
     let text = format!(
         "{HEADER}.const .align 8 .u64 constants[2] = {{0x1122334455667788, 0x99}};\n.visible .entry k(.param .u64 pin, .param .u64 pout) {{\n\
          .reg .b64 %in, %out, %local, %rd<8>; .reg .b32 %shared, %r<8>; .reg .b16 %h<8>; .reg .f32 %f<8>; .reg .pred %p<4>;\n\
          .shared .align 16 .b8 tile[64]; .local .align 16 .b8 stack[64];\n\
          ld.param.u64 %in, [pin]; ld.param.u64 %out, [pout]; mov.u32 %shared, tile; mov.u64 %local, stack;\n{body}\nret;\n}}"
     );
-    let kernel = program.kernel(&text, "k");
-    let (source, out) = (program.upload(&input), program.upload(&[0u64; 8]));
-    program.launch(kernel, 1, 1, &mut [source.0, out.0]);
-    let left = program.download(out, 8);
-    assert_eq!(program.driver.findings(), []);
-    left
+    same_on_each(Emulator::builder(), body, |program| {
+        let kernel = program.kernel(&text, "k");
+        let (source, out) = (program.upload(&input), program.upload(&[0u64; 8]));
+        program.launch(kernel, 1, 1, &mut [source.0, out.0]);
+        program.download(out, 8)
+    })
 }
 
 #[test]

@@ -6,13 +6,12 @@ use super::{
     harness::{HEADER, Random},
     names,
 };
-use crate::program::Program;
+use crate::program::same_on_each;
 
 const LANES: usize = 32;
 
 /// Runs one warp with a word, a second and a third for each lane, and gives the word and the predicate it left.
 fn run(instruction: &str, inputs: &[[u32; LANES]; 3]) -> (Vec<u32>, Vec<u32>) {
-    let program = Program::new(Emulator::builder());
     let text = format!(
         "{HEADER}.visible .entry k(.param .u64 pin, .param .u64 pout) {{\n\
          .reg .b64 %in, %out, %rd1; .reg .b32 %t, %a, %b, %c, %d, %e; .reg .pred %p, %q;\n\
@@ -20,11 +19,12 @@ fn run(instruction: &str, inputs: &[[u32; LANES]; 3]) -> (Vec<u32>, Vec<u32>) {
          ld.global.u32 %a, [%in]; ld.global.u32 %b, [%in+128]; ld.global.u32 %c, [%in+256]; setp.ne.u32 %q, %a, 0; setp.eq.u32 %p, %t, 99;\n\
          mov.u32 %d, 0;\n{instruction}\nselp.u32 %e, 1, 0, %p; st.global.u32 [%out], %d; st.global.u32 [%out+128], %e; ret;\n}}"
     );
-    let kernel = program.kernel(&text, "k");
-    let (source, out) = (program.upload(inputs), program.upload(&[0u32; 2 * LANES]));
-    program.launch(kernel, 1, 32, &mut [source.0, out.0]);
-    let left: Vec<u32> = program.download(out, 2 * LANES);
-    assert_eq!(program.driver.findings(), []);
+    let left: Vec<u32> = same_on_each(Emulator::builder(), instruction, |program| {
+        let kernel = program.kernel(&text, "k");
+        let (source, out) = (program.upload(inputs), program.upload(&[0u32; 2 * LANES]));
+        program.launch(kernel, 1, 32, &mut [source.0, out.0]);
+        program.download(out, 2 * LANES)
+    });
     (left[..LANES].to_vec(), left[LANES..].to_vec())
 }
 

@@ -1,0 +1,69 @@
+//! W8A16 matrices of one shape, enough of them that each launch reads one from memory.
+
+use half::f16;
+
+use crate::{
+    device::{Device, Outcome},
+    memory::Random,
+};
+
+/// A weight's byte is two's complement.
+pub(crate) const FLIP: u64 = 0x8080_8080;
+
+/// Error allowed in a product, of the sum of its terms' magnitudes. This is a thousandth of what a product of random terms
+/// typically is, and far above what f32 leaves of thousands of them.
+pub(crate) const OF_MAGNITUDES: f64 = 1e-5;
+
+/// `sets` of `[rows][columns]` int8 with `[rows][groups]` f16 scales.
+pub(crate) struct Matrices<'device> {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) group: usize,
+    pub(crate) sets: usize,
+    values: Random<'device, i8>,
+    scales: Random<'device, f16>,
+}
+
+impl<'device> Matrices<'device> {
+    /// As many as are `total_bytes` together.
+    pub(crate) fn new(
+        device: &'device Device,
+        [rows, columns]: [usize; 2],
+        group: usize,
+        total_bytes: usize,
+    ) -> Outcome<Self> {
+        let sets = device.sets(rows * columns, total_bytes);
+        let values = Random::new(device, "weights", sets * rows * columns, |value| (value * 128.0) as i8)?;
+        let scales = Random::new(device, "scales", sets * rows * columns.div_ceil(group), |value| {
+            f16::from_f32(value.abs() / 100.0)
+        })?;
+        Ok(Matrices { rows, columns, group, sets, values, scales })
+    }
+
+    fn groups(&self) -> usize {
+        self.columns.div_ceil(self.group)
+    }
+
+    /// Bytes of one matrix, scales too.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows * (self.columns + 2 * self.groups())
+    }
+
+    /// Addresses of a matrix and its scales.
+    pub(crate) fn addresses(&self, set: usize) -> [u64; 2] {
+        [
+            self.values.address(set * self.rows * self.columns),
+            self.scales.address(set * self.rows * self.groups()),
+        ]
+    }
+
+    /// The product of a row and a vector, and the sum of its terms' magnitudes.
+    pub(crate) fn product(&self, set: usize, row: usize, x: impl Fn(usize) -> f16) -> (f64, f64) {
+        let row = set * self.rows + row;
+        let terms = (0..self.columns).map(|column| {
+            let scale = self.scales.at(row * self.groups() + column / self.group).to_f64();
+            f64::from(self.values.at(row * self.columns + column)) * scale * x(column).to_f64()
+        });
+        terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
+    }
+}

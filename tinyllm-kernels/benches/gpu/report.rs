@@ -1,0 +1,150 @@
+//! The way of every case: run once, checked, timed, told; and what is told of it.
+
+use crate::{
+    device::{Device, Outcome},
+    timing::{Graph, Timing, time},
+};
+
+/// Launches of a graph at least, so that the few microseconds between two graphs do not count.
+const FEWEST_LAUNCHES: usize = 4;
+
+/// What has fewer operations a byte waits for memory: it is told as a share of what a copy moves.
+const MEMORY_BOUND: f64 = 150.0;
+
+/// Something to time, with what one launch of it does.
+pub(crate) struct Case<'a> {
+    pub(crate) bench: &'static str,
+    pub(crate) kernel: &'a str,
+    pub(crate) case: String,
+    pub(crate) bytes: usize,
+    pub(crate) operations: usize,
+}
+
+/// Rows as they come, on standard output, and everything that went wrong.
+pub(crate) struct Report {
+    json: bool,
+    rows: usize,
+    failures: usize,
+    /// Of a copy, which is the first case.
+    copy_bytes_per_second: Option<f64>,
+}
+
+impl Report {
+    pub(crate) fn new(json: bool) -> Self {
+        if json {
+            println!("[");
+        }
+        Report { json, rows: 0, failures: 0, copy_bytes_per_second: None }
+    }
+
+    /// All cases of a bench.
+    pub(crate) fn bench(
+        &mut self,
+        name: &str,
+        device: &Device,
+        run: impl FnOnce(&Device, &mut Report) -> Outcome,
+    ) {
+        if let Err(error) = run(device, self) {
+            self.fail(name, &error.to_string());
+        }
+    }
+
+    /// A case that is launches of a kernel, whose results `check` is told the last index of.
+    pub(crate) fn launched(
+        &mut self,
+        device: &Device,
+        case: &Case<'_>,
+        sets: usize,
+        launch: impl Fn(usize) -> Outcome,
+        check: impl FnOnce(usize) -> Outcome,
+    ) {
+        let launches = sets.max(FEWEST_LAUNCHES);
+        // What the driver does at a kernel's first launch cannot be captured.
+        let graph = launch(0)
+            .and_then(|()| device.synchronize())
+            .and_then(|()| Graph::capture(device, launches, launch));
+        match graph {
+            Ok(graph) => self.timed(device, case, launches, || graph.replay(), || check(launches - 1)),
+            Err(error) => self.fail_case(case, &error.to_string()),
+        }
+    }
+
+    /// A case of which `run` puts so many launches on the stream.
+    pub(crate) fn timed(
+        &mut self,
+        device: &Device,
+        case: &Case<'_>,
+        launches: usize,
+        run: impl Fn() -> Outcome,
+        check: impl FnOnce() -> Outcome,
+    ) {
+        let timing = run()
+            .and_then(|()| device.synchronize())
+            .and_then(|()| check())
+            .and_then(|()| time(device, launches, run));
+        match timing {
+            Ok(timing) => self.tell(case, timing),
+            Err(error) => self.fail_case(case, &error.to_string()),
+        }
+    }
+
+    fn tell(&mut self, case: &Case<'_>, timing: Option<Timing>) {
+        let a_second = |count: usize| timing.map(|timing| count as f64 / timing.microseconds * 1e6);
+        let (bytes_per_second, operations_per_second) = (a_second(case.bytes), a_second(case.operations));
+        if case.bench == "copy" {
+            self.copy_bytes_per_second = bytes_per_second;
+        }
+        let memory_bound = (case.operations as f64) < case.bytes as f64 * MEMORY_BOUND;
+        let fraction = bytes_per_second
+            .zip(self.copy_bytes_per_second)
+            .filter(|_| memory_bound)
+            .map(|(bytes, copied)| bytes / copied);
+        if self.json {
+            let row = serde_json::json!({
+                "bench": case.bench,
+                "kernel": case.kernel,
+                "case": case.case,
+                "microseconds": timing.map(|timing| timing.microseconds),
+                "spread_microseconds": timing.map(|timing| timing.spread_microseconds),
+                "bytes": case.bytes,
+                "operations": case.operations,
+                "bytes_per_s": bytes_per_second,
+                "operations_per_s": operations_per_second,
+                "bandwidth_fraction": fraction,
+            });
+            println!("{}{row}", if self.rows == 0 { "" } else { "," });
+        } else {
+            let figures = match timing {
+                Some(Timing { microseconds, spread_microseconds }) => format!(
+                    "{microseconds:>10.2} µs ± {spread_microseconds:<7.2} {:>6.0} GB/s {:>7.2} TFLOP/s {}",
+                    bytes_per_second.unwrap_or_default() / 1e9,
+                    operations_per_second.unwrap_or_default() / 1e12,
+                    fraction.map(|share| format!("{:>4.0} %", share * 100.0)).unwrap_or_default()
+                ),
+                None => "right".to_owned(),
+            };
+            println!("{:<28} {:<42} {figures}", case.kernel, case.case);
+        }
+        self.rows += 1;
+    }
+
+    fn fail_case(&mut self, case: &Case<'_>, why: &str) {
+        self.fail(&format!("{} {}", case.kernel, case.case), why);
+    }
+
+    fn fail(&mut self, what: &str, why: &str) {
+        eprintln!("{what}: {why}");
+        self.failures += 1;
+    }
+
+    /// Whether nothing went wrong, and nothing was found.
+    pub(crate) fn end(mut self, findings: &[String]) -> bool {
+        if self.json {
+            println!("]");
+        }
+        for finding in findings {
+            self.fail("found by the emulated device", finding);
+        }
+        self.failures == 0
+    }
+}

@@ -1,0 +1,101 @@
+//! `cargo xtask gpu-suite`: everything that only a GPU can show. The tests on it, under compute-sanitizer too; the kernels' bench,
+//! beside torch where there is one. What is needed can be packed here and run on a machine without Rust.
+
+mod bench;
+mod pack;
+mod tests;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::{files, flags, sanitizer};
+
+pub(crate) fn run(options: &flags::GpuSuite) -> anyhow::Result<ExitCode> {
+    if let Some(directory) = &options.pack {
+        pack::write(directory)?;
+        println!("{0}/xtask gpu-suite --packed {0} --out FILE runs it", directory.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let device = device()?;
+    let unpacked;
+    let packed = match &options.packed {
+        Some(directory) => directory.clone(),
+        None => {
+            unpacked = tempfile::Builder::new().prefix("tinyllm-gpu-suite-").tempdir()?;
+            pack::write(unpacked.path())?;
+            unpacked.path().to_owned()
+        }
+    };
+    let commit = pack::commit(&packed)?;
+
+    let tests = tests::run(&packed)?;
+    let mut failed = tests.iter().any(|test| test["passed"] == false);
+    let (sanitizer, found) = sanitize(&packed)?;
+    failed |= found > 0;
+    let (rows, peers) = bench::run(&packed)?;
+
+    let out = match &options.out {
+        Some(path) => env::current_dir()?.join(path),
+        None => results(&device, &commit)?,
+    };
+    let result = json!({
+        "command": "cargo xtask gpu-suite",
+        "date": files::today()?,
+        "commit": commit,
+        "device": device,
+        "tests": tests,
+        "sanitizer": sanitizer,
+        "rows": rows,
+        "peers": peers,
+    });
+    files::write(&out, &result)?;
+    println!("{}", out.display());
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// The first GPU, as its driver describes it.
+fn device() -> anyhow::Result<Value> {
+    let query =
+        ["--query-gpu=name,driver_version,compute_cap,memory.total", "--format=csv,noheader", "--id=0"];
+    let output =
+        Command::new("nvidia-smi").args(query).output().context("nvidia-smi, which names the GPU")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "nvidia-smi finds no GPU: {}", text.trim());
+    let fields: Vec<&str> = text.trim().split(", ").collect();
+    let [name, driver, capability, memory] = fields[..] else { anyhow::bail!("nvidia-smi: {text}") };
+    println!("{name}, compute capability {capability}, {memory}, driver {driver}");
+    Ok(json!({ "name": name, "driver": driver, "compute_capability": capability, "memory": memory }))
+}
+
+/// Where results go that nobody gave a name.
+fn results(device: &Value, commit: &str) -> anyhow::Result<PathBuf> {
+    let name = device["name"].as_str().unwrap_or("gpu").to_lowercase().replace("nvidia ", "");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
+    let seconds = files::seconds()?;
+    Ok(root.join(format!("bench/results/gpu-{}-{commit}-{seconds}.json", name.replace(' ', "-"))))
+}
+
+/// What each of the sanitizer's tools found in each program of tests, and how much that is.
+fn sanitize(packed: &Path) -> anyhow::Result<(Value, usize)> {
+    let Some(tool) = sanitizer::find() else {
+        println!("no compute-sanitizer here: the tests ran without it only");
+        return Ok((Value::Null, 0));
+    };
+    let (mut rows, mut count) = (Vec::new(), 0);
+    for tests in pack::TESTS.iter().filter(|tests| tests.sanitized) {
+        for check in sanitizer::TOOLS {
+            let found = sanitizer::run(&tool, check, true, &packed.join(tests.name()), tests.filter)?;
+            println!("compute-sanitizer {check}, {}: {} findings", tests.name(), found.len());
+            found.iter().for_each(|line| println!("    {line}"));
+            count += found.len();
+            rows.push(json!({ "tool": check, "tests": tests.name(), "findings": found }));
+        }
+    }
+    Ok((Value::Array(rows), count))
+}
