@@ -66,22 +66,23 @@ pub fn lop3(a: u32, b: u32, c: u32, table: u32) -> u32 {
         | term(7, a & b & c)
 }
 
+// Of `pos` and `len` the manual reads eight bits; so does Hopper where the operand has 32 bits, of those of 64 it reads all.
 macro_rules! bit_fields {
-    ($unsigned:ty, $signed:ty, $bfe_u:ident, $bfe_s:ident, $bfi:ident) => {
-        /// Extracts the unsigned bit field of `len & 0xff` bits at bit `pos & 0xff`.
+    ($unsigned:ty, $signed:ty, $read:expr, $bfe_u:ident, $bfe_s:ident, $bfi:ident) => {
+        /// Extracts the unsigned bit field of `len` bits at bit `pos`.
         #[inline]
         #[must_use]
         pub fn $bfe_u(a: $unsigned, pos: u32, len: u32) -> $unsigned {
-            let (pos, len) = (pos & 0xff, len & 0xff);
+            let (pos, len) = (pos & $read, len & $read);
             let field = a.checked_shr(pos).unwrap_or(0);
             field & !<$unsigned>::MAX.checked_shl(len).unwrap_or(0)
         }
 
-        /// Extracts the signed bit field of `len & 0xff` bits at bit `pos & 0xff`; beyond the operand its sign goes on.
+        /// Extracts the signed bit field of `len` bits at bit `pos`; beyond the operand its sign goes on.
         #[inline]
         #[must_use]
         pub fn $bfe_s(a: $signed, pos: u32, len: u32) -> $signed {
-            let (pos, len) = (pos & 0xff, len & 0xff);
+            let (pos, len) = (pos & $read, len & $read);
             if len == 0 {
                 return 0;
             }
@@ -91,11 +92,11 @@ macro_rules! bit_fields {
             (field << unused) >> unused
         }
 
-        /// Inserts the low `len & 0xff` bits of `a` into `b` at bit `pos & 0xff`.
+        /// Inserts the low `len` bits of `a` into `b` at bit `pos`.
         #[inline]
         #[must_use]
         pub fn $bfi(a: $unsigned, b: $unsigned, pos: u32, len: u32) -> $unsigned {
-            let (pos, len) = (pos & 0xff, len & 0xff);
+            let (pos, len) = (pos & $read, len & $read);
             let field = !<$unsigned>::MAX.checked_shl(len).unwrap_or(0);
             let mask = field.checked_shl(pos).unwrap_or(0);
             (b & !mask) | (a.checked_shl(pos).unwrap_or(0) & mask)
@@ -103,8 +104,8 @@ macro_rules! bit_fields {
     };
 }
 
-bit_fields!(u32, i32, bfe_u32, bfe_s32, bfi_b32);
-bit_fields!(u64, i64, bfe_u64, bfe_s64, bfi_b64);
+bit_fields!(u32, i32, 0xff, bfe_u32, bfe_s32, bfi_b32);
+bit_fields!(u64, i64, u32::MAX, bfe_u64, bfe_s64, bfi_b64);
 
 macro_rules! find {
     ($unsigned:ty, $signed:ty, $find_u:ident, $find_s:ident) => {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::double::f64_canonical;
 use super::mode::{Mode, Rounding};
-use super::single::{F32_NAN_BITS, f32_canonical, f32_flush, f32_saturate};
+use super::single::{F32_NAN_BITS, f32_canonical, f32_saturate, flush_result};
 
 /// Moves the nearest `f32` to the one that `rounding` asks for; `against_exact` compares it with the exact value.
 #[inline(always)]
@@ -33,7 +33,7 @@ pub(super) fn round_f64_to_f32(value: f64, rounding: Rounding) -> f32 {
 #[must_use]
 pub fn f64_to_f32(a: f64, mode: Mode) -> f32 {
     let result = round_f64_to_f32(a, mode.rounding);
-    let result = if mode.ftz { f32_flush(result) } else { result };
+    let result = if mode.ftz { flush_result(result, || a, mode.rounding) } else { result };
     if mode.saturate { f32_saturate(result) } else { f32_canonical(result) }
 }
 
@@ -145,13 +145,14 @@ pub fn integer_to_f64(value: i128, rounding: Rounding) -> f64 {
 /// The bits of `.tf32` that are dropped from an `f32`.
 const TF32_DROPPED: u32 = 0x1fff;
 
-/// `cvt.rna.tf32.f32`: 10 significand bits, ties away from zero, the low 13 bits zero. NaN is `0x7fffffff`.
+/// `cvt.rna.tf32.f32`: 10 significand bits, ties away from zero, the low 13 bits zero. NaN loses those too, as on Hopper, and
+/// may be left an infinity.
 #[inline(always)]
 #[must_use]
 pub fn f32_to_tf32_rna(a: f32) -> u32 {
     // An infinity has no low bits to carry from; a large finite value carries into the infinity.
     let rounded = a.to_bits().wrapping_add(0x1000) & !TF32_DROPPED;
-    if a.is_nan() { F32_NAN_BITS } else { rounded }
+    if a.is_nan() { a.to_bits() & !TF32_DROPPED } else { rounded }
 }
 
 /// `cvt.rn.tf32.f32`: 10 significand bits, ties to even, the low 13 bits zero. NaN is `0x7fffffff`.

@@ -5,7 +5,7 @@
 
 use super::mode::{Mode, Rounding};
 use super::odd;
-use super::single::{F32_NAN_BITS, f32_canonical, f32_flush};
+use super::single::{F32_NAN_BITS, f32_canonical};
 
 /// The encoding of every NaN that a half instruction computes, in both formats.
 pub const HALF_NAN_BITS: u16 = 0x7fff;
@@ -106,14 +106,14 @@ pub fn half_from_f32_rn<T: HalfFloat>(a: f32) -> u16 {
     T::from_f32_rn(a)
 }
 
-/// `cvt` from `.f32` with any modifiers. `.ftz` flushes the `.f32` input, not the half result.
+/// `cvt` from `.f32` with any modifiers but `.ftz`, which changes nothing, as on Hopper: a subnormal `a` shows where the smallest
+/// results are rounded up or down.
 #[inline(always)]
 #[must_use]
 pub fn half_from_f32<T: HalfFloat>(a: f32, mode: Mode) -> u16 {
     if mode.is_default() {
         return T::from_f32_rn(a);
     }
-    let a = if mode.ftz { f32_flush(a) } else { a };
     clamp::<T>(round::<T>(f64::from(a), mode.rounding), mode)
 }
 
@@ -201,7 +201,20 @@ fn input<T: HalfFloat>(a: u16, mode: Mode) -> f64 {
 #[inline(always)]
 fn output<T: HalfFloat>(result: f64, mode: Mode) -> u16 {
     let rounded = round::<T>(result, mode.rounding);
-    clamp::<T>(if mode.ftz { half_flush::<T>(rounded) } else { rounded }, mode)
+    clamp::<T>(if mode.ftz { flush_result::<T>(rounded, result, mode.rounding) } else { rounded }, mode)
+}
+
+/// Flushes what is subnormal before it is brought to the format's smallest normal number: with its digits but without a least
+/// exponent it is still less (IEEE 754's tininess after rounding).
+fn flush_result<T: HalfFloat>(rounded: u16, exact: f64, rounding: Rounding) -> u16 {
+    let smallest = 1 << T::MANTISSA_BITS;
+    if rounded & !SIGN == smallest {
+        // Away from the least exponent, by powers of two.
+        let steps = 4;
+        let larger = round::<T>(exact * f64::from(1 << steps), rounding);
+        return if larger & !SIGN < smallest * (1 + steps) { rounded & SIGN } else { rounded };
+    }
+    half_flush::<T>(rounded)
 }
 
 /// `add` on halves. Rounding other than to nearest is no PTX form, and works all the same.

@@ -47,9 +47,22 @@ fn input(a: f32, mode: Mode) -> f32 {
     if mode.ftz { f32_flush(a) } else { a }
 }
 
+/// Flushes what is subnormal before it is brought to the smallest normal number: with its 24 digits but without a least exponent
+/// it is still less (IEEE 754's tininess after rounding). `exact` is the exact value, or it rounded to odd.
 #[inline(always)]
-fn output(result: f32, mode: Mode) -> f32 {
-    let result = if mode.ftz { f32_flush(result) } else { result };
+pub(super) fn flush_result(result: f32, exact: impl FnOnce() -> f64, rounding: Rounding) -> f32 {
+    if result.abs() == f32::MIN_POSITIVE {
+        // Away from the least exponent, by a power of two.
+        const SCALE: f32 = 16.0;
+        let larger = round_f64_to_f32(exact() * f64::from(SCALE), rounding);
+        return if larger.abs() < f32::MIN_POSITIVE * SCALE { 0.0f32.copysign(result) } else { result };
+    }
+    f32_flush(result)
+}
+
+#[inline(always)]
+fn output(result: f32, exact: impl FnOnce() -> f64, mode: Mode) -> f32 {
+    let result = if mode.ftz { flush_result(result, exact, mode.rounding) } else { result };
     if mode.saturate { f32_saturate(result) } else { f32_canonical(result) }
 }
 
@@ -135,59 +148,61 @@ pub fn f32_rcp(a: f32, mode: Mode) -> f32 {
 #[inline(never)]
 fn add_slow(a: f32, b: f32, mode: Mode) -> f32 {
     let (a, b) = (input(a, mode), input(b, mode));
+    let exact = || odd::sum(f64::from(a), f64::from(b), mode.rounding);
     let result = match mode.rounding {
         Rounding::Nearest => a + b,
-        rounding => round_f64_to_f32(odd::sum(f64::from(a), f64::from(b), rounding), rounding),
+        rounding => round_f64_to_f32(exact(), rounding),
     };
-    output(result, mode)
+    output(result, exact, mode)
 }
 
 #[cold]
 #[inline(never)]
 fn mul_slow(a: f32, b: f32, mode: Mode) -> f32 {
     let (a, b) = (input(a, mode), input(b, mode));
+    // The product of two 24-bit significands is exact in f64.
+    let exact = || f64::from(a) * f64::from(b);
     let result = match mode.rounding {
         Rounding::Nearest => a * b,
-        // The product of two 24-bit significands is exact in f64.
-        rounding => round_f64_to_f32(f64::from(a) * f64::from(b), rounding),
+        rounding => round_f64_to_f32(exact(), rounding),
     };
-    output(result, mode)
+    output(result, exact, mode)
 }
 
 #[cold]
 #[inline(never)]
 fn fma_slow(a: f32, b: f32, c: f32, mode: Mode) -> f32 {
     let (a, b, c) = (input(a, mode), input(b, mode), input(c, mode));
+    let exact = || odd::sum(f64::from(a) * f64::from(b), f64::from(c), mode.rounding);
     let result = match mode.rounding {
         Rounding::Nearest => a.mul_add(b, c),
-        rounding => {
-            let product = f64::from(a) * f64::from(b);
-            round_f64_to_f32(odd::sum(product, f64::from(c), rounding), rounding)
-        }
+        rounding => round_f64_to_f32(exact(), rounding),
     };
-    output(result, mode)
+    output(result, exact, mode)
 }
 
 #[cold]
 #[inline(never)]
 fn div_slow(a: f32, b: f32, mode: Mode) -> f32 {
     let (a, b) = (input(a, mode), input(b, mode));
+    let exact = || odd::quotient(f64::from(a), f64::from(b));
     let result = match mode.rounding {
         Rounding::Nearest => a / b,
-        rounding => round_f64_to_f32(odd::quotient(f64::from(a), f64::from(b)), rounding),
+        rounding => round_f64_to_f32(exact(), rounding),
     };
-    output(result, mode)
+    output(result, exact, mode)
 }
 
 #[cold]
 #[inline(never)]
 fn sqrt_slow(a: f32, mode: Mode) -> f32 {
     let a = input(a, mode);
+    let exact = || odd::root(f64::from(a));
     let result = match mode.rounding {
         Rounding::Nearest => a.sqrt(),
-        rounding => round_f64_to_f32(odd::root(f64::from(a)), rounding),
+        rounding => round_f64_to_f32(exact(), rounding),
     };
-    output(result, mode)
+    output(result, exact, mode)
 }
 
 /// An integer that orders the non-NaN floats as `min` and `max` do, with `-0` below `+0`.

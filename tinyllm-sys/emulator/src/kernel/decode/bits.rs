@@ -151,7 +151,11 @@ impl Decoder<'_> {
         let position = self.source(instruction, position, Type::B32)?;
         let length = self.source(instruction, length, Type::B32)?;
         let both = self.slot(Width::W32);
-        let run = lanes!(a: u32, b: u32 => u32 { (a & 0xff) | (b & 0xff) << 8 });
+        // Together in a word; what is larger than a byte is beyond the operand.
+        let run = match ty.bytes() {
+            4 => lanes!(a: u32, b: u32 => u32 { (a & 0xff) | (b & 0xff) << 8 }),
+            _ => lanes!(a: u32, b: u32 => u32 { a.min(0xff) | b.min(0xff) << 8 }),
+        };
         let operands = crate::lanes::Operands { d: both, a: position, b: length, ..Default::default() };
         self.step(instruction, run, operands);
         let run = match ty.bytes() {

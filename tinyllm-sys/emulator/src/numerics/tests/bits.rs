@@ -24,20 +24,26 @@ fn bit(a: u64, index: u32) -> u64 {
     (a >> index) & 1
 }
 
+/// A position or length, as much as is read of it.
+fn read(b: u32, msb: u32) -> u64 {
+    u64::from(if msb == 31 { b & 0xff } else { b })
+}
+
 /// The manual's `bfe`.
 fn bfe(a: u64, b: u32, c: u32, msb: u32, signed: bool) -> u64 {
-    let (pos, len) = (b & 0xff, c & 0xff);
-    let sign = if !signed || len == 0 { 0 } else { bit(a, (pos + len - 1).min(msb)) };
-    (0..=msb).fold(0, |d, i| d | (if i < len && pos + i <= msb { bit(a, pos + i) } else { sign }) << i)
+    let (pos, len, msb) = (read(b, msb), read(c, msb), u64::from(msb));
+    let bit = |index| bit(a, index as u32);
+    let sign = if !signed || len == 0 { 0 } else { bit((pos + len - 1).min(msb)) };
+    (0..=msb).fold(0, |d, i| d | (if i < len && pos + i <= msb { bit(pos + i) } else { sign }) << i)
 }
 
 /// The manual's `bfi`.
 fn bfi(a: u64, b: u64, c: u32, d: u32, msb: u32) -> u64 {
-    let (pos, len) = (c & 0xff, d & 0xff);
+    let (pos, len, msb) = (read(c, msb), read(d, msb), u64::from(msb));
     let mut f = b;
     let mut i = 0;
     while i < len && pos + i <= msb {
-        f = (f & !(1 << (pos + i))) | bit(a, i) << (pos + i);
+        f = (f & !(1 << (pos + i))) | bit(a, i as u32) << (pos + i);
         i += 1;
     }
     f

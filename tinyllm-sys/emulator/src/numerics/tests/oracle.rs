@@ -129,6 +129,15 @@ impl Format {
         if bits & self.infinity() == 0 { bits & self.sign() } else { bits }
     }
 
+    /// What `.ftz` leaves of a result: nothing where it is subnormal, or would be with as many digits and without a least exponent.
+    fn flush_result(self, bits: u64, exact: &Value, rounding: Rounding) -> u64 {
+        let smallest = 1 << (self.precision - 1);
+        let free = Format { width: self.precision + 14, maximum_exponent: 8191, ..self };
+        let rounded = free.round(exact, rounding) & !free.sign();
+        let least = (8191 + self.minimum_exponent()) as u64 * smallest;
+        if bits & !self.sign() == smallest && rounded < least { bits & self.sign() } else { self.flush(bits) }
+    }
+
     /// What an instruction computes: operands flushed, the exact operation rounded, then the other modifiers.
     pub(super) fn expect(
         self,
@@ -138,7 +147,9 @@ impl Format {
     ) -> u64 {
         let flushed = |bits| if mode.ftz { self.flush(bits) } else { bits };
         let values: Vec<Value> = operands.iter().map(|&bits| self.decode(flushed(bits))).collect();
-        let bits = flushed(self.round(&operation(&values, mode.rounding), mode.rounding));
+        let exact = operation(&values, mode.rounding);
+        let rounded = self.round(&exact, mode.rounding);
+        let bits = if mode.ftz { self.flush_result(rounded, &exact, mode.rounding) } else { rounded };
         let negative = bits & self.sign() != 0;
         let one = (self.maximum_exponent as u64) << (self.precision - 1);
         if mode.saturate {

@@ -93,6 +93,21 @@ impl Format {
         if subnormal { bits & self.sign() } else { bits }
     }
 
+    /// What `.ftz` leaves of a result: nothing where it is subnormal, or would be with as many digits and without a least
+    /// exponent (IEEE 754's tininess after rounding).
+    pub(super) fn flushed_result(self, bits: u64, value: f64, rest: f64, rounding: &str) -> u64 {
+        // Away from the least exponent, by a power of two.
+        const LARGER: f64 = 16.0;
+        let magnitude = bits & !self.sign();
+        let is_least = magnitude != 0 && self.flushed(magnitude) != 0 && self.flushed(magnitude - 1) == 0;
+        if !is_least {
+            return self.flushed(bits);
+        }
+        let least = (self.value)(magnitude);
+        let larger = (self.value)(self.rounded(value * LARGER, rest * LARGER, rounding));
+        if larger.abs() < least * LARGER { bits & self.sign() } else { bits }
+    }
+
     /// Clamped to 0 and 1, NaN to 0.
     pub(super) fn saturated(self, bits: u64) -> u64 {
         let value = (self.value)(bits);

@@ -50,9 +50,10 @@ pub(super) fn forms() -> Vec<Form> {
         }));
         let text = format!("bfi.{name} {{d}}, {{a}}, {{b}}, {{c}}, 9;");
         forms.push(form(text, kind, &[kind, kind, Kind::I32], move |[a, b, c]| {
-            let (pos, len) = (c as u32 & 0xff, 9);
+            let (pos, len) = (read(c, bits), 9);
             from_bits(bits, |index| {
-                if (pos..pos + len).contains(&index) { bit(a, index - pos) } else { bit(b, index) }
+                let inside = (pos..pos + len).contains(&u64::from(index));
+                if inside { bit(a, index - pos as u32) } else { bit(b, index) }
             })
         }));
     }
@@ -76,17 +77,27 @@ fn predicates(forms: &mut Vec<Form>) {
     forms.push(form("not.pred {d}, {a};", Kind::Pred, &[Kind::Pred], |[a, ..]| 1 - a));
 }
 
+/// A position or length of a field: the manual reads eight bits of it, and so does Hopper in operands of 32 bits. In those of 64
+/// it reads all.
+fn read(operand: u64, bits: u32) -> u64 {
+    if bits == 32 { operand & 0xff } else { operand & 0xffff_ffff }
+}
+
 /// The manual's own description of `bfe` and `bfind`.
 fn fields(forms: &mut Vec<Form>, ty: Int) {
     let (bits, signed) = (ty.bits, ty.signed);
     let text = format!("bfe.{} {{d}}, {{a}}, {{b}}, {{c}};", ty.name);
     forms.push(form(text, ty.kind(), &[ty.kind(), Kind::I32, Kind::I32], move |[a, b, c]| {
-        let (pos, len) = (b as u32 & 0xff, c as u32 & 0xff);
+        let (pos, len) = (read(b, bits), read(c, bits));
+        let last = u64::from(bits - 1);
         let sign = match (signed, len) {
             (false, _) | (_, 0) => 0,
-            _ => bit(a, (pos + len - 1).min(bits - 1)),
+            _ => bit(a, (pos + len - 1).min(last) as u32),
         };
-        from_bits(bits, |index| if index < len && pos + index < bits { bit(a, pos + index) } else { sign })
+        from_bits(bits, |index| {
+            let from = pos + u64::from(index);
+            if u64::from(index) < len && from <= last { bit(a, from as u32) } else { sign }
+        })
     }));
     for (suffix, shift) in [("", false), (".shiftamt", true)] {
         let text = format!("bfind{suffix}.{} {{d}}, {{a}};", ty.name);
@@ -158,8 +169,8 @@ fn words(forms: &mut Vec<Form>) {
         }
     }
     forms.push(form_within("fns.b32 {d}, {a}, {b}, {c};", Kind::I32, &kinds, |[a, b, c], got| {
-        // Beyond the word the base is unspecified.
-        b > 31 || got == nth_set(a as u32, b as u32, c as i32)
+        // Beyond the word the base is unspecified, and the least offset has no magnitude: Hopper finds bit 0.
+        b > 31 || c as i32 == i32::MIN || got == nth_set(a as u32, b as u32, c as i32)
     }));
 }
 

@@ -14,6 +14,7 @@ mod matrices;
 mod memory;
 mod ptxas;
 mod table;
+mod tiny;
 mod warps;
 
 use std::collections::BTreeSet;
