@@ -66,15 +66,14 @@ impl Row {
         match test.kind {
             Kind::Prefill(count) => Row {
                 ttft_ms: Some(1e3 * count as f64 / tokens_per_s),
-                bytes_per_token: work.weight_bytes as f64 / count as f64,
+                bytes_per_token: work.step_bytes(0, 0.0) / count as f64,
                 dot_fraction: fraction(work.prompt_ops(count, test.depth), |limits| limits.dot_ops_per_s),
                 ..row
             },
             Kind::Decode(count) => {
                 // Half of what is generated is there on average.
                 let seen = test.depth as f64 + count as f64 / 2.0;
-                let bytes_per_token =
-                    work.weight_bytes as f64 / test.batch as f64 + work.kv_token_bytes as f64 * seen;
+                let bytes_per_token = work.step_bytes(test.batch, seen) / test.batch as f64;
                 Row {
                     tpot_ms: Some(1e3 * test.batch as f64 / tokens_per_s),
                     bytes_per_token,

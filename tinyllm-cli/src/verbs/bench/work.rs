@@ -5,10 +5,10 @@ use tinyllm_model::{ModelConfig, engine::EnginePlan};
 
 /// Bytes and operations of a model.
 pub(super) struct Work {
-    /// Weights that a token reads: all but an embedding table that is only looked up.
-    pub(super) weight_bytes: usize,
+    /// Weights that a step reads: all but an embedding table that is only looked up.
+    weight_bytes: usize,
     /// Keys and values of a token.
-    pub(super) kv_token_bytes: usize,
+    kv_token_bytes: usize,
     /// Multiplications and additions of the layers' matrices, for each token.
     layer_ops: usize,
     /// Of the logits, for each token whose logits are wanted.
@@ -32,6 +32,11 @@ impl Work {
             logit_ops: 2 * config.hidden_size * config.vocab_size,
             attention_ops: 4 * config.num_hidden_layers * queries,
         }
+    }
+
+    /// What a step reads of `batch` sequences that see `tokens` tokens each: every weight once, and their keys and values.
+    pub(super) fn step_bytes(&self, batch: usize, tokens: f64) -> f64 {
+        self.weight_bytes as f64 + batch as f64 * tokens * self.kv_token_bytes as f64
     }
 
     /// Of a prompt of `count` tokens behind `depth` others, with the logits of its last token.
