@@ -103,6 +103,11 @@ pub(crate) trait Lanes {
     /// What has the lowest nine bits of each lane as its sign and exponent: 2^(n - 127) for n from 1 to 254, 0 for 0.
     unsafe fn exponent(bits: Self::Floats) -> Self::Floats;
     unsafe fn store(floats: Self::Floats, out: &mut [f32; 16]);
+    /// The larger magnitude, or NaN, as bits that are compared as integers: larger floats have larger ones, then come an
+    /// infinity and NaN. `largest` has no signs.
+    unsafe fn max_magnitude(largest: Self::Floats, x: Self::Floats) -> Self::Floats;
+    /// Sixteen i16: `x` rounded, ties to even, within ±32767. `x` has no NaN.
+    unsafe fn store_i16(x: Self::Floats, out: *mut i16);
     /// Hints that the line at `address` will be read.
     unsafe fn prefetch(address: *const u8);
     /// Hints that it will be read after some time: it is brought no nearer than the second cache. A core waits for more

@@ -144,6 +144,18 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn max_magnitude(largest: [f32; 16], x: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|lane| f32::from_bits(largest[lane].to_bits().max(x[lane].abs().to_bits())))
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(x: [f32; 16], out: *mut i16) {
+        let rounded = x.map(|x| x.round_ties_even().clamp(-32767.0, 32767.0) as i16);
+        // SAFETY: the caller's promise.
+        unsafe { out.cast::<[i16; 16]>().write_unaligned(rounded) }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(_address: *const u8) {}
 
     #[inline(always)]

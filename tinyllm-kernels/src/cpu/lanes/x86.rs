@@ -175,6 +175,24 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn max_magnitude(largest: __m512, x: __m512) -> __m512 {
+        // SAFETY: see the head of this impl.
+        unsafe {
+            let magnitude = _mm512_castps_si512(_mm512_abs_ps(x));
+            _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(largest), magnitude))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(x: __m512, out: *mut i16) {
+        // SAFETY: see the head of this impl; `out` is sixteen writable i16.
+        unsafe {
+            let within = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-32767.0)), _mm512_set1_ps(32767.0));
+            _mm256_storeu_si256(out.cast(), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(within)));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(address: *const u8) {
         // SAFETY: a prefetch never faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
@@ -382,6 +400,33 @@ impl Lanes for Avx2 {
         unsafe {
             _mm256_storeu_ps(out.as_mut_ptr(), floats[0]);
             _mm256_storeu_ps(out.as_mut_ptr().add(8), floats[1]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn max_magnitude(largest: [__m256; 2], x: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: see the head of this impl.
+        unsafe {
+            let larger = |largest, x| {
+                let magnitude = _mm256_castps_si256(_mm256_andnot_ps(_mm256_set1_ps(-0.0), x));
+                _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(largest), magnitude))
+            };
+            [larger(largest[0], x[0]), larger(largest[1], x[1])]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(x: [__m256; 2], out: *mut i16) {
+        // SAFETY: see the head of this impl; `out` is sixteen writable i16.
+        unsafe {
+            let integers = |x| {
+                let within =
+                    _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-32767.0)), _mm256_set1_ps(32767.0));
+                _mm256_cvtps_epi32(within)
+            };
+            // Packing works on halves of the registers: the inner quarters change places.
+            let packed = _mm256_packs_epi32(integers(x[0]), integers(x[1]));
+            _mm256_storeu_si256(out.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
         }
     }
 

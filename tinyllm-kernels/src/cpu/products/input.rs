@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use crate::{
     Isa,
-    cpu::lanes::{Kernel, Lanes, dispatch},
+    cpu::lanes::{Kernel, LANES, Lanes, dispatch, load_or},
 };
 
 /// A row of a W8A16 product's input: xi, `[k rounded up to even]` i16, then sx, `[pieces]` f32.
@@ -64,61 +64,78 @@ struct QuantizeKernel {
 impl Kernel for QuantizeKernel {
     type Output = bool;
 
+    /// In place, the i16 end before the f32 that are still to be read, but the scales lie where f32 wait: they are written
+    /// at the end.
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> bool {
-        // SAFETY: the caller's promise. Nothing here is written over lanes: the compiler vectorises plain loops with
-        // the instructions of the set it is compiled for.
-        unsafe { quantize_with(self.values, self.k, self.piece, self.row) }
+        let QuantizeKernel { values, k, piece, row } = self;
+        let layout = ProductInputLayout { k, piece };
+        let pieces = k.div_ceil(piece.max(1));
+        let mut scales = [const { MaybeUninit::<f32>::uninit() }; crate::MAX_PIECES];
+        let mut finite = true;
+        // SAFETY: pieces lie within the `k` readable values and the 2·k first bytes of the row, which are xi; the layout's
+        // row has room for the scales behind them, at a multiple of 4 bytes, and for an odd tail's partner before. Each
+        // scale is written before it is read.
+        unsafe {
+            for (index, scale) in scales[..pieces].iter_mut().enumerate() {
+                let largest = largest_magnitude::<L>(values.add(index * piece), piece.min(k - index * piece));
+                finite &= largest.is_finite();
+                scale.write(if largest.is_finite() { largest / LARGEST } else { 0.0 });
+            }
+            for (index, scale) in scales[..pieces].iter().enumerate() {
+                let scale = scale.assume_init();
+                let (start, len) = (index * piece, piece.min(k - index * piece));
+                let xi = row.cast::<i16>().add(start);
+                if scale == 0.0 {
+                    xi.write_bytes(0, len);
+                } else {
+                    divided::<L>(values.add(start), len, scale, xi);
+                }
+            }
+            if !k.is_multiple_of(2) {
+                row.cast::<i16>().add(k).write(0);
+            }
+            let out = row.add(layout.scales_offset()).cast::<f32>();
+            std::ptr::copy_nonoverlapping(scales.as_ptr().cast(), out, pieces);
+        }
+        finite
     }
 }
 
-/// The rule, written so that the compiler vectorises it. Each step is exact or rounded once, so every instruction set
-/// gives the same bits.
+/// The largest magnitude of some values; an infinity or NaN where there is one.
 #[inline(always)]
-unsafe fn quantize_with(values: *const f32, k: usize, piece: usize, row: *mut u8) -> bool {
-    let layout = ProductInputLayout { k, piece };
-    let pieces = k.div_ceil(piece.max(1));
-    // In place, the i16 of a piece end before the f32 of the next begin, but the scales lie where f32 wait to be read:
-    // they are written at the end.
-    let mut scales = [const { MaybeUninit::<f32>::uninit() }; crate::MAX_PIECES];
-    let mut copy = [const { MaybeUninit::<f32>::uninit() }; crate::MAX_PIECE];
-    let mut finite = true;
-    for (index, scale_out) in scales[..pieces].iter_mut().enumerate() {
-        let start = index * piece;
-        let len = piece.min(k - start);
-        // SAFETY: the piece lies within the `k` readable values; `copy` is the stack's, as long as any piece, and its
-        // first `len` values are written before they are read.
-        let copy = unsafe {
-            std::ptr::copy_nonoverlapping(values.add(start), copy.as_mut_ptr().cast(), len);
-            std::slice::from_raw_parts(copy.as_ptr().cast::<f32>(), len)
-        };
-        // Signs off, larger floats have larger bits, and an infinity or NaN has the largest: an exact maximum without
-        // floating-point comparisons.
-        let largest = copy.iter().fold(0u32, |largest, x| largest.max(x.to_bits() & 0x7fff_ffff));
-        let largest = f32::from_bits(largest);
-        finite &= largest.is_finite();
-        let scale = if largest.is_finite() { largest / LARGEST } else { 0.0 };
-        scale_out.write(scale);
-        // SAFETY: the first 2·k bytes of the row are xi.
-        let xi = unsafe { std::slice::from_raw_parts_mut(row.cast::<i16>().add(start), len) };
-        if scale == 0.0 {
-            xi.fill(0);
-        } else {
-            for (xi, x) in xi.iter_mut().zip(copy) {
-                let rounded = (x / scale).round_ties_even().clamp(-LARGEST, LARGEST);
-                // SAFETY: x is finite and the scale is not 0, so this is a number within ±32767.
-                *xi = unsafe { rounded.to_int_unchecked::<i32>() } as i16;
-            }
+unsafe fn largest_magnitude<L: Lanes>(values: *const f32, len: usize) -> f32 {
+    let mut lanes = [0.0; LANES];
+    // SAFETY: the caller has `len` readable values.
+    unsafe {
+        let whole = len / LANES * LANES;
+        let mut largest = L::zero_floats();
+        for at in (0..whole).step_by(LANES) {
+            largest = L::max_magnitude(largest, L::load_f32(values.add(at)));
+        }
+        if whole < len {
+            let rest = std::slice::from_raw_parts(values.add(whole), len - whole);
+            largest = L::max_magnitude(largest, load_or::<L>(rest, 0.0));
+        }
+        L::store(largest, &mut lanes);
+    }
+    f32::from_bits(lanes.iter().fold(0, |largest, lane| largest.max(lane.to_bits())))
+}
+
+/// Finite values over a scale that is not 0, rounded. Each is read before anything is written where it is or behind.
+#[inline(always)]
+unsafe fn divided<L: Lanes>(values: *const f32, len: usize, scale: f32, out: *mut i16) {
+    // SAFETY: the caller has `len` readable values, and room for as many at `out`.
+    unsafe {
+        let (scale, whole) = (L::splat(scale), len / LANES * LANES);
+        for at in (0..whole).step_by(LANES) {
+            L::store_i16(L::div(L::load_f32(values.add(at)), scale), out.add(at));
+        }
+        if whole < len {
+            let rest = std::slice::from_raw_parts(values.add(whole), len - whole);
+            let mut last = [0; LANES];
+            L::store_i16(L::div(load_or::<L>(rest, 0.0), scale), last.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(last.as_ptr(), out.add(whole), len - whole);
         }
     }
-    if !k.is_multiple_of(2) {
-        // SAFETY: the odd tail's partner lies before the scales.
-        unsafe { row.cast::<i16>().add(k).write(0) };
-    }
-    // SAFETY: the layout's row has room for `pieces` scales behind xi, at a multiple of 4 bytes; all were written above.
-    unsafe {
-        let out = row.add(layout.scales_offset()).cast::<f32>();
-        std::ptr::copy_nonoverlapping(scales.as_ptr().cast(), out, pieces);
-    }
-    finite
 }
