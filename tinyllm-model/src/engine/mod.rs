@@ -111,6 +111,11 @@ impl<B: Backend<Space = Host>> Engine<B> {
         })
     }
 
+    /// The backend it runs on.
+    pub fn running_on(&self) -> &B {
+        &self.backend
+    }
+
     /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config

@@ -29,36 +29,35 @@ pub(super) struct Limits {
     pub(super) dot_ops_per_s: f64,
 }
 
-/// Threads of the engine's own kind, and memory to read again and again in pages as the engine's own. Of it is read as much as a
-/// step reads, so that what a cache keeps of weights, keys and values it keeps of this too: of 140 MB a cache of 32 MB keeps
+/// Memory for the engine's own threads to read again and again, in pages as the engine's own. Of it is read as much as a step reads, so that what a cache keeps of weights, keys and values it keeps of this too: of 140 MB a cache of 32 MB keeps
 /// a tenth, of twice as much next to nothing.
 pub(super) struct Meter {
-    cpu: Cpu,
     buffer: Buffer<f32>,
 }
 
 impl Meter {
     /// For steps that read at most so many bytes.
-    pub(super) fn new(cpu: Cpu, most_bytes: usize) -> anyhow::Result<Self> {
+    pub(super) fn new(most_bytes: usize) -> anyhow::Result<Self> {
         let bytes = most_bytes.max(MIN_BYTES).next_multiple_of(4096);
         let request = Request::new(Category::Workspace, "bandwidth", bytes, 4096);
         let mut buffer = Buffer::<f32>::allocate(&HostResource::shared(), request)?;
         // Touched, so that the pages are there.
         buffer.as_mut_slice().fill(1.0);
-        Ok(Meter { cpu, buffer })
+        Ok(Meter { buffer })
     }
 
-    /// Some passes of reading as much as a step does, and of multiplying.
-    pub(super) fn measure(&self, step_bytes: usize) -> Passes {
+    /// Some passes of reading as much as a step does, and of multiplying, by the threads of the engine: others would have to go
+    /// to sleep first, or the next step's would wake up where they still run.
+    pub(super) fn measure(&self, cpu: &Cpu, step_bytes: usize) -> Passes {
         let values = step_bytes.max(MIN_BYTES) / size_of::<f32>();
         let memory = &self.buffer.as_slice()[..values.min(self.buffer.len())];
         let read = |reading| {
             speeds(|| {
-                black_box(self.cpu.read(memory, reading));
+                black_box(cpu.read(memory, reading));
                 size_of_val(memory) as f64
             })
         };
-        Passes { read: Reading::ALL.map(read), dot: speeds(|| self.cpu.multiply(ROUNDS) as f64) }
+        Passes { read: Reading::ALL.map(read), dot: speeds(|| cpu.multiply(ROUNDS) as f64) }
     }
 }
 

@@ -151,14 +151,13 @@ fn measure(
     tests: &[Test],
     repetitions: u32,
 ) -> anyhow::Result<Vec<Row>> {
-    let cpu = Engine::backend(options)?;
     let backend = Engine::backend(options)?;
     let threads = backend.threads();
     let checkpoint = model.checkpoint()?;
     let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
     let work = Work::of(&plan, checkpoint.config());
     let step_bytes = |test: &Test| work.step_bytes(test.batch, test.depth as f64) as usize;
-    let meter = Meter::new(cpu, tests.iter().map(step_bytes).max().unwrap_or(0))?;
+    let meter = Meter::new(tests.iter().map(step_bytes).max().unwrap_or(0))?;
     let memory: HostMemory = HostResource::shared();
     let mut engine = Engine::load_on(backend, checkpoint, options, &memory, &|_| {})?;
     let bar = crate::models::progress(format!("{} with {threads} threads", model.name()));
@@ -175,11 +174,11 @@ fn measure(
         }
         let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); tests.len()];
         let bytes = step_bytes(&tests[0]);
-        let mut before = meter.measure(bytes);
+        let mut before = meter.measure(subject.cpu(), bytes);
         for _ in 0..repetitions {
             for (test, samples) in tests.iter().zip(&mut samples) {
                 let time = subject.time(test.kind)?;
-                let after = meter.measure(bytes);
+                let after = meter.measure(subject.cpu(), bytes);
                 samples.push(Sample { limits: Limits::around(&before, &after), time });
                 before = after;
                 bar.inc(1);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tinyllm_kernels::Cpu;
 use tinyllm_model::{
     Engine,
     engine::{SequenceId, SequenceInput},
@@ -44,6 +45,11 @@ impl<'e> Subject<'e> {
             }
         }
         Ok(time)
+    }
+
+    /// What the engine runs on.
+    pub(super) fn cpu(&self) -> &Cpu {
+        self.engine.running_on()
     }
 
     fn decode(&mut self, count: usize) -> anyhow::Result<()> {
