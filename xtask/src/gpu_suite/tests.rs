@@ -1,4 +1,5 @@
-//! Tests on the GPU, each in a process of its own: a fault ends everything that its process has on the device.
+//! Programs of tests where the GPU is asked for (some of their tests need none), each test in a process of its own: a fault ends
+//! everything that its process has on the device.
 
 use std::{path::Path, process::Command, sync::Mutex, time::Instant};
 
@@ -36,7 +37,7 @@ pub(super) fn run(packed: &Path) -> anyhow::Result<Vec<Value>> {
     ensure!(rows.len() == count, "{} of {count} tests ran", rows.len());
     rows.sort_by_key(|row| (row["tests"].to_string(), row["name"].to_string()));
     let passed = rows.iter().filter(|row| row["passed"] == true).count();
-    println!("{passed} of {count} tests passed on the GPU");
+    println!("{passed} of {count} tests passed where the GPU was asked for");
     Ok(rows)
 }
 

@@ -1,7 +1,7 @@
 //! Who does which part of an operation. Each member begins with a range of its own, so that it reads weights in one
 //! stretch, and takes nearly all that is left of it at a time; when nothing is left it takes from the ends of the others', half
-//! at a time, so a thread that the system holds up delays nobody. Who computes an element never changes its bits: one thread
-//! computes all of it.
+//! at a time, so that a thread that comes late delays nobody, and one held up later no longer than by its part. Who computes
+//! an element never changes its bits: one thread computes all of it.
 
 use std::{
     ops::Range,
