@@ -99,11 +99,11 @@ impl Waiting for Idle {
 impl Member<'_> {
     /// Waits for all members; what they wrote before is visible after.
     pub(crate) fn meet(&self) {
-        self.meet_while(Idle);
+        self.meet_while(|| Idle);
     }
 
-    /// As [`Member::meet`], with something to do meanwhile.
-    pub(crate) fn meet_while(&self, waiting: impl Waiting) {
+    /// As [`Member::meet`], with something to do meanwhile: it is looked for when the others know that this member has come.
+    pub(crate) fn meet_while<W: Waiting>(&self, waiting: impl FnOnce() -> W) {
         self.barrier.wait(self.index, waiting);
     }
 }
@@ -125,15 +125,20 @@ impl Barrier {
         Barrier { met, poisoned: AtomicBool::new(false) }
     }
 
-    fn wait(&self, index: usize, mut waiting: impl Waiting) {
+    fn wait<W: Waiting>(&self, index: usize, waiting: impl FnOnce() -> W) {
         let own = &self.met[index].0;
         // Only this member writes it.
         let meeting = own.load(Ordering::Relaxed).wrapping_add(1);
         own.store(meeting, Ordering::Release);
+        // Nobody is more than one meeting ahead of another.
+        let is_missing = |other: &Counter| other.0.load(Ordering::Acquire).wrapping_add(1) == meeting;
+        if !self.met.iter().any(is_missing) {
+            return;
+        }
+        let mut waiting = waiting();
         let mut spins = 0u32;
         for other in &self.met {
-            // Nobody is more than one meeting ahead of another.
-            while other.0.load(Ordering::Acquire).wrapping_add(1) == meeting {
+            while is_missing(other) {
                 if self.poisoned.load(Ordering::Relaxed) {
                     // Another member unwound and will never arrive: unwind too, so that the run ends.
                     panic::resume_unwind(Box::new("a member of the team panicked"));

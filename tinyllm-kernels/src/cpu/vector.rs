@@ -11,15 +11,7 @@ pub(crate) enum VectorView<'a> {
     F32(&'a [f32]),
 }
 
-impl<'a> VectorView<'a> {
-    /// The elements' bytes.
-    pub(crate) fn as_bytes(self) -> &'a [u8] {
-        match self {
-            VectorView::F16(values) => bytemuck::cast_slice(values),
-            VectorView::F32(values) => bytemuck::cast_slice(values),
-        }
-    }
-
+impl VectorView<'_> {
     /// Sixteen elements from `start` on, 0 beyond the end.
     ///
     /// # Safety

@@ -158,21 +158,9 @@ unsafe fn on_avx2<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx2>() }
 }
 
-/// Hints that the line at `address` will be read.
-pub(crate) fn prefetch(isa: Isa, address: *const u8) {
-    // SAFETY: every processor of these sets has the instruction, and a prefetch never faults.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx2 => Avx2::prefetch(address),
-            _ => Portable::prefetch(address),
-        }
-    }
-}
-
 /// [`Lanes::prefetch_early`].
 pub(crate) fn prefetch_early(isa: Isa, address: *const u8) {
-    // SAFETY: as above.
+    // SAFETY: every processor of these sets has the instruction, and a prefetch never faults.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]

@@ -11,7 +11,7 @@ use crate::{
 /// From this many rows on widening a block of weights costs less than it saves.
 const BLOCK_ROWS: usize = 16;
 
-impl Panels<'_> {
+impl<'a> Panels<'a> {
     /// Whether `rows` rows are multiplied while the weights stream by ([`super::multiply`]).
     pub(crate) fn streams(rows: usize) -> bool {
         rows < BLOCK_ROWS
@@ -35,6 +35,11 @@ impl Panels<'_> {
         let scales_bytes = self.group_size.groups(self.k) * PANEL * self.scale_type.size_bytes();
         let values = self.values.as_ptr().wrapping_add(panel * self.panel_bytes());
         (values, self.scales.as_ptr().wrapping_add(panel * scales_bytes))
+    }
+
+    /// A panel's values and those of all that come after it.
+    pub(crate) fn values_from(&self, panel: usize) -> &'a [i8] {
+        &self.values[panel * self.panel_bytes()..]
     }
 
     /// Whether both can be multiplied with one input side by side.

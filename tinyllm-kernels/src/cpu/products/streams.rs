@@ -87,25 +87,23 @@ impl<'a> Factors<'a> {
         Streams { panels_start: panels.start, panels: panels.len(), count }
     }
 
-    /// Where the streams' values begin, and how many there are.
-    pub(crate) fn starts(&self, streams: Streams) -> ([*const u8; MAX_STREAMS], usize) {
-        let mut starts = [std::ptr::null(); MAX_STREAMS];
-        let mut count = 0;
-        let mut start = |values: *const i8| {
-            starts[count] = values.cast();
-            count += 1;
-        };
-        for stretch in 0..if streams.panels == 0 { 0 } else { streams.width(0) } {
-            let panel = streams.panel(stretch, 0);
-            match self {
-                Factors::Parts { parts, count } => start(source(&parts[..*count], panel).values),
-                Factors::Gated { gate, up } => {
-                    start(Source::of(gate, panel).values);
-                    start(Source::of(up, panel).values);
+    /// The streams' values and what comes after them, nothing without panels.
+    pub(crate) fn starts(&self, streams: Streams) -> [&'a [i8]; MAX_STREAMS] {
+        let mut starts: [&[i8]; MAX_STREAMS] = [&[]; MAX_STREAMS];
+        let width = if streams.panels == 0 { 0 } else { streams.width(0) };
+        match self {
+            Factors::Parts { parts, count } => {
+                for (stretch, start) in starts.iter_mut().enumerate().take(width) {
+                    let (part, panel) = part(&parts[..*count], streams.panel(stretch, 0));
+                    *start = part.weight.values_from(panel);
                 }
             }
+            Factors::Gated { gate, up } if width > 0 => {
+                starts = [gate, up].map(|part| part.weight.values_from(streams.panel(0, 0)));
+            }
+            Factors::Gated { .. } => {}
         }
-        (starts, count)
+        starts
     }
 }
 
@@ -176,7 +174,10 @@ impl Kernel for StreamKernel<'_> {
             unsafe {
                 match factors {
                     Factors::Parts { parts, count } => {
-                        let source = |stretch| source(&parts[..*count], panel(stretch));
+                        let source = |stretch| {
+                            let (part, panel) = part(&parts[..*count], panel(stretch));
+                            Source::of(part, panel)
+                        };
                         if is_pair {
                             panels::<L, 2, false>(&[source(0), source(1)], &shape, input);
                         } else {
@@ -216,15 +217,15 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Panel `index` of matrices one after another.
+/// Panel `index` of matrices one after another: whose it is, and which one there.
 #[inline(always)]
-fn source<'a>(parts: &'a [Part<'a>], index: usize) -> Source<'a> {
+fn part<'p, 'a>(parts: &'p [Part<'a>], index: usize) -> (&'p Part<'a>, usize) {
     let (mut part, mut panel) = (0, index);
     while part + 1 < parts.len() && panel >= parts[part].weight.panels() {
         panel -= parts[part].weight.panels();
         part += 1;
     }
-    Source::of(&parts[part], panel)
+    (&parts[part], panel)
 }
 
 /// Many rows against one panel after another, so many rows at a time that their inputs stay in the second cache.

@@ -1,14 +1,14 @@
-//! What a member fetches while it waits for the others: the beginning of the weights it multiplies next, or of the keys it
-//! attends to. Memory would be idle otherwise.
+//! What a member fetches before it is needed: the beginning of the weights it multiplies next, or of the keys it attends
+//! to. Memory would be idle otherwise, while members wait for each other and while a product begins.
 
-use std::cell::Cell;
+use std::{cell::Cell, hint::black_box};
 
 use super::{Worker, attention::Operands};
 use crate::{
     Isa, Op,
     cpu::{
-        lanes::{LINE_BYTES, prefetch, prefetch_early},
-        products::MAX_STREAMS,
+        lanes::{LINE_BYTES, prefetch_early},
+        products::{Factors, MAX_STREAMS},
         team::Waiting,
     },
     kv_layout::TILE_TOKENS,
@@ -26,61 +26,69 @@ const KEY_BYTES: usize = 16 << 10;
 /// Lines fetched between two looks at the others.
 const TURN: usize = 8;
 
-/// Stretches that are read next by this member, and how much of them it has asked for.
+/// What this member reads next, and how much of it it has fetched.
 #[derive(Clone, Copy)]
-pub(super) struct Stretches {
-    /// The operation that reads them.
+pub(super) struct Next<'a> {
+    /// The operation that reads it.
     operation: usize,
-    starts: [*const u8; MAX_STREAMS],
-    count: usize,
-    /// Lines, one of each stretch in turn.
+    what: What<'a>,
+    /// Lines fetched.
     lines: usize,
-    end: usize,
 }
 
-impl Stretches {
-    pub(super) const NONE: Self = Stretches {
-        operation: usize::MAX,
-        starts: [std::ptr::null(); MAX_STREAMS],
-        count: 0,
-        lines: 0,
-        end: 0,
-    };
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Nothing,
+    /// Stretches that are read side by side.
+    Weights([&'a [i8]; MAX_STREAMS]),
+    /// Others may still write to them.
+    Keys(*const u8),
+}
+
+impl Next<'_> {
+    pub(super) const NOTHING: Self = Next { operation: usize::MAX, what: What::Nothing, lines: 0 };
 }
 
 /// Lines to fetch, some at each look at the others.
-pub(super) struct Ahead<'a> {
+pub(super) struct Ahead<'a, 'w> {
     isa: Isa,
-    stretches: &'a Cell<Stretches>,
+    next: &'w Cell<Next<'a>>,
 }
 
-impl Waiting for Ahead<'_> {
+impl Waiting for Ahead<'_, '_> {
     #[inline]
     fn turn(&mut self) -> bool {
-        let mut stretches = self.stretches.get();
-        let end = (stretches.lines + TURN).min(stretches.end);
-        for line in stretches.lines..end {
-            let offset = line / stretches.count * LINE_BYTES;
-            prefetch_early(self.isa, stretches.starts[line % stretches.count].wrapping_add(offset));
+        let mut next = self.next.get();
+        let lines = next.lines..next.lines + TURN;
+        let is_more = match next.what {
+            What::Nothing => false,
+            // Loads that nobody waits for: the processor follows them, and keeps more lines under way than it does for
+            // requests. They end with the stretch.
+            What::Weights(starts) => {
+                for line in lines.clone() {
+                    black_box(starts[line % MAX_STREAMS].get(line / MAX_STREAMS * LINE_BYTES).copied());
+                }
+                lines.end < BYTES / LINE_BYTES
+            }
+            What::Keys(keys) => {
+                for line in lines.clone() {
+                    prefetch_early(self.isa, keys.wrapping_add(line * LINE_BYTES));
+                }
+                lines.end < KEY_BYTES / LINE_BYTES
+            }
+        };
+        if is_more {
+            next.lines = lines.end;
+        } else {
+            next.what = What::Nothing;
         }
-        stretches.lines = end;
-        self.stretches.set(stretches);
-        end < stretches.end
+        self.next.set(next);
+        is_more
     }
 }
 
-impl Worker<'_> {
-    /// Fetches the weight of the norm that comes after `operation`: too short for the processor to notice in time.
-    pub(super) fn fetch_norm(&self, operation: usize) {
-        if let Some(Op::RmsNorm { weight, .. }) = self.prepared.program.ops().get(operation + 1) {
-            let bytes = self.prepared.weights.vector(*weight).as_bytes();
-            for line in bytes.chunks(LINE_BYTES) {
-                prefetch(self.isa, line.as_ptr());
-            }
-        }
-    }
-
-    /// Fetches what a single token's keys and values will be written to after `operation`.
+impl<'a> Worker<'a> {
+    /// Fetches what a single token's keys and values will be written to after `operation`, where this member is to.
     pub(super) fn fetch_slots(&self, operation: usize) {
         let program = &self.prepared.program;
         let (kv, query_heads) = (program.kv(), program.query_heads());
@@ -102,42 +110,49 @@ impl Worker<'_> {
     }
 
     /// What to fetch after `operation`.
-    pub(super) fn ahead(&self, operation: usize) -> Ahead<'_> {
-        if self.member.members == 1 {
-            // Nobody to wait for.
-            return Ahead { isa: self.isa, stretches: &self.stretches };
-        }
+    pub(super) fn ahead(&self, operation: usize) -> Ahead<'a, '_> {
         let start = operation + 1;
+        let known = self.next.get().operation;
         let next = (start..self.prepared.program.ops().len().min(start + OPERATIONS))
-            .find(|next| *next == self.stretches.get().operation || self.stretches(*next).is_some());
+            .find_map(|next| if next == known { Some(None) } else { Some(Some(self.next(next)?)) });
         match next {
-            Some(next) if next == self.stretches.get().operation => {}
-            next => self.stretches.set(next.and_then(|next| self.stretches(next)).unwrap_or(Stretches::NONE)),
+            Some(None) => {}
+            next => self.next.set(next.flatten().unwrap_or(Next::NOTHING)),
         }
-        Ahead { isa: self.isa, stretches: &self.stretches }
+        Ahead { isa: self.isa, next: &self.next }
     }
 
     /// What an operation reads first, where it reads much.
-    fn stretches(&self, operation: usize) -> Option<Stretches> {
-        let (factors, input) = match &self.prepared.program.ops()[operation] {
-            Op::Linear { parts } => (self.linear_factors(parts), parts[0].product.input),
-            Op::GatedLinear { gate, up, out } => (self.gated_factors(gate, up, *out), gate.input),
+    fn next(&self, operation: usize) -> Option<Next<'a>> {
+        let what = match &self.prepared.program.ops()[operation] {
             Op::Attention { q, layer, scale, window, out } => {
                 let operands = Operands { q: *q, layer: *layer, scale: *scale, window: *window, out: *out };
-                let starts = [self.first_keys(&operands)?, std::ptr::null()];
-                return Some(Stretches {
-                    operation,
-                    starts,
-                    count: 1,
-                    lines: 0,
-                    end: KEY_BYTES / LINE_BYTES,
-                });
+                What::Keys(self.first_keys(&operands)?)
             }
-            _ => return None,
+            _ => {
+                let (factors, rows) = self.factors(operation)?;
+                What::Weights(self.starts(&factors, rows))
+            }
         };
-        let factors = factors?;
+        Some(Next { operation, what, lines: 0 })
+    }
+
+    /// What an operation multiplies while it streams by, and how many rows.
+    fn factors(&self, operation: usize) -> Option<(Factors<'a>, usize)> {
+        match self.prepared.program.ops().get(operation)? {
+            Op::Linear { parts } => {
+                Some((self.linear_factors(parts)?, self.row_count(parts[0].product.input)))
+            }
+            Op::GatedLinear { gate, up, out } => {
+                Some((self.gated_factors(gate, up, *out)?, self.row_count(gate.input)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where this member's streams begin.
+    fn starts(&self, factors: &Factors<'a>, rows: usize) -> [&'a [i8]; MAX_STREAMS] {
         let range = self.prepared.shares.range(self.member.index, factors.panels());
-        let (starts, count) = factors.starts(factors.streams(range, self.row_count(input)));
-        (count > 0).then_some(Stretches { operation, starts, count, lines: 0, end: BYTES / LINE_BYTES })
+        factors.starts(factors.streams(range, rows))
     }
 }

@@ -55,14 +55,14 @@ pub(super) fn run(
             step,
             fault: &fault,
             turn: Cell::new(0),
-            stretches: Cell::new(ahead::Stretches::NONE),
+            next: Cell::new(ahead::Next::NOTHING),
         };
         for operation in operations.clone() {
             match worker.own(operation) {
                 Some(own) => worker.make_own(operation, own),
                 None => {
                     worker.execute(operation);
-                    member.meet_while(worker.ahead(operation));
+                    member.meet_while(|| worker.ahead(operation));
                 }
             }
         }
@@ -123,7 +123,7 @@ struct Worker<'a> {
     /// Turns of sharing out that it has come to.
     turn: Cell<usize>,
     /// What it fetches ahead.
-    stretches: Cell<ahead::Stretches>,
+    next: Cell<ahead::Next<'a>>,
 }
 
 impl Worker<'_> {

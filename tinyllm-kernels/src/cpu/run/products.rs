@@ -17,7 +17,7 @@ const GRAIN: usize = 4;
 /// Panels of gates that are computed before what they open for: for a prompt, outputs that stay in the second cache.
 const GATES: usize = 12;
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
     /// [`crate::Op::Linear`].
     pub(super) fn linear(&self, operation: usize, parts: &[LinearPart]) {
         if let Some(factors) = self.linear_factors(parts) {
@@ -54,17 +54,17 @@ impl Worker<'_> {
     }
 
     /// The parts as weights that stream by, where they are and the rows are few.
-    pub(super) fn linear_factors(&self, parts: &[LinearPart]) -> Option<Factors<'_>> {
+    pub(super) fn linear_factors(&self, parts: &[LinearPart]) -> Option<Factors<'a>> {
         Factors::parts(parts.iter().map(|part| self.streamed(&part.product, part.out, store(part))))
     }
 
     /// As [`Worker::linear_factors`].
-    pub(super) fn gated_factors(&self, gate: &Product, up: &Product, out: RegionId) -> Option<Factors<'_>> {
+    pub(super) fn gated_factors(&self, gate: &Product, up: &Product, out: RegionId) -> Option<Factors<'a>> {
         let gate = self.streamed(gate, out, Store::Replace)?;
         Factors::gated(gate, self.streamed(up, out, Store::Gate)?)
     }
 
-    fn streamed(&self, product: &Product, out: RegionId, store: Store) -> Option<Part<'_>> {
+    fn streamed(&self, product: &Product, out: RegionId, store: Store) -> Option<Part<'a>> {
         match self.prepared.weights.view(product.weight) {
             WeightView::Panels(weight) if Panels::streams(self.row_count(product.input)) => {
                 Some(Part { weight, output: self.output(product, out, store) })
@@ -78,7 +78,6 @@ impl Worker<'_> {
         let shares = &self.prepared.shares;
         let streams = |owner| factors.streams(shares.range(owner, factors.panels()), input.rows);
         let columns = |owner| streams(owner).columns();
-        self.fetch_norm(operation);
         self.fetch_slots(operation);
         let turn = self.next_turn();
         while let Some((owner, claimed)) = shares.claim(turn, self.member.index, columns, 1) {
@@ -103,7 +102,7 @@ impl Worker<'_> {
         }
     }
 
-    fn output(&self, product: &Product, out: RegionId, store: Store) -> Output<'_> {
+    fn output(&self, product: &Product, out: RegionId, store: Store) -> Output<'a> {
         Output {
             data: self.row_address(out, 0).cast(),
             stride_elems: self.prepared.regions[out.index()].1 / 4,
