@@ -29,8 +29,9 @@ pub(super) struct Limits {
     pub(super) dot_ops_per_s: f64,
 }
 
-/// Memory for the engine's own threads to read again and again, in pages as the engine's own. Of it is read as much as a step reads, so that what a cache keeps of weights, keys and values it keeps of this too: of 140 MB a cache of 32 MB keeps
-/// a tenth, of twice as much next to nothing.
+/// Memory for the engine's own threads to read again and again, in pages as the engine's own. Of it is read as much as a
+/// step reads, so that what a cache keeps of weights, keys and values it keeps of this too: of 140 MB a cache of 32 MB
+/// keeps a tenth, of twice as much next to nothing.
 pub(super) struct Meter {
     buffer: Buffer<f32>,
 }
@@ -69,8 +70,8 @@ pub(super) struct Passes {
 }
 
 impl Limits {
-    /// The medians of the passes just before and just after a run: what the machine did while it ran, as near as can be
-    /// measured without slowing it. On a shared machine the fastest pass is a moment that a whole run does not get.
+    /// The medians of the passes just before and just after a stretch of a run: what the machine did meanwhile, as near as
+    /// can be measured without slowing it. On a shared machine the fastest pass is a moment that a stretch does not get.
     pub(super) fn around(before: &Passes, after: &Passes) -> Self {
         let both = |before: &[f64], after: &[f64]| median([before, after].concat());
         // The faster way to read is what the machine allows.

@@ -20,7 +20,7 @@ use tinyllm_model::{
 use self::{
     chart::Results,
     limits::{Limits, Meter},
-    rows::{Row, Sample},
+    rows::{Row, Stretch},
     subject::Subject,
     work::Work,
 };
@@ -143,8 +143,8 @@ fn tests(arguments: &Arguments) -> Vec<Test> {
     tests
 }
 
-/// Runs the tests. Those that begin with the same cache take turns, again and again, and before each run the machine
-/// is measured, so that a slow minute of it touches all of them and what they are held against.
+/// Runs the tests. Those that begin with the same cache take turns, again and again, and before and after each stretch of a
+/// run the machine is measured, so that a slow minute of it touches all of them and what they are held against.
 fn measure(
     model: &Model,
     options: &EngineOptions,
@@ -167,20 +167,24 @@ fn measure(
         let mut subject = Subject::fill(&mut engine, tests[0].depth, tests[0].batch)?;
         // Once to warm up, as llama-bench does: pages, caches, clocks.
         for test in tests {
-            subject.time(match test.kind {
+            let kind = match test.kind {
                 Kind::Decode(count) => Kind::Decode(count.min(4)),
                 prompt => prompt,
-            })?;
+            };
+            subject.time(kind, |_, _, _| {})?;
         }
-        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); tests.len()];
+        let mut samples: Vec<Vec<Vec<Stretch>>> = vec![Vec::new(); tests.len()];
         let bytes = step_bytes(&tests[0]);
         let mut before = meter.measure(subject.cpu(), bytes);
         for _ in 0..repetitions {
             for (test, samples) in tests.iter().zip(&mut samples) {
-                let time = subject.time(test.kind)?;
-                let after = meter.measure(subject.cpu(), bytes);
-                samples.push(Sample { limits: Limits::around(&before, &after), time });
-                before = after;
+                let mut sample = Vec::new();
+                subject.time(test.kind, |cpu, tokens, time| {
+                    let after = meter.measure(cpu, bytes);
+                    sample.push(Stretch { tokens, time, limits: Limits::around(&before, &after) });
+                    before = after;
+                })?;
+                samples.push(sample);
                 bar.inc(1);
             }
         }

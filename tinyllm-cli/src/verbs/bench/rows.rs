@@ -1,6 +1,6 @@
 //! What a test showed, for people and for programs.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use serde_json::{Value, json};
@@ -28,26 +28,26 @@ pub(super) struct Row {
     dot_fraction: Option<f64>,
 }
 
-/// One run of a test.
-#[derive(Clone, Copy)]
-pub(super) struct Sample {
+/// A stretch of a run of a test.
+#[derive(Clone)]
+pub(super) struct Stretch {
+    /// Which of a sequence's tokens.
+    pub(super) tokens: Range<usize>,
+    pub(super) time: Duration,
     /// What the machine did just before and just after.
     pub(super) limits: Limits,
-    pub(super) time: Duration,
 }
 
 impl Row {
-    pub(super) fn new(test: &Test, threads: usize, samples: &[Sample], work: &Work) -> Self {
-        let speeds: Vec<f64> =
-            samples.iter().map(|sample| test.tokens() as f64 / sample.time.as_secs_f64()).collect();
+    /// Of runs, each some stretches. Speeds are those of runs; fractions those of stretches, over what the machine did at
+    /// that moment.
+    pub(super) fn new(test: &Test, threads: usize, runs: &[Vec<Stretch>], work: &Work) -> Self {
+        let seconds = |run: &Vec<Stretch>| run.iter().map(|stretch| stretch.time.as_secs_f64()).sum::<f64>();
+        let speeds: Vec<f64> = runs.iter().map(|run| test.tokens() as f64 / seconds(run)).collect();
         let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
         let variance = speeds.iter().map(|speed| (speed - mean).powi(2)).sum::<f64>() / speeds.len() as f64;
         let tokens_per_s = median(speeds);
-        // The amount over the time, over what the machine did at that moment.
-        let fraction = |amount: f64, limit: fn(&Limits) -> f64| {
-            let of = |sample: &Sample| amount / sample.time.as_secs_f64() / limit(&sample.limits);
-            Some(median(samples.iter().map(of).collect()))
-        };
+        let over = |of: &dyn Fn(&Stretch) -> f64| median(runs.iter().flatten().map(of).collect());
         let row = Row {
             test: test.name(),
             threads,
@@ -58,28 +58,34 @@ impl Row {
             ttft_ms: None,
             tpot_ms: None,
             bytes_per_token: 0.0,
-            read_bandwidth_bytes_per_s: median(samples.iter().map(|s| s.limits.read_bytes_per_s).collect()),
+            read_bandwidth_bytes_per_s: over(&|stretch| stretch.limits.read_bytes_per_s),
             bandwidth_fraction: None,
-            dot_peak_ops_per_s: median(samples.iter().map(|s| s.limits.dot_ops_per_s).collect()),
+            dot_peak_ops_per_s: over(&|stretch| stretch.limits.dot_ops_per_s),
             dot_fraction: None,
         };
         match test.kind {
             Kind::Prefill(count) => Row {
                 ttft_ms: Some(1e3 * count as f64 / tokens_per_s),
                 bytes_per_token: work.step_bytes(0, 0.0) / count as f64,
-                dot_fraction: fraction(work.prompt_ops(count, test.depth), |limits| limits.dot_ops_per_s),
+                dot_fraction: Some(over(&|stretch| {
+                    let ops = work.prompt_ops(count, test.depth);
+                    ops / stretch.time.as_secs_f64() / stretch.limits.dot_ops_per_s
+                })),
                 ..row
             },
             Kind::Decode(count) => {
                 // Half of what is generated is there on average.
-                let seen = test.depth as f64 + count as f64 / 2.0;
-                let bytes_per_token = work.step_bytes(test.batch, seen) / test.batch as f64;
+                let step_bytes = |tokens: &Range<usize>| {
+                    let seen = test.depth as f64 + (tokens.start + tokens.end) as f64 / 2.0;
+                    work.step_bytes(test.batch, seen)
+                };
                 Row {
                     tpot_ms: Some(1e3 * test.batch as f64 / tokens_per_s),
-                    bytes_per_token,
-                    bandwidth_fraction: fraction(bytes_per_token * test.tokens() as f64, |limits| {
-                        limits.read_bytes_per_s
-                    }),
+                    bytes_per_token: step_bytes(&(0..count)) / test.batch as f64,
+                    bandwidth_fraction: Some(over(&|stretch| {
+                        let bytes = step_bytes(&stretch.tokens) * stretch.tokens.len() as f64;
+                        bytes / stretch.time.as_secs_f64() / stretch.limits.read_bytes_per_s
+                    })),
                     ..row
                 }
             }

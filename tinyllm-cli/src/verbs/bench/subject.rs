@@ -1,6 +1,9 @@
 //! Sequences with something in the cache, of which the next tokens are timed again and again.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use tinyllm_kernels::Cpu;
 use tinyllm_model::{
@@ -9,6 +12,9 @@ use tinyllm_model::{
 };
 
 use super::Kind;
+
+/// Steps of decoding that are timed together: a tenth of a second or more. A shared machine changes within seconds.
+const STRETCH: usize = 32;
 
 pub(super) struct Subject<'e> {
     engine: &'e mut Engine,
@@ -28,14 +34,28 @@ impl<'e> Subject<'e> {
         Ok(Subject { engine, sequences, depth })
     }
 
-    /// How long it takes; afterwards the sequences are as before.
-    pub(super) fn time(&mut self, kind: Kind) -> anyhow::Result<Duration> {
-        let start = Instant::now();
+    /// Tells how long each stretch of it takes: of decoding some steps, of a prompt all; afterwards the sequences are as
+    /// before.
+    pub(super) fn time(
+        &mut self,
+        kind: Kind,
+        mut stretch: impl FnMut(&Cpu, Range<usize>, Duration),
+    ) -> anyhow::Result<()> {
         match kind {
-            Kind::Prefill(count) => prefill(self.engine, self.sequences[0], 7, count)?,
-            Kind::Decode(count) => self.decode(count)?,
+            Kind::Prefill(count) => {
+                let start = Instant::now();
+                prefill(self.engine, self.sequences[0], 7, count)?;
+                stretch(self.cpu(), 0..count, start.elapsed());
+            }
+            Kind::Decode(count) => {
+                for first in (0..count).step_by(STRETCH) {
+                    let steps = first..count.min(first + STRETCH);
+                    let start = Instant::now();
+                    self.decode(steps.clone())?;
+                    stretch(self.cpu(), steps, start.elapsed());
+                }
+            }
         }
-        let time = start.elapsed();
         for (index, &sequence) in self.sequences.iter().enumerate() {
             let kept = self.engine.truncate_sequence(sequence, self.depth)?;
             if kept < self.depth {
@@ -44,7 +64,7 @@ impl<'e> Subject<'e> {
                 prefill(self.engine, sequence, index, self.depth)?;
             }
         }
-        Ok(time)
+        Ok(())
     }
 
     /// What the engine runs on.
@@ -52,10 +72,10 @@ impl<'e> Subject<'e> {
         self.engine.running_on()
     }
 
-    fn decode(&mut self, count: usize) -> anyhow::Result<()> {
-        let vocabulary = self.engine.config().vocab_size as u32;
-        for step in 0..count as u32 {
-            let token = [step * 11 % vocabulary];
+    fn decode(&mut self, steps: Range<usize>) -> anyhow::Result<()> {
+        let vocabulary = self.engine.config().vocab_size;
+        for step in steps {
+            let token = [(step * 11 % vocabulary) as u32];
             let input = |&sequence| SequenceInput { sequence, tokens: &token, wants_logits: true };
             let batch: Vec<_> = self.sequences.iter().map(input).collect();
             self.engine.forward(&batch)?;
