@@ -173,25 +173,23 @@ fn measure(
             };
             subject.time(kind, |_, _, _| {})?;
         }
-        let mut samples: Vec<Vec<Vec<Stretch>>> = vec![Vec::new(); tests.len()];
+        let mut runs: Vec<Vec<Vec<Stretch>>> = vec![Vec::new(); tests.len()];
         let bytes = step_bytes(&tests[0]);
         let mut before = meter.measure(subject.cpu(), bytes);
         for _ in 0..repetitions {
-            for (test, samples) in tests.iter().zip(&mut samples) {
-                let mut sample = Vec::new();
+            for (test, runs) in tests.iter().zip(&mut runs) {
+                let mut run = Vec::new();
                 subject.time(test.kind, |cpu, tokens, time| {
                     let after = meter.measure(cpu, bytes);
-                    sample.push(Stretch { tokens, time, limits: Limits::around(&before, &after) });
+                    run.push(Stretch { tokens, time, limits: Limits::around(&before, &after) });
                     before = after;
                 })?;
-                samples.push(sample);
+                runs.push(run);
                 bar.inc(1);
             }
         }
         subject.free();
-        rows.extend(
-            tests.iter().zip(&samples).map(|(test, samples)| Row::new(test, threads, samples, &work)),
-        );
+        rows.extend(tests.iter().zip(&runs).map(|(test, runs)| Row::new(test, threads, runs, &work)));
     }
     bar.finish_and_clear();
     Ok(rows)
