@@ -86,8 +86,8 @@ fn series(results: &Results) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
     let is_decode = |row: &&Measured| matches!(row.subject(), Some(Subject::Decode { .. })) && row.batch == 1;
     for row in results.rows.iter().filter(is_decode) {
-        let least = 1e3 * row.bytes_per_token / row.read_bandwidth_bytes_per_s;
-        let point = (row.depth as f64, 1e3 / row.tokens_per_s, least);
+        let Some(limit) = row.limit_tokens_per_s() else { continue };
+        let point = (row.depth as f64, 1e3 / row.tokens_per_s, 1e3 / limit);
         match all.iter_mut().find(|series| series.threads == row.threads) {
             Some(series) => series.points.push(point),
             None => all.push(Series { threads: row.threads, points: vec![point] }),

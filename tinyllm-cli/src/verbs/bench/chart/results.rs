@@ -80,7 +80,7 @@ impl Measured {
     /// What the machine allows: its read bandwidth (decoding), its peak of int16 products (a prompt).
     pub(super) fn limit_tokens_per_s(&self) -> Option<f64> {
         match self.subject()? {
-            // The fraction holds each run against the moments around it, the bandwidth is of all of them.
+            // The fraction holds each stretch against the moments around it, the bandwidth is of all of them.
             Subject::Decode { .. } => Some(match self.bandwidth_fraction {
                 Some(fraction) if fraction > 0.0 => self.tokens_per_s / fraction,
                 _ => self.read_bandwidth_bytes_per_s / self.bytes_per_token,
