@@ -1,5 +1,6 @@
-//! What a member fetches before it is needed: the beginning of the weights it multiplies next, or of the keys it attends
-//! to. Memory would be idle otherwise, while members wait for each other and while a product begins.
+//! What a member fetches before it is needed. While it waits for the others, when memory would be idle, that is the
+//! beginning of the weights it multiplies next, or of the keys it attends to; while it multiplies, the slots that keys and
+//! values will be written to.
 
 use std::{cell::Cell, hint::black_box};
 
@@ -111,14 +112,11 @@ impl<'a> Worker<'a> {
 
     /// What to fetch after `operation`.
     pub(super) fn ahead(&self, operation: usize) -> Ahead<'a, '_> {
-        let start = operation + 1;
-        let known = self.next.get().operation;
-        let next = (start..self.prepared.program.ops().len().min(start + OPERATIONS))
-            .find_map(|next| if next == known { Some(None) } else { Some(Some(self.next(next)?)) });
-        match next {
-            Some(None) => {}
-            next => self.next.set(next.flatten().unwrap_or(Next::NOTHING)),
-        }
+        let known = self.next.get();
+        let next = (operation + 1..self.prepared.program.ops().len())
+            .take(OPERATIONS)
+            .find_map(|next| if next == known.operation { Some(known) } else { self.next(next) });
+        self.next.set(next.unwrap_or(Next::NOTHING));
         Ahead { isa: self.isa, next: &self.next }
     }
 
