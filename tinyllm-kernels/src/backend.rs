@@ -9,7 +9,7 @@ use crate::{FloatRows, KernelError, Program, QuantizedRows, Step, VectorId, Weig
 /// Everything a program needs on a backend, known before anything is allocated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirements {
-    /// The weights slab, in order; the parts are contiguous.
+    /// What the weights slab's bytes are, by weight and vector; a part need not lie in one piece.
     pub weights: Vec<Part>,
     /// The activation arena's regions, by [`crate::RegionId::index`], then the workspace (which lives throughout).
     pub regions: Vec<Region>,

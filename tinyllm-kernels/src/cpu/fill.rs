@@ -6,8 +6,8 @@ use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{
     lanes::{Kernel, Lanes, dispatch},
-    layout::PANEL,
-    products,
+    layout::{PANEL, PanelLayout},
+    products::{self, Rows},
     team::Team,
 };
 use crate::{
@@ -25,7 +25,7 @@ const PIECES_A_THREAD: usize = 4;
 /// Weights from this size give their source's pages back piece by piece, smaller ones at their end.
 const LARGE_BYTES: usize = 4 << 20;
 
-/// Fills `values` and `scales`, the panels of a weight that is not empty.
+/// Fills the panels of a weight that is not empty: stretches of them, each with the number of its first.
 ///
 /// # Errors
 /// Of the first rows at fault, whichever thread met them.
@@ -33,23 +33,23 @@ pub(super) fn fill(
     team: &Team,
     isa: Isa,
     spec: &WeightSpec,
-    values: &mut [u8],
-    scales: &mut [u8],
+    stretches: Vec<(usize, &mut [u8])>,
     source: WeightSource<'_>,
 ) -> Result<(), KernelError> {
     let source = Source::new(spec, source)?;
     let panels = spec.n.div_ceil(PANEL);
-    let panel = PanelBytes { values: values.len() / panels, scales: scales.len() / panels };
-    let is_large = values.len() >= LARGE_BYTES;
-    let piece = panels.div_ceil(PIECES_A_THREAD * team.members()).min(PIECE_BYTES / panel.values).max(1);
-    let mut scale_pieces = scales.chunks_mut((piece * panel.scales).max(1));
-    let pieces: Vec<Mutex<Piece<'_>>> = values
-        .chunks_mut(piece * panel.values)
-        .enumerate()
-        .map(|(index, values)| {
-            let first = index * piece * PANEL;
-            let rows = first..(first + piece * PANEL).min(spec.n);
-            Mutex::new(Piece { rows, panel, values, scales: scale_pieces.next().unwrap_or_default() })
+    let bytes = stretches.iter().map(|(_, stretch)| stretch.len()).sum::<usize>();
+    let (panel_bytes, is_large) = (bytes / panels, bytes >= LARGE_BYTES);
+    let piece = panels.div_ceil(PIECES_A_THREAD * team.members()).min(PIECE_BYTES / panel_bytes).max(1);
+    let pieces: Vec<Mutex<Piece<'_>>> = stretches
+        .into_iter()
+        .flat_map(|(first, stretch)| {
+            let pieces = stretch.chunks_mut(piece * panel_bytes).enumerate();
+            pieces.map(move |(index, bytes)| {
+                let first = (first + index * piece) * PANEL;
+                let rows = first..(first + bytes.len() / panel_bytes * PANEL).min(spec.n);
+                Mutex::new(Piece { rows, panel_bytes, bytes })
+            })
         })
         .collect();
     let failure: Mutex<Option<(usize, KernelError)>> = Mutex::new(None);
@@ -109,19 +109,11 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Bytes of one panel.
-#[derive(Clone, Copy)]
-struct PanelBytes {
-    values: usize,
-    scales: usize,
-}
-
 /// Some panels of a weight, side by side.
 struct Piece<'a> {
     rows: Range<usize>,
-    panel: PanelBytes,
-    values: &'a mut [u8],
-    scales: &'a mut [u8],
+    panel_bytes: usize,
+    bytes: &'a mut [u8],
 }
 
 /// One piece's work, compiled for each instruction set: the compiler vectorises it.
@@ -137,13 +129,11 @@ impl Kernel for Fill<'_, '_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> Self::Output {
         let Fill { piece, spec, source } = self;
-        let PanelBytes { values, scales } = piece.panel;
-        let mut scale_panels = piece.scales.chunks_mut(scales.max(1));
         let mut buffers = Buffers::default();
-        for (index, values) in piece.values.chunks_mut(values).enumerate() {
+        for (index, bytes) in piece.bytes.chunks_mut(piece.panel_bytes).enumerate() {
             let first = piece.rows.start + index * PANEL;
             let rows = first..(first + PANEL).min(piece.rows.end);
-            let mut panel = Panel { rows, values, scales: scale_panels.next().unwrap_or_default() };
+            let mut panel = Panel { rows, bytes };
             match source {
                 Source::Float(source) => panel.fill_from_floats(spec, *source, &mut buffers)?,
                 Source::Quantized { raw, group_size, scales, .. } => {
@@ -171,8 +161,7 @@ struct Buffers {
 /// One panel to fill.
 struct Panel<'a> {
     rows: Range<usize>,
-    values: &'a mut [u8],
-    scales: &'a mut [u8],
+    bytes: &'a mut [u8],
 }
 
 impl Panel<'_> {
@@ -187,7 +176,7 @@ impl Panel<'_> {
         let Buffers { row: values, q, scales, halves } = buffers;
         values.resize(k, 0.0);
         match spec.format {
-            WeightFormat::W8A16 { group_size, .. } => {
+            WeightFormat::W8A16 { group_size, scales: scale_type } => {
                 let groups = group_size.groups(k);
                 q.resize(count * k, 0);
                 scales.resize(count * groups, f16::ZERO);
@@ -202,8 +191,13 @@ impl Panel<'_> {
                         &mut scales[index * groups..][..groups],
                     )?;
                 }
-                products::pack_values(bytemuck::cast_slice(q), k, k, false, self.values);
-                products::pack_scales(bytemuck::cast_slice(scales), groups, ScaleType::F16, self.scales);
+                let rows = Rows {
+                    values: bytemuck::cast_slice(q),
+                    row_bytes: k,
+                    offset_binary: false,
+                    scales: bytemuck::cast_slice(scales),
+                };
+                products::pack_rows(&rows, PanelLayout { k, group_size, scale_type }, self.bytes);
             }
             WeightFormat::F16 => {
                 halves.resize(count * k, f16::ZERO);
@@ -215,10 +209,10 @@ impl Panel<'_> {
                         to_f16(&spec.name, row, column, values[column])?;
                     }
                 }
-                products::pack_values(bytemuck::cast_slice(halves), 2 * k, 2 * k, false, self.values);
+                products::pack_values(bytemuck::cast_slice(halves), 2 * k, 2 * k, false, self.bytes);
             }
             WeightFormat::F32 => {
-                let panel: &mut [f32] = bytemuck::cast_slice_mut(self.values);
+                let panel: &mut [f32] = bytemuck::cast_slice_mut(self.bytes);
                 for (lane, row) in self.rows.clone().enumerate() {
                     source.read(row..row + 1, values)?;
                     check_finite(&spec.name, row, values)?;
@@ -239,12 +233,14 @@ impl Panel<'_> {
         group_size: GroupSize,
         scale_type: ScaleType,
     ) {
-        let groups = group_size.groups(k);
-        let values = &raw.values[self.rows.start * raw.row_bytes..self.rows.end * raw.row_bytes];
-        products::pack_values(values, raw.row_bytes, k, raw.offset_binary, self.values);
-        let row_scales = groups * scale_type.size_bytes();
-        let scales = &raw.scales[self.rows.start * row_scales..self.rows.end * row_scales];
-        products::pack_scales(scales, groups, scale_type, self.scales);
+        let row_scales = group_size.groups(k) * scale_type.size_bytes();
+        let rows = Rows {
+            values: &raw.values[self.rows.start * raw.row_bytes..self.rows.end * raw.row_bytes],
+            row_bytes: raw.row_bytes,
+            offset_binary: raw.offset_binary,
+            scales: &raw.scales[self.rows.start * row_scales..self.rows.end * row_scales],
+        };
+        products::pack_rows(&rows, PanelLayout { k, group_size, scale_type }, self.bytes);
     }
 }
 

@@ -90,7 +90,7 @@ impl Backend for Cpu {
     }
 
     fn weights(&self, program: &Program, slab: Buffer<u8>) -> Result<CpuWeights, KernelError> {
-        CpuWeights::new(program, slab)
+        CpuWeights::new(program, slab, self.threads())
     }
 
     fn upload(

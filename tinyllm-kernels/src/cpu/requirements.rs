@@ -70,5 +70,5 @@ pub(super) fn requirements(program: &Program, threads: usize) -> Requirements {
         align_bytes: ALIGN_BYTES,
         lifetime: (0, last),
     });
-    Requirements { weights: SlabLayout::of(program).parts, regions, align_bytes: ALIGN_BYTES }
+    Requirements { weights: SlabLayout::of(program, threads).parts, regions, align_bytes: ALIGN_BYTES }
 }

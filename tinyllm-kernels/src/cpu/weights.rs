@@ -5,7 +5,7 @@ use tinyllm_mem::Buffer;
 
 use super::{
     fill::{self, check_finite, to_f16},
-    layout::SlabLayout,
+    layout::{PanelLayout, SlabLayout, Stretch},
     products::{self, WeightView},
     team::Team,
     vector::VectorView,
@@ -26,8 +26,9 @@ pub struct CpuWeights {
 }
 
 impl CpuWeights {
-    pub(super) fn new(program: &Program, slab: Buffer<u8>) -> Result<Self, KernelError> {
-        let layout = SlabLayout::of(program);
+    /// In the layout for a team of `members`.
+    pub(super) fn new(program: &Program, slab: Buffer<u8>, members: usize) -> Result<Self, KernelError> {
+        let layout = SlabLayout::of(program, members);
         if slab.len() < layout.bytes {
             return Err(KernelError::Invalid {
                 what: "weights slab",
@@ -61,28 +62,30 @@ impl CpuWeights {
                     group_size,
                 })
             }
-            (WeightFormat::W8A16 { group_size, scales }, Some(place), _) => {
-                let slab = self.slab.as_slice();
+            (WeightFormat::W8A16 { group_size, scales }, Some(stretches), _) => {
                 WeightView::Panels(products::Panels {
-                    values: bytemuck::cast_slice(&slab[place.values.clone()]),
-                    scales: &slab[place.scales.clone()],
-                    scale_type: scales,
+                    slab: self.slab.as_slice(),
+                    stretches,
+                    layout: PanelLayout { k, group_size, scale_type: scales },
                     n,
-                    k,
-                    group_size,
                 })
             }
-            (WeightFormat::F16, Some(place), _) => {
-                let values = bytemuck::cast_slice(&self.slab.as_slice()[place.values.clone()]);
+            (WeightFormat::F16, Some(stretches), _) => {
+                let values = bytemuck::cast_slice(self.only(stretches));
                 WeightView::F16(products::FloatPanels { values, n, k })
             }
-            (WeightFormat::F32, Some(place), _) => {
-                let values = bytemuck::cast_slice(&self.slab.as_slice()[place.values.clone()]);
+            (WeightFormat::F32, Some(stretches), _) => {
+                let values = bytemuck::cast_slice(self.only(stretches));
                 WeightView::F32(products::FloatPanels { values, n, k })
             }
             // A mapped weight that was never uploaded has no rows; `Cpu::prepare` refuses it before anything reads it.
             _ => WeightView::F32(products::FloatPanels { values: &[], n: 0, k }),
         }
+    }
+
+    /// The bytes of a weight that lies in one stretch.
+    fn only(&self, stretches: &[Stretch]) -> &[u8] {
+        stretches.first().map_or(&[], |stretch| &self.slab.as_slice()[stretch.bytes.clone()])
     }
 
     pub(super) fn vector(&self, vector: VectorId) -> VectorView<'_> {
@@ -122,18 +125,21 @@ impl CpuWeights {
             self.mapped[weight.index()] = Some(mapped.clone());
             return Ok(());
         }
-        let Some(place) = self.layout.weights[weight.index()].clone() else {
+        let Some(stretches) = &self.layout.weights[weight.index()] else {
             return Err(mismatch("the program wants it mapped".into()));
         };
-        let slab = self.slab.as_mut_slice();
-        let (before_scales, scales) = slab.split_at_mut(place.scales.start.max(place.values.end));
-        let values = &mut before_scales[place.values.clone()];
-        let scales_len = place.scales.len();
-        let scales = &mut scales[..scales_len];
         if spec.n == 0 || spec.k == 0 {
             return Ok(());
         }
-        fill::fill(team, isa, &spec, values, scales, source)
+        // Stretches follow each other in the slab as their panels do in the weight.
+        let (mut rest, mut at) = (self.slab.as_mut_slice(), 0);
+        let mut panels = Vec::with_capacity(stretches.len());
+        for Stretch { first_panel, bytes } in stretches {
+            let (stretch, after) = rest[bytes.start - at..].split_at_mut(bytes.len());
+            panels.push((*first_panel, stretch));
+            (rest, at) = (after, bytes.end);
+        }
+        fill::fill(team, isa, &spec, panels, source)
     }
 
     pub(super) fn upload_vector(&mut self, vector: VectorId, values: &[f32]) -> Result<(), KernelError> {

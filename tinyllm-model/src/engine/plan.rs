@@ -60,8 +60,8 @@ pub struct PlannedRegion {
     pub shape: Vec<usize>,
     /// Element type.
     pub dtype: &'static str,
-    /// Where it begins in its slab.
-    pub offset: usize,
+    /// Where it begins in its slab; `None` for weights, whose bytes the backend places as it reads them.
+    pub offset: Option<usize>,
     /// Size in bytes.
     pub bytes: usize,
     /// First and last operation in which it holds something; `None`: always.
@@ -192,16 +192,14 @@ impl EnginePlan {
 
     /// The engine's allocations, and what lies where in them.
     pub fn slabs(&self) -> Vec<Slab> {
-        let mut offset = 0;
         let weights = self.weights.iter().map(|part| {
-            offset += part.bytes;
             let (shape, dtype) = self.weight_shape(&part.name, part.category);
             PlannedRegion {
                 name: part.name.clone(),
                 category: part.category,
                 shape,
                 dtype,
-                offset: offset - part.bytes,
+                offset: None,
                 bytes: part.bytes,
                 lifetime: None,
             }
@@ -220,7 +218,7 @@ impl EnginePlan {
                 layout.head_dim(),
             ],
             dtype: layout.format().name(),
-            offset: 0,
+            offset: Some(0),
             bytes: self.kv_bytes,
             lifetime: None,
         };
@@ -239,7 +237,7 @@ impl EnginePlan {
                         Some(tinyllm_kernels::InputFormat::Int16 { .. }) => "int16",
                         _ => "f32",
                     },
-                    offset: *offset,
+                    offset: Some(*offset),
                     bytes: region.bytes,
                     lifetime: Some(region.lifetime),
                 }

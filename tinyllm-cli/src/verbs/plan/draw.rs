@@ -87,7 +87,7 @@ fn key(body: &mut String, labels: impl Iterator<Item = (String, &'static str)>, 
     y + 18.0
 }
 
-/// A slab from left to right. Neighbours of one category are one rectangle where they are too thin to be seen.
+/// A slab from left to right, as many bytes as each region has. Neighbours of one category are one rectangle where they are too thin to be seen.
 fn bar(body: &mut String, slab: &Slab, y: f64, scale: f64) {
     let mut regions = slab.regions.iter().peekable();
     if slab.name == "activations" {
@@ -101,26 +101,22 @@ fn bar(body: &mut String, slab: &Slab, y: f64, scale: f64) {
         );
         return;
     }
+    let mut x = MARGIN;
     while let Some(first) = regions.next() {
-        let (mut end, mut count) = (first.offset + first.bytes, 1);
-        while (end - first.offset) as f64 * scale < 1.5
+        let (mut bytes, mut count) = (first.bytes, 1);
+        while (bytes as f64) * scale < 1.5
             && let Some(next) = regions.next_if(|next| next.category == first.category)
         {
-            end = next.offset + next.bytes;
+            bytes += next.bytes;
             count += 1;
         }
         let label = match count {
             1 => label(first),
-            _ => format!("{} and {} more: {}", first.name, count - 1, size(end - first.offset)),
+            _ => format!("{} and {} more: {}", first.name, count - 1, size(bytes)),
         };
-        let place = (MARGIN + first.offset as f64 * scale, y);
-        rectangle(
-            body,
-            place,
-            ((end - first.offset) as f64 * scale, BAR_HEIGHT),
-            color(first.category),
-            &label,
-        );
+        let width = bytes as f64 * scale;
+        rectangle(body, (x, y), (width, BAR_HEIGHT), color(first.category), &label);
+        x += width;
     }
 }
 
@@ -136,9 +132,9 @@ fn timeline(body: &mut String, arena: &Slab, top: f64) {
         WIDTH - 2.0 * MARGIN
     );
     for region in &arena.regions {
-        let Some((first, end)) = region.lifetime else { continue };
+        let (Some((first, end)), Some(offset)) = (region.lifetime, region.offset) else { continue };
         let height = region.bytes as f64 * scale;
-        let y = top + ARENA_HEIGHT - (region.offset as f64 * scale + height);
+        let y = top + ARENA_HEIGHT - (offset as f64 * scale + height);
         let text = format!("{}, operations {first} to {end}", label(region));
         let place = (MARGIN + first as f64 * step, y);
         rectangle(

@@ -21,26 +21,24 @@ use half::f16;
 
 pub(crate) use input::{ProductInputLayout, quantize_input_row, quantize_row_in_place};
 pub(crate) use output::{Output, Store};
-pub(crate) use pack::{pack_scales, pack_values, unpack_row};
-pub(crate) use streams::{Factors, MAX_STREAMS, Part, multiply};
+pub(crate) use pack::{Rows, pack_rows, pack_values, unpack_row};
+pub(crate) use streams::{Factors, MAX_STREAMS, Part, Streams, multiply};
 
 use super::{
     lanes::{Kernel, Lanes, dispatch},
-    layout::PANEL,
+    layout::{PANEL, PanelLayout, Stretch},
 };
 use crate::{GroupSize, Isa, ScaleType};
 
 /// int8 weights in panels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Panels<'a> {
-    /// `[ceil(n/16)][ceil(k/2)][16][2]`.
-    pub(crate) values: &'a [i8],
-    /// `[ceil(n/16)][groups][16]` of `scale_type`.
-    pub(crate) scales: &'a [u8],
-    pub(crate) scale_type: ScaleType,
+    /// What `stretches` lie in.
+    pub(crate) slab: &'a [u8],
+    /// `ceil(n/16)` panels.
+    pub(crate) stretches: &'a [Stretch],
+    pub(crate) layout: PanelLayout,
     pub(crate) n: usize,
-    pub(crate) k: usize,
-    pub(crate) group_size: GroupSize,
 }
 
 /// int8 weights as a file holds them.
@@ -81,7 +79,7 @@ impl WeightView<'_> {
     /// `(n, k)`.
     pub(crate) fn shape(&self) -> (usize, usize) {
         match self {
-            WeightView::Panels(weight) => (weight.n, weight.k),
+            WeightView::Panels(weight) => (weight.n, weight.layout.k),
             WeightView::RowMajor(weight) => (weight.n, weight.k),
             WeightView::F16(weight) => (weight.n, weight.k),
             WeightView::F32(weight) => (weight.n, weight.k),

@@ -3,7 +3,10 @@
 use half::{bf16, f16};
 
 use super::WeightView;
-use crate::{GroupSize, ScaleType, cpu::layout::PANEL};
+use crate::{
+    GroupSize, ScaleType,
+    cpu::layout::{PANEL, PanelLayout},
+};
 
 /// Columns that are transposed at a time: eight bytes of each row.
 const BLOCK: usize = 8;
@@ -30,6 +33,15 @@ pub(crate) fn pack_values(rows: &[u8], row_bytes: usize, k: usize, offset_binary
     }
 }
 
+/// A group's scales of up to sixteen rows, `[rows][groups]`.
+#[inline(always)]
+fn pack_scales<const SIZE: usize>(scales: &[u8], groups: usize, group: usize, out: &mut [u8]) {
+    let scales = scales.as_chunks::<SIZE>().0;
+    for (lane, out) in out.as_chunks_mut::<SIZE>().0.iter_mut().enumerate() {
+        *out = scales.get(lane * groups + group).copied().unwrap_or([0; SIZE]);
+    }
+}
+
 /// Turns sixteen rows of pairs, four pairs to a block, into pairs of sixteen: `[16][block][4][2]` to
 /// `[block][4][16][2]`. Four pairs of four rows are turned inside four 64-bit words, which any processor does well.
 #[inline(always)]
@@ -52,25 +64,29 @@ fn transpose(rows: &[&[[u8; BLOCK]]; PANEL], offset: u64, panel: &mut [[u8; BLOC
     }
 }
 
-/// Packs the scales of up to sixteen rows (`[rows][groups]`) into one panel, `[groups][16]`.
+/// Up to sixteen rows of int8 and their scales.
+pub(crate) struct Rows<'a> {
+    /// `[rows][row_bytes]`, k columns used; the last may end after those.
+    pub(crate) values: &'a [u8],
+    pub(crate) row_bytes: usize,
+    pub(crate) offset_binary: bool,
+    /// `[rows][groups]`.
+    pub(crate) scales: &'a [u8],
+}
+
+/// Packs rows into one panel of `layout`; what they do not fill is 0.
 #[inline(always)]
-pub(crate) fn pack_scales(scales: &[u8], groups: usize, scale_type: ScaleType, panel: &mut [u8]) {
-    #[inline(always)]
-    fn each<const SIZE: usize>(scales: &[u8], groups: usize, panel: &mut [u8]) {
-        let panel = panel.as_chunks_mut::<SIZE>().0;
-        for (lane, row) in scales.as_chunks::<SIZE>().0.chunks(groups.max(1)).enumerate() {
-            for (out, scale) in panel[lane..].iter_mut().step_by(PANEL).zip(row) {
-                *out = *scale;
-            }
+pub(crate) fn pack_rows(rows: &Rows<'_>, layout: PanelLayout, panel: &mut [u8]) {
+    let (columns, groups) = (layout.group_size.elements(layout.k), layout.groups());
+    for (group, panel) in panel.chunks_mut(layout.group_bytes()).enumerate() {
+        let (scales, values) = panel.split_at_mut(layout.scales_bytes());
+        match layout.scale_type {
+            ScaleType::F16 | ScaleType::Bf16 => pack_scales::<2>(rows.scales, groups, group, scales),
+            ScaleType::F32 => pack_scales::<4>(rows.scales, groups, group, scales),
         }
-    }
-    let size = scale_type.size_bytes();
-    if scales.len() < PANEL * groups * size {
-        panel.fill(0);
-    }
-    match scale_type {
-        ScaleType::F16 | ScaleType::Bf16 => each::<2>(scales, groups, panel),
-        ScaleType::F32 => each::<4>(scales, groups, panel),
+        let first = group * columns;
+        let count = columns.min(layout.k - first);
+        pack_values(&rows.values[first..], rows.row_bytes, count, rows.offset_binary, values);
     }
 }
 
@@ -79,15 +95,11 @@ pub(crate) fn unpack_row(weight: &WeightView<'_>, row: usize, out: &mut [f32]) {
     let (panel, lane) = (row / PANEL, row % PANEL);
     match weight {
         WeightView::Panels(weight) => {
-            let k = weight.k;
-            let values = &weight.values[panel * k.next_multiple_of(2) * PANEL..];
-            let groups = weight.group_size.groups(k);
-            scaled(out, weight.group_size, |column, group| {
-                let q = values[((column / 2) * PANEL + lane) * 2 + column % 2];
-                (
-                    i32::from(q),
-                    read_scale(weight.scales, weight.scale_type, (panel * groups + group) * PANEL + lane),
-                )
+            let (layout, panel) = (weight.layout, weight.panel(panel));
+            scaled(out, layout.group_size, |column, group| {
+                let q = panel[layout.values_offset(group, column / 2) + 2 * lane + column % 2] as i8;
+                let scales = &panel[group * layout.group_bytes()..];
+                (i32::from(q), read_scale(scales, layout.scale_type, lane))
             });
         }
         WeightView::RowMajor(weight) => {
@@ -165,18 +177,41 @@ mod tests {
     }
 
     #[test]
-    fn packing_puts_every_scale_in_its_place() {
-        for (rows, groups) in [(16, 9), (3, 4), (16, 1)] {
-            for scale_type in [ScaleType::F16, ScaleType::F32] {
-                let size = scale_type.size_bytes();
-                let bytes: Vec<u8> = (0..rows * groups * size).map(|at| at as u8).collect();
-                let mut panel = vec![0xaa; PANEL * groups * size];
-                pack_scales(&bytes, groups, scale_type, &mut panel);
-                for (row, group) in (0..PANEL).flat_map(|row| (0..groups).map(move |group| (row, group))) {
-                    let found = &panel[(group * PANEL + row) * size..][..size];
-                    let expected = bytes.get((row * groups + group) * size..).filter(|_| row < rows);
-                    assert_eq!(found, expected.map_or(&[0; 4][..size], |bytes| &bytes[..size]));
+    fn a_panel_has_scales_before_the_values_of_each_group() {
+        for (k, group_size) in
+            [(64usize, GroupSize::Elements(32)), (70, GroupSize::Elements(32)), (9, GroupSize::Channel)]
+        {
+            for (count, scale_type) in [(16, ScaleType::F16), (3, ScaleType::F32)] {
+                let layout = PanelLayout { k, group_size, scale_type };
+                let (groups, size, row_bytes) = (group_size.groups(k), scale_type.size_bytes(), k + 3);
+                let values: Vec<u8> = (0..count * row_bytes).map(|at| (at * 89 % 251) as u8).collect();
+                let scales: Vec<u8> = (0..count * groups * size).map(|at| (at * 7) as u8).collect();
+                let rows = Rows { values: &values, row_bytes, offset_binary: false, scales: &scales };
+                let mut panel = vec![0xaa; layout.bytes()];
+                pack_rows(&rows, layout, &mut panel);
+                let (mut at, elements) = (0, group_size.elements(k));
+                for group in 0..groups {
+                    for row in 0..PANEL {
+                        let expected = scales.get((row * groups + group) * size..).filter(|_| row < count);
+                        assert_eq!(
+                            &panel[at..at + size],
+                            expected.map_or(&[0; 4][..size], |bytes| &bytes[..size])
+                        );
+                        at += size;
+                    }
+                    for first in (group * elements..k.min((group + 1) * elements)).step_by(2) {
+                        for (row, column) in (0..PANEL).flat_map(|row| [(row, first), (row, first + 1)]) {
+                            let expected =
+                                if row < count && column < k { values[row * row_bytes + column] } else { 0 };
+                            assert_eq!(
+                                panel[at], expected,
+                                "{k} {group_size:?} {count} rows: {row} {column}"
+                            );
+                            at += 1;
+                        }
+                    }
                 }
+                assert_eq!(at, panel.len());
             }
         }
     }

@@ -23,28 +23,23 @@ impl<'a> Panels<'a> {
         self.n.div_ceil(PANEL)
     }
 
-    /// Size of a panel's values.
+    /// A panel, and what is read after it.
     #[inline(always)]
-    pub(crate) fn panel_bytes(&self) -> usize {
-        self.k.div_ceil(2) * 2 * PANEL
+    pub(crate) fn from(&self, panel: usize) -> &'a [u8] {
+        let after = self.stretches.partition_point(|stretch| stretch.first_panel <= panel);
+        let stretch = &self.stretches[after - 1];
+        &self.slab[stretch.bytes.start + (panel - stretch.first_panel) * self.layout.bytes()..]
     }
 
-    /// A panel's values and scales.
+    /// A panel.
     #[inline(always)]
-    pub(crate) fn panel(&self, panel: usize) -> (*const i8, *const u8) {
-        let scales_bytes = self.group_size.groups(self.k) * PANEL * self.scale_type.size_bytes();
-        let values = self.values.as_ptr().wrapping_add(panel * self.panel_bytes());
-        (values, self.scales.as_ptr().wrapping_add(panel * scales_bytes))
-    }
-
-    /// A panel's values and those of all that come after it.
-    pub(crate) fn values_from(&self, panel: usize) -> &'a [i8] {
-        &self.values[panel * self.panel_bytes()..]
+    pub(crate) fn panel(&self, panel: usize) -> &'a [u8] {
+        &self.from(panel)[..self.layout.bytes()]
     }
 
     /// Whether both can be multiplied with one input side by side.
     pub(crate) fn fits(&self, other: &Panels<'_>) -> bool {
-        (self.k, self.group_size, self.scale_type) == (other.k, other.group_size, other.scale_type)
+        self.layout == other.layout
     }
 }
 
@@ -114,25 +109,31 @@ unsafe fn emit<L: Lanes, const R: usize, const P: usize>(
 
 impl Block for Panels<'_> {
     fn shape(&self) -> (usize, GroupSize) {
-        (self.k, self.group_size)
+        (self.layout.k, self.layout.group_size)
     }
 
     #[inline(always)]
     unsafe fn widen<L: Lanes>(&self, panel: usize, pairs: Range<usize>, out: &mut [MaybeUninit<L::Pairs>]) {
-        let first = panel * self.k.div_ceil(2) + pairs.start;
-        for (out, pair) in out.iter_mut().zip(first..first + pairs.len()) {
-            // SAFETY: the caller's promise: the pair lies in the panel, 32 int8 each.
-            out.write(unsafe { L::load_pairs(self.values.as_ptr().add(pair * 2 * PANEL)) });
+        let (panel, group_pairs) = (self.panel(panel).as_ptr(), self.layout.group_pairs());
+        let (mut out, mut pairs) = (out.iter_mut(), pairs);
+        while !pairs.is_empty() {
+            let group = pairs.start / group_pairs;
+            let last = pairs.end.min((group + 1) * group_pairs);
+            for (pair, out) in (pairs.start..last).zip(&mut out) {
+                let offset = self.layout.values_offset(group, pair);
+                // SAFETY: the caller's promise: the pair lies in the panel, 32 int8 each.
+                out.write(unsafe { L::load_pairs(panel.add(offset).cast()) });
+            }
+            pairs.start = last;
         }
     }
 
     #[inline(always)]
     unsafe fn scales<L: Lanes>(&self, panel: usize, group: usize) -> L::Floats {
-        let index = (panel * self.group_size.groups(self.k) + group) * PANEL;
-        // SAFETY: the caller's promise: sixteen scales for each group of each panel.
+        // SAFETY: the caller's promise: each group of each panel begins with sixteen scales.
         unsafe {
-            let address = self.scales.as_ptr().add(index * self.scale_type.size_bytes());
-            L::load_scales(address, self.scale_type)
+            let address = self.panel(panel).as_ptr().add(group * self.layout.group_bytes());
+            L::load_scales(address, self.layout.scale_type)
         }
     }
 }

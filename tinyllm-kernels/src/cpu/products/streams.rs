@@ -13,7 +13,7 @@ use crate::{
     Isa, ScaleType,
     cpu::{
         lanes::{Kernel, Lanes, dispatch},
-        layout::PANEL,
+        layout::{PANEL, PanelLayout},
     },
 };
 
@@ -77,29 +77,29 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// How `panels` are read for `rows` rows.
+    /// How `panels` are read for `rows` rows. For a few each stream follows a track of the slab.
     pub(crate) fn streams(&self, panels: Range<usize>, rows: usize) -> Streams {
         let count = match self {
             Factors::Parts { .. } if rows <= FEW_ROWS => MAX_STREAMS,
             // The gate's stretch and that of what it opens for.
             Factors::Parts { .. } | Factors::Gated { .. } => 1,
         };
-        Streams { panels_start: panels.start, panels: panels.len(), count }
+        Streams::cut(panels, count)
     }
 
-    /// The streams' values and what comes after them, nothing without panels.
-    pub(crate) fn starts(&self, streams: Streams) -> [&'a [i8]; MAX_STREAMS] {
-        let mut starts: [&[i8]; MAX_STREAMS] = [&[]; MAX_STREAMS];
+    /// The streams' panels and what comes after them, nothing without panels.
+    pub(crate) fn starts(&self, streams: Streams) -> [&'a [u8]; MAX_STREAMS] {
+        let mut starts: [&[u8]; MAX_STREAMS] = [&[]; MAX_STREAMS];
         let width = if streams.panels == 0 { 0 } else { streams.width(0) };
         match self {
             Factors::Parts { parts, count } => {
                 for (stretch, start) in starts.iter_mut().enumerate().take(width) {
                     let (part, panel) = part(&parts[..*count], streams.panel(stretch, 0));
-                    *start = part.weight.values_from(panel);
+                    *start = part.weight.from(panel);
                 }
             }
             Factors::Gated { gate, up } if width > 0 => {
-                starts = [gate, up].map(|part| part.weight.values_from(streams.panel(0, 0)));
+                starts = [gate, up].map(|part| part.weight.from(streams.panel(0, 0)));
             }
             Factors::Gated { .. } => {}
         }
@@ -117,6 +117,16 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
+    /// `panels` in `count` stretches.
+    pub(crate) fn cut(panels: Range<usize>, count: usize) -> Self {
+        Streams { panels_start: panels.start, panels: panels.len(), count }
+    }
+
+    /// The panels of a stretch.
+    pub(crate) fn stretch(self, stretch: usize) -> Range<usize> {
+        self.panel(stretch, 0)..self.panel(stretch + 1, 0)
+    }
+
     /// Number of columns.
     pub(crate) fn columns(self) -> usize {
         self.panels.div_ceil(self.count)
@@ -205,15 +215,13 @@ impl Kernel for StreamKernel<'_> {
 struct Source<'a> {
     part: &'a Part<'a>,
     panel: usize,
-    values: *const i8,
-    scales: *const u8,
+    bytes: *const u8,
 }
 
 impl<'a> Source<'a> {
     #[inline(always)]
     fn of(part: &'a Part<'a>, panel: usize) -> Self {
-        let (values, scales) = part.weight.panel(panel);
-        Source { part, panel, values, scales }
+        Source { part, panel, bytes: part.weight.panel(panel).as_ptr() }
     }
 }
 
@@ -258,6 +266,8 @@ struct Shape {
     pieces: usize,
     pieces_per_group: usize,
     groups: usize,
+    group_bytes: usize,
+    scales_bytes: usize,
     scale_type: ScaleType,
     /// Where an input row's scales begin.
     scales_offset: usize,
@@ -265,7 +275,7 @@ struct Shape {
 
 impl Shape {
     fn of(weight: &Panels<'_>) -> Self {
-        let (k, group_size) = (weight.k, weight.group_size);
+        let PanelLayout { k, group_size, scale_type } = weight.layout;
         let piece = group_size.piece(k);
         Shape {
             pairs: k.div_ceil(2),
@@ -274,7 +284,9 @@ impl Shape {
             pieces: k.div_ceil(piece),
             pieces_per_group: group_size.elements(k).div_ceil(piece),
             groups: group_size.groups(k),
-            scale_type: weight.scale_type,
+            group_bytes: weight.layout.group_bytes(),
+            scales_bytes: weight.layout.scales_bytes(),
+            scale_type,
             scales_offset: ProductInputLayout { k, piece }.scales_offset(),
         }
     }
@@ -309,16 +321,17 @@ unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
     input: InputView,
     row: usize,
 ) {
-    let group_bytes = PANEL * shape.scale_type.size_bytes();
-    // SAFETY: a panel has pairs of values and groups of scales for all of k, the input rows `row..row + R` of the
-    // layout (the caller's promise). Prefetching reads nothing.
+    // SAFETY: a panel has groups of scales and values for all of k, the input rows `row..row + R` of the layout (the
+    // caller's promise). Prefetching reads nothing.
     unsafe {
-        let values = sources.map(|source| source.values);
+        // So that a pair lies at its number, whatever scales come before it.
+        let mut values = sources.map(|source| source.bytes.cast::<i8>());
         let (inputs, stride) = (input.row(row), input.row_stride_bytes);
         let mut accumulated = [[L::zero_floats(); R]; P];
         let mut index = 0;
         for group in 0..shape.groups {
             let last = (index + shape.pieces_per_group).min(shape.pieces);
+            values = values.map(|values| values.add(shape.scales_bytes));
             while index < last {
                 let first = index * shape.pairs_per_piece;
                 let mut sums = [[L::zero_sums(); R]; P];
@@ -332,8 +345,8 @@ unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
                     }
                 }
                 for p in 0..P {
-                    let weight_scales =
-                        L::load_scales(sources[p].scales.add(group * group_bytes), shape.scale_type);
+                    let scales = sources[p].bytes.add(group * shape.group_bytes);
+                    let weight_scales = L::load_scales(scales, shape.scale_type);
                     let input_scales = inputs.add(shape.scales_offset + 4 * index);
                     for r in 0..R {
                         let input_scale = input_scales.add(r * stride).cast::<f32>().read_unaligned();

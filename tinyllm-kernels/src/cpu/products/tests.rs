@@ -36,10 +36,15 @@ fn outputs(isa: Isa, weight: &WeightView<'_>, n: usize, input: InputView) -> Vec
     y
 }
 
+fn layout(k: usize, group_size: GroupSize) -> PanelLayout {
+    PanelLayout { k, group_size, scale_type: ScaleType::F16 }
+}
+
 /// int8 weights in both forms.
 struct Weights {
-    values: Vec<i8>,
-    scales: Vec<u8>,
+    /// Panels in two stretches, with other bytes around them.
+    slab: Vec<u8>,
+    stretches: Vec<Stretch>,
     row_major: Vec<u8>,
     row_major_scales: Vec<u8>,
     n: usize,
@@ -51,25 +56,35 @@ impl Weights {
     fn new(q: &[i8], scales: &[f32], n: usize, k: usize, group_size: GroupSize) -> Self {
         let groups = group_size.groups(k);
         let halves: Vec<u8> = scales.iter().flat_map(|s| f16::from_f32(*s).to_le_bytes()).collect();
-        let panel_values = k.next_multiple_of(2) * PANEL;
-        let mut values = vec![1i8; n.div_ceil(PANEL) * panel_values];
-        let mut packed = vec![1u8; n.div_ceil(PANEL) * groups * 32];
         let bytes: Vec<u8> = q.iter().map(|q| *q as u8).collect();
-        for panel in 0..n.div_ceil(PANEL) {
-            let lanes = panel * PANEL..((panel + 1) * PANEL).min(n);
-            let rows = &bytes[lanes.start * k..lanes.end * k];
-            let panel_values = &mut values[panel * panel_values..][..panel_values];
-            pack_values(rows, k, k, false, bytemuck::cast_slice_mut(panel_values));
-            let scales = &halves[lanes.start * groups * 2..lanes.end * groups * 2];
-            pack_scales(scales, groups, ScaleType::F16, &mut packed[panel * groups * 32..][..groups * 32]);
+        let (panels, panel_bytes) = (n.div_ceil(PANEL), layout(k, group_size).bytes());
+        let (mut slab, mut stretches) = (vec![1u8; 32], Vec::new());
+        for stretch in [0..panels / 3, panels / 3..panels] {
+            let start = slab.len();
+            for panel in stretch.clone() {
+                let lanes = panel * PANEL..((panel + 1) * PANEL).min(n);
+                let rows = Rows {
+                    values: &bytes[lanes.start * k..lanes.end * k],
+                    row_bytes: k,
+                    offset_binary: false,
+                    scales: &halves[lanes.start * groups * 2..lanes.end * groups * 2],
+                };
+                let at = slab.len();
+                slab.resize(at + panel_bytes, 1);
+                pack_rows(&rows, layout(k, group_size), &mut slab[at..]);
+            }
+            if !stretch.is_empty() {
+                stretches.push(Stretch { first_panel: stretch.start, bytes: start..slab.len() });
+            }
+            slab.resize(slab.len() + 96, 1);
         }
         let row_major = bytes.iter().map(|byte| byte ^ 0x80).collect();
-        Weights { values, scales: packed, row_major, row_major_scales: halves, n, k, group_size }
+        Weights { slab, stretches, row_major, row_major_scales: halves, n, k, group_size }
     }
 
     fn panels(&self) -> Panels<'_> {
-        let Weights { n, k, group_size, .. } = *self;
-        Panels { values: &self.values, scales: &self.scales, scale_type: ScaleType::F16, n, k, group_size }
+        let Weights { slab, stretches, n, k, group_size, .. } = self;
+        Panels { slab, stretches, layout: layout(*k, *group_size), n: *n }
     }
 
     fn views(&self) -> [WeightView<'_>; 2] {

@@ -41,7 +41,7 @@ pub(super) struct Next<'a> {
 enum What<'a> {
     Nothing,
     /// Stretches that are read side by side.
-    Weights([&'a [i8]; MAX_STREAMS]),
+    Weights([&'a [u8]; MAX_STREAMS]),
     /// Others may still write to them.
     Keys(*const u8),
 }
@@ -149,7 +149,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Where this member's streams begin.
-    fn starts(&self, factors: &Factors<'a>, rows: usize) -> [&'a [i8]; MAX_STREAMS] {
+    fn starts(&self, factors: &Factors<'a>, rows: usize) -> [&'a [u8]; MAX_STREAMS] {
         let range = self.prepared.shares.range(self.member.index, factors.panels());
         factors.starts(factors.streams(range, rows))
     }

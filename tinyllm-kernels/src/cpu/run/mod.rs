@@ -17,7 +17,7 @@ use std::{
 
 pub(super) use self::{
     own::{OwnRow, own_rows},
-    shares::Shares,
+    shares::{Shares, share},
 };
 
 use self::attention::Operands;

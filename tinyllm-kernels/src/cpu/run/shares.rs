@@ -26,6 +26,11 @@ pub(crate) struct Shares {
 #[repr(align(128))]
 struct Taken(AtomicU64);
 
+/// The range of `0..count` that one of `members` begins with.
+pub(in crate::cpu) fn share(members: usize, member: usize, count: usize) -> Range<usize> {
+    count * member / members..count * (member + 1) / members
+}
+
 impl Shares {
     pub(crate) fn new(members: usize) -> Self {
         Shares { members, taken: (0..TURNS * members).map(|_| Taken::default()).collect() }
@@ -48,7 +53,7 @@ impl Shares {
 
     /// The range of `0..count` that a member begins with.
     pub(super) fn range(&self, member: usize, count: usize) -> Range<usize> {
-        count * member / self.members..count * (member + 1) / self.members
+        share(self.members, member, count)
     }
 
     /// The next part for `member` of what is cut into a range of `len(owner)` for each member: the owner, and a part of
@@ -79,7 +84,7 @@ impl Shares {
             let (front, back) = ((taken & 0xffff_ffff) as usize, (taken >> 32) as usize);
             let left = len.checked_sub(front + back).filter(|left| *left > 0)?;
             // Reading has to begin anew with each part, which costs some tenths of a microsecond.
-            let share = if from_front { left - left / 8 } else { left / 2 };
+            let share = if from_front { left - left / 16 } else { left / 2 };
             let part = if self.members == 1 { left } else { share / grain * grain };
             let size = part.max(grain).min(left);
             let (new, part) = if from_front {

@@ -1,9 +1,15 @@
 //! Where each weight and vector lies in the weights slab, and what its bytes count as.
 
+mod panel;
+mod tracks;
+
 use std::ops::Range;
 
 use tinyllm_mem::{Category, Part};
 
+pub(crate) use panel::PanelLayout;
+
+use self::tracks::Tracks;
 use crate::{Placement, Program, VectorSpec, WeightFormat, WeightSpec};
 
 /// Outputs side by side in a panel.
@@ -48,18 +54,28 @@ impl WeightBytes {
     }
 }
 
-/// A weight's place in the slab.
+/// How a weight's panels look, where it is int8 in the slab.
+fn w8a16(spec: &WeightSpec) -> Option<PanelLayout> {
+    match (spec.placement, spec.format) {
+        (Placement::Slab, WeightFormat::W8A16 { group_size, scales }) => {
+            Some(PanelLayout { k: spec.k, group_size, scale_type: scales })
+        }
+        _ => None,
+    }
+}
+
+/// Panels of a weight that lie one after another in the slab.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) values: Range<usize>,
-    pub(crate) scales: Range<usize>,
+pub(crate) struct Stretch {
+    pub(crate) first_panel: usize,
+    pub(crate) bytes: Range<usize>,
 }
 
 /// The whole slab.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SlabLayout {
-    /// By [`crate::WeightId::index`]; `None` where the file's own bytes are used.
-    pub(crate) weights: Vec<Option<Place>>,
+    /// By [`crate::WeightId::index`], in the order of panels and of places; `None` where the file's own bytes are used.
+    pub(crate) weights: Vec<Option<Vec<Stretch>>>,
     /// By [`crate::VectorId::index`].
     pub(crate) vectors: Vec<Range<usize>>,
     /// What the bytes count as. Tile padding lies inside the values, alignment between them; both are padding here.
@@ -68,30 +84,56 @@ pub(crate) struct SlabLayout {
 }
 
 impl SlabLayout {
-    pub(crate) fn of(program: &Program) -> Self {
+    /// For `members` threads: what they stream lies on tracks, behind everything else.
+    pub(crate) fn of(program: &Program, members: usize) -> Self {
+        let tracks = Tracks::of(program.weights(), program.ops(), members);
         let mut layout = SlabLayout::default();
-        for spec in program.weights() {
-            let place = (spec.placement == Placement::Slab).then(|| layout.place_weight(spec));
+        for (spec, pieces) in program.weights().iter().zip(&tracks.pieces) {
+            let place = match spec.placement {
+                Placement::Slab if pieces.is_empty() => Some(layout.place_weight(spec)),
+                Placement::Slab => {
+                    layout.weight_parts(spec, 0);
+                    Some(Vec::new())
+                }
+                Placement::Mapped => None,
+            };
             layout.weights.push(place);
         }
         for spec in program.vectors() {
             let place = layout.place_vector(spec);
             layout.vectors.push(place);
         }
+        // Panels are read in steps of half a line, so tracks need no alignment.
+        let mut starts = Vec::with_capacity(tracks.lengths.len());
+        for length in &tracks.lengths {
+            starts.push(layout.bytes);
+            layout.bytes += length;
+        }
+        for ((spec, pieces), place) in program.weights().iter().zip(&tracks.pieces).zip(&mut layout.weights) {
+            let (Some(panel), Some(place)) = (w8a16(spec), place) else { continue };
+            place.extend(pieces.iter().map(|piece| {
+                let start = starts[piece.track] + piece.offset;
+                let bytes = start..start + piece.panels.len() * panel.bytes();
+                Stretch { first_panel: piece.panels.start, bytes }
+            }));
+        }
         layout
     }
 
-    fn place_weight(&mut self, spec: &WeightSpec) -> Place {
+    fn place_weight(&mut self, spec: &WeightSpec) -> Vec<Stretch> {
+        let bytes = WeightBytes::of(spec);
+        let range = self.take(bytes.values + bytes.scales);
+        self.weight_parts(spec, self.bytes - range.end);
+        vec![Stretch { first_panel: 0, bytes: range }]
+    }
+
+    /// Counts a weight, and `alignment` bytes behind it.
+    fn weight_parts(&mut self, spec: &WeightSpec, alignment: usize) {
         let bytes = WeightBytes::of(spec);
         let scales = WeightBytes::logical_scales(spec);
-        let values = self.take(bytes.values);
-        let scales_range = self.take(bytes.scales);
-        let taken = scales_range.end.next_multiple_of(ALIGN_BYTES) - values.start;
-        let logical = bytes.values + bytes.scales - bytes.padding;
-        self.part(spec.category, &spec.name, "", logical - scales);
+        self.part(spec.category, &spec.name, "", bytes.values + bytes.scales - bytes.padding - scales);
         self.part(Category::Scales, &spec.name, ".scales", scales);
-        self.part(Category::Padding, &spec.name, ".padding", taken - logical);
-        Place { values, scales: scales_range }
+        self.part(Category::Padding, &spec.name, ".padding", bytes.padding + alignment);
     }
 
     fn place_vector(&mut self, spec: &VectorSpec) -> Range<usize> {
