@@ -87,7 +87,8 @@ fn key(body: &mut String, labels: impl Iterator<Item = (String, &'static str)>, 
     y + 18.0
 }
 
-/// A slab from left to right, as many bytes as each region has. Neighbours of one category are one rectangle where they are too thin to be seen.
+/// A slab from left to right, as many bytes as each region has. Neighbours of one category are one rectangle where they are
+/// too thin to be seen.
 fn bar(body: &mut String, slab: &Slab, y: f64, scale: f64) {
     let mut regions = slab.regions.iter().peekable();
     if slab.name == "activations" {

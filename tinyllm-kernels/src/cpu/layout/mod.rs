@@ -15,7 +15,7 @@ use crate::{Placement, Program, VectorSpec, WeightFormat, WeightSpec};
 /// Outputs side by side in a panel.
 pub(crate) const PANEL: usize = 16;
 
-/// Alignment of everything in a slab: a cache line, and the widest vector.
+/// Alignment of everything in a slab, panels on tracks apart: a cache line, and the widest vector.
 pub(crate) const ALIGN_BYTES: usize = 64;
 
 /// Sizes of a weight in bytes, tile padding included.
@@ -78,7 +78,8 @@ pub(crate) struct SlabLayout {
     pub(crate) weights: Vec<Option<Vec<Stretch>>>,
     /// By [`crate::VectorId::index`].
     pub(crate) vectors: Vec<Range<usize>>,
-    /// What the bytes count as. Tile padding lies inside the values, alignment between them; both are padding here.
+    /// What the bytes count as, by weight and vector. Scales and tile padding lie among the values, alignment between
+    /// weights; both paddings are one part here.
     pub(crate) parts: Vec<Part>,
     pub(crate) bytes: usize,
 }
@@ -103,7 +104,7 @@ impl SlabLayout {
             let place = layout.place_vector(spec);
             layout.vectors.push(place);
         }
-        // Panels are read in steps of half a line, so tracks need no alignment.
+        // Panels are read in steps of half a line and are multiples of it, so tracks need no alignment.
         let mut starts = Vec::with_capacity(tracks.lengths.len());
         for length in &tracks.lengths {
             starts.push(layout.bytes);

@@ -14,7 +14,7 @@ pub(crate) struct PanelLayout {
 
 impl PanelLayout {
     /// Values of one pair of inputs.
-    pub(crate) const PAIR_BYTES: usize = 2 * PANEL;
+    const PAIR_BYTES: usize = 2 * PANEL;
 
     pub(crate) fn groups(self) -> usize {
         self.group_size.groups(self.k)
