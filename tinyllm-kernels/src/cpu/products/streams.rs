@@ -1,6 +1,6 @@
 //! Rows against panels that stream by. A few rows read each weight once, at the speed of memory.
 //!
-//! For up to three rows two panels are multiplied side by side, each from a stretch of memory of its own that is read
+//! For one row or two, two panels are multiplied side by side, each from a stretch of memory of its own that is read
 //! from its first byte to its last, so that the processor's own fetching keeps up; asking for lines ahead would only
 //! disturb it. More rows take about as long to multiply as to read: one panel at a time, and there asking helps. Integer
 //! sums stay in registers for a piece, float accumulators for the whole row. The panels of a column may be of different
@@ -21,11 +21,12 @@ use crate::{
 pub(crate) const MAX_STREAMS: usize = 2;
 
 /// Rows up to which reading takes longer than multiplying.
-const FEW_ROWS: usize = 3;
+const FEW_ROWS: usize = 2;
 
-/// How far ahead of the reader the weights of more rows are fetched, in bytes: about a memory latency at one core's
-/// bandwidth.
-const PREFETCH_BYTES: usize = 2048;
+/// How far ahead of the reader the weights of more rows are fetched into the first cache, in bytes, and how far ahead
+/// into the second.
+const PREFETCH_BYTES: usize = 1024;
+const PREFETCH_EARLY_BYTES: usize = 6144;
 
 /// Matrices that share an input at most: queries, keys and values.
 const MAX_PARTS: usize = 3;
@@ -337,7 +338,9 @@ unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
                 let mut sums = [[L::zero_sums(); R]; P];
                 for pair in first..(first + shape.pairs_per_piece).min(shape.pairs) {
                     if P == 1 {
-                        L::prefetch(values[0].cast::<u8>().wrapping_add(pair * 2 * PANEL + PREFETCH_BYTES));
+                        let weights = values[0].cast::<u8>().wrapping_add(pair * 2 * PANEL);
+                        L::prefetch(weights.wrapping_add(PREFETCH_BYTES));
+                        L::prefetch_early(weights.wrapping_add(PREFETCH_EARLY_BYTES));
                     }
                     for (sums, values) in sums.iter_mut().zip(values) {
                         let weights = L::load_pairs(values.add(pair * 2 * PANEL));
