@@ -84,6 +84,11 @@ enum Source<'a> {
 impl<'a> Source<'a> {
     fn new(spec: &WeightSpec, source: WeightSource<'a>) -> Result<Self, KernelError> {
         let problem = match (source, spec.format) {
+            (WeightSource::Float(_), WeightFormat::W8A16 { scales, .. }) if scales != ScaleType::F16 => {
+                format!(
+                    "floats are quantised with scales of f16, where the weight's are {scales:?}; give int8 rows"
+                )
+            }
             (WeightSource::Float(rows), _) => return Ok(Source::Float(rows)),
             (WeightSource::Quantized(rows), WeightFormat::W8A16 { group_size, scales }) => {
                 let raw = rows.raw();
@@ -259,4 +264,42 @@ pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Resul
         return Ok(rounded);
     }
     Err(KernelError::F16Overflow { name: name.into(), row, group: column, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use tinyllm_mem::Category;
+
+    use super::*;
+    use crate::Placement;
+
+    /// A panel of sixteen rows of two ones, filled from floats.
+    fn filled(scales: ScaleType) -> (Result<(), KernelError>, Vec<u8>) {
+        let (n, k) = (PANEL, 2);
+        let format = WeightFormat::W8A16 { group_size: GroupSize::Channel, scales };
+        let name = "layers.0.q".into();
+        let spec = WeightSpec { name, n, k, format, category: Category::Weights, placement: Placement::Slab };
+        let mut panel = vec![0; (scales.size_bytes() + k) * PANEL];
+        let source = WeightSource::Float(&(&[1.0; 2 * PANEL][..], k));
+        let result =
+            fill(&Team::new(1).unwrap(), Isa::Portable, &spec, vec![(0, panel.as_mut_slice())], source);
+        (result, panel)
+    }
+
+    #[test]
+    fn floats_fill_int8_with_scales_of_f16_only() {
+        let (result, panel) = filled(ScaleType::F16);
+        assert!(result.is_ok());
+        // The f16 next to 1/127, sixteen times, and then the largest int8.
+        assert_eq!(
+            panel,
+            [[0x08, 0x20]; PANEL].concat().into_iter().chain([127; 2 * PANEL]).collect::<Vec<u8>>()
+        );
+        for scales in [ScaleType::Bf16, ScaleType::F32] {
+            let (result, panel) = filled(scales);
+            let problem = result.unwrap_err().to_string();
+            assert!(problem.contains("layers.0.q") && problem.contains("f16"), "{problem}");
+            assert!(panel.iter().all(|byte| *byte == 0));
+        }
+    }
 }
