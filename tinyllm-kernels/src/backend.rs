@@ -21,7 +21,7 @@ pub struct Requirements {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum WeightSource<'a> {
-    /// f32 rows, to be quantised or rounded as the weight's format says.
+    /// f32 rows, to be quantised (with scales of f16, no other) or rounded as the weight's format says.
     Float(&'a dyn FloatRows),
     /// int8 rows with scales: W8A16 already.
     Quantized(&'a dyn QuantizedRows),
