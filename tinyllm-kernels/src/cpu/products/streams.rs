@@ -23,9 +23,10 @@ pub(crate) const MAX_STREAMS: usize = 2;
 /// Rows up to which reading takes longer than multiplying.
 const FEW_ROWS: usize = 2;
 
-/// How far ahead of the reader the weights of more rows are fetched into the first cache, in bytes, and how far ahead
-/// into the second.
+/// How far ahead of the reader the weights of more rows are fetched into the first cache, in bytes.
 const PREFETCH_BYTES: usize = 1024;
+
+/// How far ahead into the second, in bytes: more than a memory latency at one core's bandwidth.
 const PREFETCH_EARLY_BYTES: usize = 6144;
 
 /// Matrices that share an input at most: queries, keys and values.

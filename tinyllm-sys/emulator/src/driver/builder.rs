@@ -130,8 +130,8 @@ impl Builder {
         Builder { check, ..self }
     }
 
-    /// Threads that run blocks; as many as the machine has unless said. No result depends on it, but that of a kernel whose blocks
-    /// race, which is found whatever runs first.
+    /// Threads that run blocks; as many as the machine has unless said. No result depends on it, but that of a kernel whose
+    /// blocks race, which is found whichever runs first.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Builder { threads, ..self }

@@ -1,5 +1,5 @@
-//! Threads of a block, and blocks of a kernel, that nothing orders. What blocks race for has values before: whichever runs first, no
-//! read is of nothing.
+//! Threads of a block, and blocks of a kernel, that nothing orders. Blocks race for `a`, which has values before the launch:
+//! whichever runs first, the race is all there is to find.
 
 use crate::corpus::{Case, check, run};
 
