@@ -139,10 +139,13 @@ impl Kernel for Fill<'_, '_> {
             let first = piece.rows.start + index * PANEL;
             let rows = first..(first + PANEL).min(piece.rows.end);
             let mut panel = Panel { rows, bytes };
-            match source {
-                Source::Float(source) => panel.fill_from_floats(spec, *source, &mut buffers)?,
-                Source::Quantized { raw, group_size, scales, .. } => {
-                    panel.fill_from_quantized(spec.k, raw, *group_size, *scales);
+            // SAFETY: the caller's promise.
+            unsafe {
+                match source {
+                    Source::Float(source) => panel.fill_from_floats::<L>(spec, *source, &mut buffers)?,
+                    Source::Quantized { raw, group_size, scales, .. } => {
+                        panel.fill_from_quantized::<L>(spec.k, raw, *group_size, *scales);
+                    }
                 }
             }
         }
@@ -163,7 +166,7 @@ struct Buffers {
     halves: Vec<f16>,
 }
 
-/// One panel to fill.
+/// One panel to fill, on a processor that has the lanes.
 struct Panel<'a> {
     rows: Range<usize>,
     bytes: &'a mut [u8],
@@ -171,7 +174,7 @@ struct Panel<'a> {
 
 impl Panel<'_> {
     #[inline(always)]
-    fn fill_from_floats(
+    unsafe fn fill_from_floats<L: Lanes>(
         &mut self,
         spec: &WeightSpec,
         source: &dyn FloatRows,
@@ -202,7 +205,10 @@ impl Panel<'_> {
                     offset_binary: false,
                     scales: bytemuck::cast_slice(scales),
                 };
-                products::pack_rows(&rows, PanelLayout { k, group_size, scale_type }, self.bytes);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    products::pack_rows::<L>(&rows, PanelLayout { k, group_size, scale_type }, self.bytes);
+                }
             }
             WeightFormat::F16 => {
                 halves.resize(count * k, f16::ZERO);
@@ -214,7 +220,11 @@ impl Panel<'_> {
                         to_f16(&spec.name, row, column, values[column])?;
                     }
                 }
-                products::pack_values(bytemuck::cast_slice(halves), 2 * k, 2 * k, false, self.bytes);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let rows = bytemuck::cast_slice(halves);
+                    products::pack_values::<L>(rows, 2 * k, 2 * k, false, self.bytes);
+                }
             }
             WeightFormat::F32 => {
                 let panel: &mut [f32] = bytemuck::cast_slice_mut(self.bytes);
@@ -231,7 +241,7 @@ impl Panel<'_> {
     }
 
     #[inline(always)]
-    fn fill_from_quantized(
+    unsafe fn fill_from_quantized<L: Lanes>(
         &mut self,
         k: usize,
         raw: &RawQuantized<'_>,
@@ -245,7 +255,8 @@ impl Panel<'_> {
             offset_binary: raw.offset_binary,
             scales: &raw.scales[self.rows.start * row_scales..self.rows.end * row_scales],
         };
-        products::pack_rows(&rows, PanelLayout { k, group_size, scale_type }, self.bytes);
+        // SAFETY: the caller's promise.
+        unsafe { products::pack_rows::<L>(&rows, PanelLayout { k, group_size, scale_type }, self.bytes) };
     }
 }
 

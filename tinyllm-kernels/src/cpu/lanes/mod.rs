@@ -8,6 +8,8 @@ mod portable;
 mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_rows;
+#[cfg(target_arch = "x86_64")]
+mod x86_transpose;
 
 use half::f16;
 
@@ -19,6 +21,9 @@ pub(crate) use x86::{Avx2, Avx512};
 
 /// Lanes of a [`Lanes`] value.
 pub(crate) const LANES: usize = 16;
+
+/// Pairs that [`Lanes::transpose_pairs`] turns at a time.
+pub(crate) const TRANSPOSED_PAIRS: usize = 8;
 
 /// Bytes that a prefetch brings.
 pub(crate) const LINE_BYTES: usize = 64;
@@ -62,6 +67,7 @@ pub(crate) trait Lanes {
             };
         }
     }
+    unsafe fn add_sums(a: Self::Sums, b: Self::Sums) -> Self::Sums;
     /// `fma(f32(sums) * input_scale, weight_scales, accumulated)`.
     unsafe fn scale(
         sums: Self::Sums,
@@ -108,6 +114,14 @@ pub(crate) trait Lanes {
     unsafe fn max_magnitude(largest: Self::Floats, x: Self::Floats) -> Self::Floats;
     /// Sixteen i16: `x` rounded, ties to even, within ±32767. `x` has no NaN.
     unsafe fn store_i16(x: Self::Floats, out: *mut i16);
+    /// Eight pairs of bytes of sixteen rows that are `row_bytes` apart, as pairs of sixteen rows. In each byte the bits of
+    /// `flipped` change.
+    unsafe fn transpose_pairs(
+        rows: *const u8,
+        row_bytes: usize,
+        flipped: u8,
+        out: &mut [[[u8; 2]; LANES]; TRANSPOSED_PAIRS],
+    );
     /// Hints that the line at `address` will be read.
     unsafe fn prefetch(address: *const u8);
     /// Hints that it will be read after some time: it is brought no nearer than the second cache. A core waits for more

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::Lanes;
+use super::{LANES, Lanes, TRANSPOSED_PAIRS};
 use crate::ScaleType;
 
 /// Plain Rust.
@@ -40,6 +40,11 @@ impl Lanes for Portable {
             *sum += i32::from(pair[0]) * x0 + i32::from(pair[1]) * x1;
         }
         sums
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums(a: Self::Sums, b: Self::Sums) -> Self::Sums {
+        std::array::from_fn(|lane| a[lane] + b[lane])
     }
 
     #[inline(always)]
@@ -153,6 +158,37 @@ impl Lanes for Portable {
         let rounded = x.map(|x| x.round_ties_even().clamp(-32767.0, 32767.0) as i16);
         // SAFETY: the caller's promise.
         unsafe { out.cast::<[i16; 16]>().write_unaligned(rounded) }
+    }
+
+    /// Four pairs of four rows are turned inside four 64-bit words, which any processor does well.
+    #[inline(always)]
+    unsafe fn transpose_pairs(
+        rows: *const u8,
+        row_bytes: usize,
+        flipped: u8,
+        out: &mut [[[u8; 2]; LANES]; TRANSPOSED_PAIRS],
+    ) {
+        const EVEN: u64 = 0x0000_ffff_0000_ffff;
+        const LOW: u64 = 0x0000_0000_ffff_ffff;
+        let flipped = u64::from_ne_bytes([flipped; 8]);
+        for (half, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let out: &mut [[[u8; 8]; 4]; 4] = bytemuck::cast_mut(out);
+            for group in 0..4 {
+                let row = |index: usize| {
+                    let row = rows.wrapping_add((4 * group + index) * row_bytes + 8 * half);
+                    // SAFETY: the caller's promise: eight readable bytes, at any alignment.
+                    u64::from_le_bytes(unsafe { row.cast::<[u8; 8]>().read() }) ^ flipped
+                };
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                // Pairs 0 and 2 of two rows, and pairs 1 and 3.
+                let (ab_even, ab_odd) = (a & EVEN | (b & EVEN) << 16, a >> 16 & EVEN | b & !EVEN);
+                let (cd_even, cd_odd) = (c & EVEN | (d & EVEN) << 16, c >> 16 & EVEN | d & !EVEN);
+                out[0][group] = (ab_even & LOW | cd_even << 32).to_le_bytes();
+                out[1][group] = (ab_odd & LOW | cd_odd << 32).to_le_bytes();
+                out[2][group] = (ab_even >> 32 | cd_even & !LOW).to_le_bytes();
+                out[3][group] = (ab_odd >> 32 | cd_odd & !LOW).to_le_bytes();
+            }
+        }
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::{Lanes, x86_rows};
+use super::{LANES, Lanes, TRANSPOSED_PAIRS, x86_rows, x86_transpose};
 use crate::ScaleType;
 
 /// AVX-512 with VNNI: one register holds sixteen lanes.
@@ -64,6 +64,12 @@ impl Lanes for Avx512 {
     ) {
         // SAFETY: see the head of this impl.
         unsafe { x86_rows::fma(sums, values, inputs.cast(), 4 * row_stride) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see the head of this impl.
+        unsafe { _mm512_add_epi32(a, b) }
     }
 
     #[inline(always)]
@@ -193,6 +199,17 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn transpose_pairs(
+        rows: *const u8,
+        row_bytes: usize,
+        flipped: u8,
+        out: &mut [[[u8; 2]; LANES]; TRANSPOSED_PAIRS],
+    ) {
+        // SAFETY: see the head of this impl.
+        unsafe { x86_transpose::pairs(rows, row_bytes, flipped, out) }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(address: *const u8) {
         // SAFETY: a prefetch never faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
@@ -252,6 +269,12 @@ impl Lanes for Avx2 {
                 _mm256_add_epi32(sums[1], _mm256_madd_epi16(weights[1], inputs)),
             ]
         }
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: see the head of this impl.
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
@@ -428,6 +451,17 @@ impl Lanes for Avx2 {
             let packed = _mm256_packs_epi32(integers(x[0]), integers(x[1]));
             _mm256_storeu_si256(out.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
         }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_pairs(
+        rows: *const u8,
+        row_bytes: usize,
+        flipped: u8,
+        out: &mut [[[u8; 2]; LANES]; TRANSPOSED_PAIRS],
+    ) {
+        // SAFETY: see the head of this impl.
+        unsafe { x86_transpose::pairs(rows, row_bytes, flipped, out) }
     }
 
     #[inline(always)]

@@ -15,6 +15,9 @@ pub(super) const ROWS: usize = 96;
 /// Pairs of inputs of a block at most.
 const PAIRS: usize = MAX_PIECE / 2;
 
+/// Sums of a few rows side by side: each waits for itself, four turns of the multipliers.
+const CHAINS: usize = 4;
+
 /// Pieces of a block at most.
 const PIECES: usize = 16;
 
@@ -115,7 +118,24 @@ unsafe fn tile<L: Lanes, const R: usize>(
             let mut weights = widened.as_ptr().add(pairs.start - start).cast::<L::Pairs>();
             let mut inputs = x.add(4 * pairs.start);
             let mut sums = [L::zero_sums(); R];
-            for _ in pairs {
+            let mut left = pairs.len();
+            if R < CHAINS {
+                let mut chains = [sums; CHAINS];
+                while left >= CHAINS {
+                    for (chain, sums) in chains.iter_mut().enumerate() {
+                        L::dot_rows(sums, weights.add(chain).read(), inputs.add(4 * chain), row_stride_bytes);
+                    }
+                    weights = weights.add(CHAINS);
+                    inputs = inputs.add(4 * CHAINS);
+                    left -= CHAINS;
+                }
+                for chain in chains {
+                    for (sum, other) in sums.iter_mut().zip(chain) {
+                        *sum = L::add_sums(*sum, other);
+                    }
+                }
+            }
+            for _ in 0..left {
                 L::dot_rows(&mut sums, weights.read(), inputs, row_stride_bytes);
                 weights = weights.add(1);
                 inputs = inputs.add(4);

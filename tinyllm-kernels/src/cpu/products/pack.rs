@@ -5,26 +5,40 @@ use half::{bf16, f16};
 use super::WeightView;
 use crate::{
     GroupSize, ScaleType,
-    cpu::layout::{PANEL, PanelLayout},
+    cpu::{
+        lanes::{Lanes, TRANSPOSED_PAIRS},
+        layout::{PANEL, PanelLayout},
+    },
 };
-
-/// Columns that are transposed at a time: eight bytes of each row.
-const BLOCK: usize = 8;
 
 /// Packs up to sixteen rows of int8 (`[rows][row_bytes]`, k columns used; the last may end after those) into one panel,
 /// `[ceil(k/2)][16][2]`; what the rows do not fill is 0. With twice k, rows of f16 become a panel `[k][16]`.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
-pub(crate) fn pack_values(rows: &[u8], row_bytes: usize, k: usize, offset_binary: bool, panel: &mut [u8]) {
+pub(crate) unsafe fn pack_values<L: Lanes>(
+    rows: &[u8],
+    row_bytes: usize,
+    k: usize,
+    offset_binary: bool,
+    panel: &mut [u8],
+) {
     // Offset binary and two's complement differ in the top bit.
     let offset = if offset_binary { 0x80 } else { 0 };
-    let is_full = rows.len() > (PANEL - 1) * row_bytes;
+    let is_full = rows.len() >= (PANEL - 1) * row_bytes + k;
     if k % 2 == 1 || !is_full {
         panel.fill(0);
     }
-    let transposed = if is_full { k / BLOCK * BLOCK } else { 0 };
-    if transposed > 0 {
-        let blocks = std::array::from_fn(|lane| rows[lane * row_bytes..][..transposed].as_chunks().0);
-        transpose(&blocks, u64::from_ne_bytes([offset; BLOCK]), panel.as_chunks_mut().0);
+    let mut transposed = 0;
+    if is_full {
+        let blocks: &mut [[[[u8; 2]; PANEL]; TRANSPOSED_PAIRS]] =
+            bytemuck::cast_slice_mut(panel.as_chunks_mut::<{ TRANSPOSED_PAIRS * 2 * PANEL }>().0);
+        for out in blocks.iter_mut().take(k / (2 * TRANSPOSED_PAIRS)) {
+            // SAFETY: sixteen rows have k columns, of which these are some; the instruction set is the caller's promise.
+            unsafe { L::transpose_pairs(rows[transposed..].as_ptr(), row_bytes, offset, out) };
+            transposed += 2 * TRANSPOSED_PAIRS;
+        }
     }
     for (lane, row) in rows.chunks(row_bytes.max(1)).enumerate() {
         for column in transposed..k {
@@ -35,32 +49,10 @@ pub(crate) fn pack_values(rows: &[u8], row_bytes: usize, k: usize, offset_binary
 
 /// A group's scales of up to sixteen rows, `[rows][groups]`.
 #[inline(always)]
-fn pack_scales<const SIZE: usize>(scales: &[u8], groups: usize, group: usize, out: &mut [u8]) {
+pub(super) fn pack_scales<const SIZE: usize>(scales: &[u8], groups: usize, group: usize, out: &mut [u8]) {
     let scales = scales.as_chunks::<SIZE>().0;
     for (lane, out) in out.as_chunks_mut::<SIZE>().0.iter_mut().enumerate() {
         *out = scales.get(lane * groups + group).copied().unwrap_or([0; SIZE]);
-    }
-}
-
-/// Turns sixteen rows of pairs, four pairs to a block, into pairs of sixteen: `[16][block][4][2]` to
-/// `[block][4][16][2]`. Four pairs of four rows are turned inside four 64-bit words, which any processor does well.
-#[inline(always)]
-fn transpose(rows: &[&[[u8; BLOCK]]; PANEL], offset: u64, panel: &mut [[u8; BLOCK * PANEL]]) {
-    const EVEN: u64 = 0x0000_ffff_0000_ffff;
-    const LOW: u64 = 0x0000_0000_ffff_ffff;
-    for (block, out) in panel.iter_mut().enumerate().take(rows[0].len()) {
-        let out: &mut [[[u8; BLOCK]; 4]; 4] = bytemuck::cast_mut(out);
-        for group in 0..4 {
-            let row = |index: usize| u64::from_le_bytes(rows[4 * group + index][block]) ^ offset;
-            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-            // Pairs 0 and 2 of two rows, and pairs 1 and 3.
-            let (ab_even, ab_odd) = (a & EVEN | (b & EVEN) << 16, a >> 16 & EVEN | b & !EVEN);
-            let (cd_even, cd_odd) = (c & EVEN | (d & EVEN) << 16, c >> 16 & EVEN | d & !EVEN);
-            out[0][group] = (ab_even & LOW | cd_even << 32).to_le_bytes();
-            out[1][group] = (ab_odd & LOW | cd_odd << 32).to_le_bytes();
-            out[2][group] = (ab_even >> 32 | cd_even & !LOW).to_le_bytes();
-            out[3][group] = (ab_odd >> 32 | cd_odd & !LOW).to_le_bytes();
-        }
     }
 }
 
@@ -75,8 +67,11 @@ pub(crate) struct Rows<'a> {
 }
 
 /// Packs rows into one panel of `layout`; what they do not fill is 0.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
-pub(crate) fn pack_rows(rows: &Rows<'_>, layout: PanelLayout, panel: &mut [u8]) {
+pub(crate) unsafe fn pack_rows<L: Lanes>(rows: &Rows<'_>, layout: PanelLayout, panel: &mut [u8]) {
     let (columns, groups) = (layout.group_size.elements(layout.k), layout.groups());
     for (group, panel) in panel.chunks_mut(layout.group_bytes()).enumerate() {
         let (scales, values) = panel.split_at_mut(layout.scales_bytes());
@@ -86,7 +81,10 @@ pub(crate) fn pack_rows(rows: &Rows<'_>, layout: PanelLayout, panel: &mut [u8]) 
         }
         let first = group * columns;
         let count = columns.min(layout.k - first);
-        pack_values(&rows.values[first..], rows.row_bytes, count, rows.offset_binary, values);
+        // SAFETY: the caller's promise.
+        unsafe {
+            pack_values::<L>(&rows.values[first..], rows.row_bytes, count, rows.offset_binary, values);
+        }
     }
 }
 
@@ -132,7 +130,7 @@ fn scaled(out: &mut [f32], group_size: GroupSize, at: impl Fn(usize, usize) -> (
 
 /// Scale `index` of a packed array.
 #[inline(always)]
-pub(super) fn read_scale(scales: &[u8], scale_type: ScaleType, index: usize) -> f32 {
+fn read_scale(scales: &[u8], scale_type: ScaleType, index: usize) -> f32 {
     let size = scale_type.size_bytes();
     match (scale_type, &scales[index * size..][..size]) {
         (ScaleType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
@@ -145,11 +143,36 @@ pub(super) fn read_scale(scales: &[u8], scale_type: ScaleType, index: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        Isa,
+        cpu::lanes::{Kernel, Portable, dispatch},
+    };
+
+    struct Pack<'a> {
+        rows: &'a [u8],
+        row_bytes: usize,
+        k: usize,
+        offset_binary: bool,
+        panel: &'a mut [u8],
+    }
+
+    impl Kernel for Pack<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            let Pack { rows, row_bytes, k, offset_binary, panel } = self;
+            // SAFETY: the caller's promise.
+            unsafe { pack_values::<L>(rows, row_bytes, k, offset_binary, panel) };
+        }
+    }
 
     /// Every row count, odd widths, rows longer than k, both signs: byte by byte.
     #[test]
     fn packing_puts_every_byte_in_its_place() {
-        for (k, row_bytes) in [(1usize, 1), (2, 4), (7, 8), (8, 8), (9, 12), (31, 31), (64, 64), (130, 132)] {
+        for (k, row_bytes) in
+            [(1usize, 1), (2, 4), (7, 8), (8, 8), (9, 12), (31, 31), (16, 17), (64, 64), (130, 132)]
+        {
             for rows in 1..=PANEL {
                 let bytes: Vec<u8> = (0..rows * row_bytes).map(|at| (at * 89 % 251) as u8).collect();
                 for offset_binary in [false, true] {
@@ -159,18 +182,15 @@ mod tests {
                         let value = if offset_binary { value.wrapping_sub(128) } else { value };
                         expected[(column / 2 * PANEL + row) * 2 + column % 2] = value;
                     }
-                    let mut panel = vec![0xaa; expected.len()];
-                    pack_values(&bytes, row_bytes, k, offset_binary, &mut panel);
-                    assert_eq!(panel, expected, "{rows} rows of {k} in {row_bytes}");
-                    panel.fill(0xaa);
-                    pack_values(
-                        &bytes[..bytes.len() - row_bytes + k],
-                        row_bytes,
-                        k,
-                        offset_binary,
-                        &mut panel,
-                    );
-                    assert_eq!(panel, expected, "{rows} rows of {k} in {row_bytes}, cut");
+                    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+                        for bytes in [&bytes[..], &bytes[..bytes.len() - row_bytes + k]] {
+                            let mut panel = vec![0xaa; expected.len()];
+                            let pack = Pack { rows: bytes, row_bytes, k, offset_binary, panel: &mut panel };
+                            // SAFETY: the processor has it.
+                            unsafe { dispatch(isa, pack) };
+                            assert_eq!(panel, expected, "{isa:?}: {rows} rows of {k} in {row_bytes}");
+                        }
+                    }
                 }
             }
         }
@@ -188,7 +208,8 @@ mod tests {
                 let scales: Vec<u8> = (0..count * groups * size).map(|at| (at * 7) as u8).collect();
                 let rows = Rows { values: &values, row_bytes, offset_binary: false, scales: &scales };
                 let mut panel = vec![0xaa; layout.bytes()];
-                pack_rows(&rows, layout, &mut panel);
+                // SAFETY: any processor has these lanes.
+                unsafe { pack_rows::<Portable>(&rows, layout, &mut panel) };
                 let (mut at, elements) = (0, group_size.elements(k));
                 for group in 0..groups {
                     for row in 0..PANEL {

@@ -6,12 +6,18 @@ use std::{mem::MaybeUninit, ops::Range};
 use super::{
     RowMajor,
     block::Block,
-    pack::{pack_values, read_scale},
+    pack::{pack_scales, pack_values},
 };
 use crate::{
-    GroupSize, MAX_PIECE,
-    cpu::{lanes::Lanes, layout::PANEL},
+    GroupSize, ScaleType,
+    cpu::{
+        lanes::{LINE_BYTES, Lanes, TRANSPOSED_PAIRS},
+        layout::PANEL,
+    },
 };
+
+/// Columns that are transposed at a time.
+const BLOCK: usize = 2 * TRANSPOSED_PAIRS;
 
 impl Block for RowMajor<'_> {
     fn shape(&self) -> (usize, GroupSize) {
@@ -22,25 +28,57 @@ impl Block for RowMajor<'_> {
     unsafe fn widen<L: Lanes>(&self, panel: usize, pairs: Range<usize>, out: &mut [MaybeUninit<L::Pairs>]) {
         let columns = 2 * pairs.start..(2 * pairs.end).min(self.k);
         let outputs = PANEL.min(self.n - panel * PANEL);
-        let first = panel * PANEL * self.row_bytes + columns.start;
-        let bytes = &self.values[first..first + (outputs - 1) * self.row_bytes + columns.len()];
-        let mut transposed = [0u8; MAX_PIECE * PANEL];
-        let transposed = &mut transposed[..pairs.len() * 2 * PANEL];
-        pack_values(bytes, self.row_bytes, columns.len(), self.offset_binary, transposed);
-        for (out, values) in out.iter_mut().zip(transposed.chunks_exact(2 * PANEL)) {
-            // SAFETY: `values` are 32 int8; the instruction set is the caller's promise.
-            out.write(unsafe { L::load_pairs(values.as_ptr().cast()) });
+        let first = panel * PANEL * self.row_bytes;
+        let rows = &self.values[first..first + (outputs - 1) * self.row_bytes + self.k];
+        let (whole, rest) = out[..pairs.len()].split_at_mut(match outputs {
+            PANEL => columns.len() / BLOCK * TRANSPOSED_PAIRS,
+            _ => 0,
+        });
+        let flipped = if self.offset_binary { 0x80 } else { 0 };
+        let mut at = columns.start;
+        for out in whole.as_chunks_mut::<TRANSPOSED_PAIRS>().0 {
+            let columns = rows[at..].as_ptr();
+            let mut block = [[[0; 2]; PANEL]; TRANSPOSED_PAIRS];
+            // SAFETY: sixteen rows have these columns, and a pair of them is 32 int8; a prefetch reads nothing; the
+            // instruction set is the caller's promise.
+            unsafe {
+                for row in (PANEL..2 * PANEL).filter(|_| at % LINE_BYTES == 0) {
+                    L::prefetch_early(columns.wrapping_add(row * self.row_bytes));
+                }
+                L::transpose_pairs(columns, self.row_bytes, flipped, &mut block);
+                for (out, values) in out.iter_mut().zip(&block) {
+                    out.write(L::load_pairs(values.as_ptr().cast()));
+                }
+            }
+            at += BLOCK;
+        }
+        for out in rest.chunks_mut(TRANSPOSED_PAIRS) {
+            let count = BLOCK.min(columns.end - at);
+            let mut block = [0; PANEL * BLOCK];
+            let packed = &mut block[..2 * PANEL * out.len()];
+            // SAFETY: as above.
+            unsafe {
+                pack_values::<L>(&rows[at..], self.row_bytes, count, self.offset_binary, packed);
+                for (out, values) in out.iter_mut().zip(packed.chunks_exact(2 * PANEL)) {
+                    out.write(L::load_pairs(values.as_ptr().cast()));
+                }
+            }
+            at += count;
         }
     }
 
     #[inline(always)]
     unsafe fn scales<L: Lanes>(&self, panel: usize, group: usize) -> L::Floats {
-        let groups = self.group_size.groups(self.k);
-        let mut scales = [0.0f32; PANEL];
-        for (scale, row) in scales.iter_mut().zip(panel * PANEL..self.n) {
-            *scale = read_scale(self.scales, self.scale_type, row * groups + group);
+        let (groups, first) = (self.group_size.groups(self.k), panel * PANEL);
+        let scales = &self.scales[first * groups * self.scale_type.size_bytes()..];
+        let mut packed = [0; 4 * PANEL];
+        match self.scale_type {
+            ScaleType::F16 | ScaleType::Bf16 => {
+                pack_scales::<2>(scales, groups, group, &mut packed[..2 * PANEL])
+            }
+            ScaleType::F32 => pack_scales::<4>(scales, groups, group, &mut packed),
         }
-        // SAFETY: sixteen f32; the instruction set is the caller's promise.
-        unsafe { L::load_f32(scales.as_ptr()) }
+        // SAFETY: sixteen scales; the instruction set is the caller's promise.
+        unsafe { L::load_scales(packed.as_ptr(), self.scale_type) }
     }
 }
