@@ -44,6 +44,20 @@ fn rows_have_the_documented_keys_in_every_format() {
     assert!(refusal(&["run", model, "hi", "-t", "1,2"], b"").contains("one number"));
 }
 
+#[test]
+fn mapped_weights_count_as_read() {
+    let model = austen();
+    let file_bytes = std::fs::metadata(model.join("model.safetensors")).unwrap().len();
+    let model = model.to_str().unwrap();
+    for flags in [&[][..], &["--mmap"]] {
+        let bench = ["bench", model, "-p", "0", "-n", "2", "-r", "1", "-t", "1", "-o", "json"];
+        let rows: Value = serde_json::from_str(&text(&[&bench[..], flags].concat())).unwrap();
+        // The table of embeddings is that of the logits, so all of the file is read; 16-bit there, it has 8 in memory.
+        let share = rows[0]["bytes_per_token"].as_f64().unwrap() / file_bytes as f64;
+        assert!((0.8..1.0).contains(&share), "{flags:?}: {share} of the file");
+    }
+}
+
 /// Rows as the program prints them, and some of another program.
 fn results() -> Value {
     let row = |test: &str, depth: usize, tokens_per_s: f64| {

@@ -167,15 +167,22 @@ impl EnginePlan {
 
     /// Bytes of the model's file that are used where they are mapped, beside what is allocated.
     pub fn mapped_bytes(&self) -> usize {
-        let mapped = self.program.weights().iter().filter(|spec| spec.placement == Placement::Mapped);
-        let bytes = |spec: &tinyllm_kernels::WeightSpec| match spec.format {
-            WeightFormat::W8A16 { group_size, scales } => {
-                spec.n * (spec.k + group_size.groups(spec.k) * scales.size_bytes())
-            }
-            WeightFormat::F16 => 2 * spec.n * spec.k,
-            WeightFormat::F32 => 4 * spec.n * spec.k,
-        };
-        mapped.map(bytes).sum()
+        self.mapped_categories().values().sum()
+    }
+
+    /// [`EnginePlan::mapped_bytes`] by category.
+    pub fn mapped_categories(&self) -> BTreeMap<Category, usize> {
+        let mut categories = BTreeMap::new();
+        for spec in self.program.weights().iter().filter(|spec| spec.placement == Placement::Mapped) {
+            *categories.entry(spec.category).or_default() += match spec.format {
+                WeightFormat::W8A16 { group_size, scales } => {
+                    spec.n * (spec.k + group_size.groups(spec.k) * scales.size_bytes())
+                }
+                WeightFormat::F16 => 2 * spec.n * spec.k,
+                WeightFormat::F32 => 4 * spec.n * spec.k,
+            };
+        }
+        categories
     }
 
     /// The plan by category: equal, to the byte, to what tracking records.

@@ -19,14 +19,17 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn of(plan: &EnginePlan, config: &ModelConfig) -> Self {
-        let looked_up = plan.categories().get(&Category::Embeddings).map_or(0, |usage| usage.bytes);
+        let table = Category::Embeddings;
+        let looked_up = plan.categories().get(&table).map_or(0, |usage| usage.bytes)
+            + plan.mapped_categories().get(&table).copied().unwrap_or_default();
+        let weights = plan.weights_bytes() + plan.mapped_bytes();
         let slots = plan.slabs().into_iter().find(|slab| slab.name == "kv");
         let tokens = slots.map_or(0, |slab| slab.regions[0].shape[0] * slab.regions[0].shape[4]);
         let queries = config.num_attention_heads * config.head_dim;
         let keys = config.num_key_value_heads * config.head_dim;
         let layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size);
         Work {
-            weight_bytes: plan.weights_bytes() - if config.tie_word_embeddings { 0 } else { looked_up },
+            weight_bytes: weights - if config.tie_word_embeddings { 0 } else { looked_up },
             kv_token_bytes: plan.kv_bytes() / tokens.max(1),
             layer_ops: 2 * config.num_hidden_layers * layer,
             logit_ops: 2 * config.hidden_size * config.vocab_size,

@@ -172,8 +172,7 @@ impl Lanes for Portable {
         const LOW: u64 = 0x0000_0000_ffff_ffff;
         let flipped = u64::from_ne_bytes([flipped; 8]);
         for (half, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let out: &mut [[[u8; 8]; 4]; 4] = bytemuck::cast_mut(out);
-            for group in 0..4 {
+            let turned: [[u64; 4]; 4] = std::array::from_fn(|group| {
                 let row = |index: usize| {
                     let row = rows.wrapping_add((4 * group + index) * row_bytes + 8 * half);
                     // SAFETY: the caller's promise: eight readable bytes, at any alignment.
@@ -183,11 +182,15 @@ impl Lanes for Portable {
                 // Pairs 0 and 2 of two rows, and pairs 1 and 3.
                 let (ab_even, ab_odd) = (a & EVEN | (b & EVEN) << 16, a >> 16 & EVEN | b & !EVEN);
                 let (cd_even, cd_odd) = (c & EVEN | (d & EVEN) << 16, c >> 16 & EVEN | d & !EVEN);
-                out[0][group] = (ab_even & LOW | cd_even << 32).to_le_bytes();
-                out[1][group] = (ab_odd & LOW | cd_odd << 32).to_le_bytes();
-                out[2][group] = (ab_even >> 32 | cd_even & !LOW).to_le_bytes();
-                out[3][group] = (ab_odd >> 32 | cd_odd & !LOW).to_le_bytes();
-            }
+                [
+                    ab_even & LOW | cd_even << 32,
+                    ab_odd & LOW | cd_odd << 32,
+                    ab_even >> 32 | cd_even & !LOW,
+                    ab_odd >> 32 | cd_odd & !LOW,
+                ]
+            });
+            let out: &mut [[[u8; 8]; 4]; 4] = bytemuck::cast_mut(out);
+            *out = std::array::from_fn(|pair| turned.map(|group| group[pair].to_le_bytes()));
         }
     }
 
