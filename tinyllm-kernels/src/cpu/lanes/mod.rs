@@ -67,6 +67,7 @@ pub(crate) trait Lanes {
             };
         }
     }
+    /// `a + b`, which the caller knows to fit.
     unsafe fn add_sums(a: Self::Sums, b: Self::Sums) -> Self::Sums;
     /// `fma(f32(sums) * input_scale, weight_scales, accumulated)`.
     unsafe fn scale(
