@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use tinyllm_kernels::{GroupSize, Isa, KvFormat};
+use tinyllm_kernels::{Cpu, GroupSize, Isa, KvFormat};
 use tinyllm_mem::{Category, Host, HostMemory, HostResource, Tracking};
 use tinyllm_model::{
     Engine, ModelConfig,
+    checkpoint::Checkpoint,
     engine::{
-        EmbeddingsMode, EngineOptions, EnginePlan, GroupSizeChoice, KvCacheConfig, WeightsMode,
+        EmbeddingsMode, EngineOptions, EnginePlan, GroupSizeChoice, KvCacheConfig, LoadProgress, WeightsMode,
         plan::largest_context,
     },
 };
@@ -180,24 +181,24 @@ impl LoadOptions {
         Ok(())
     }
 
-    /// Loads a model while another thread does `beside`; what goes wrong there is told first.
-    pub(crate) fn load_beside<T: Send>(
-        &self,
-        model: &Model,
-        beside: impl FnOnce() -> anyhow::Result<T> + Send,
-    ) -> anyhow::Result<(T, Engine, Arc<Tracking<Host>>)> {
-        std::thread::scope(|scope| {
-            let beside = scope.spawn(beside);
-            let loaded = self.load(model, None, 1);
-            let other = beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            let (engine, tracking) = loaded?;
-            Ok((other, engine, tracking))
-        })
-    }
-
     /// Loads a model, and the record of its memory.
     pub(crate) fn load(
         &self,
+        model: &Model,
+        tokens: Option<usize>,
+        sampled_rows: usize,
+    ) -> anyhow::Result<(Engine, Arc<Tracking<Host>>)> {
+        self.load_by(Engine::load_on, model, tokens, sampled_rows)
+    }
+
+    /// As [`LoadOptions::load`], for who wants a first token soon.
+    pub(crate) fn load_lazily(&self, model: &Model) -> anyhow::Result<(Engine, Arc<Tracking<Host>>)> {
+        self.load_by(Engine::load_lazily_on, model, None, 1)
+    }
+
+    fn load_by(
+        &self,
+        load: LoadOn,
         model: &Model,
         tokens: Option<usize>,
         sampled_rows: usize,
@@ -217,13 +218,35 @@ impl LoadOptions {
         let tracking = Arc::new(Tracking::with_history(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
         let progress = crate::models::progress(model.name());
-        let engine = Engine::load_on(backend, checkpoint, &options, &memory, &|done| {
+        let engine = load(backend, checkpoint, &options, &memory, &|done| {
             crate::models::advance(&progress, done.done_bytes, done.total_bytes);
         })
         .context("loading the model")?;
         progress.finish_and_clear();
         Ok((engine, tracking))
     }
+}
+
+/// A way to load.
+type LoadOn = fn(
+    Cpu,
+    &dyn Checkpoint,
+    &EngineOptions,
+    &HostMemory,
+    &(dyn Fn(LoadProgress<'_>) + Sync),
+) -> tinyllm_model::Result<Engine>;
+
+/// Loads a model while another thread does something else; what goes wrong there is told first.
+pub(crate) fn beside<T: Send, L>(
+    other: impl FnOnce() -> anyhow::Result<T> + Send,
+    load: impl FnOnce() -> anyhow::Result<L>,
+) -> anyhow::Result<(T, L)> {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let loaded = load();
+        let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok((other, loaded?))
+    })
 }
 
 /// What `--ctx-size` says.

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use tinyllm_mem::{Buffer, MappedFile, Part, Region, Space};
 
-use crate::{FloatRows, KernelError, Program, QuantizedRows, Step, VectorId, WeightId};
+use crate::{FloatRows, KernelError, Program, QuantizedRows, RawQuantized, Step, VectorId, WeightId};
 
 /// Everything a program needs on a backend, known before anything is allocated.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,13 +25,19 @@ pub enum WeightSource<'a> {
     Float(&'a dyn FloatRows),
     /// int8 rows with scales: W8A16 already.
     Quantized(&'a dyn QuantizedRows),
-    /// int8 rows with scales, to be used where they are.
+    /// int8 rows with scales, to be used where they are: for good where the weight's placement says so, else until
+    /// [`Backend::load_more`] has moved them into the slab.
     Mapped(&'a MappedWeight),
+    /// f32 rows, quantised whenever they are read until [`Backend::load_more`] has moved them into the slab. The weight's
+    /// format is W8A16, its scales f16.
+    Shared(&'a Arc<dyn FloatRows>),
 }
 
 /// int8 rows inside a mapped file, kept alive by whoever uses them.
 #[derive(Clone, Debug)]
 pub struct MappedWeight {
+    /// `(n, k)`.
+    pub shape: (usize, usize),
     /// The file.
     pub file: Arc<MappedFile>,
     /// `[n, row_bytes]`.
@@ -44,6 +50,28 @@ pub struct MappedWeight {
     pub scales_file: Arc<MappedFile>,
     /// `[n, groups]`, little-endian, of the format's scale type; not aligned.
     pub scales: Range<usize>,
+}
+
+impl QuantizedRows for MappedWeight {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    fn raw(&self) -> RawQuantized<'_> {
+        RawQuantized {
+            values: &self.file.bytes()[self.values.clone()],
+            row_bytes: self.row_bytes,
+            offset_binary: self.offset_binary,
+            scales: &self.scales_file.bytes()[self.scales.clone()],
+        }
+    }
+
+    fn consumed(&self, rows: Range<usize>) {
+        let RawQuantized { values, row_bytes, scales, .. } = self.raw();
+        self.file.drop_pages(&values[rows.start * row_bytes..rows.end * row_bytes]);
+        let row_scales = scales.len() / self.shape.0.max(1);
+        self.scales_file.drop_pages(&scales[rows.start * row_scales..rows.end * row_scales]);
+    }
 }
 
 /// What runs programs: a processor or a device. The model is written once against this.
@@ -101,6 +129,20 @@ pub trait Backend: Send + Sync {
         offsets: &[usize],
     ) -> Result<Self::Prepared, KernelError>;
 
+    /// Bytes of the slab whose weights are used where their source holds them.
+    fn unloaded(&self, prepared: &Self::Prepared) -> usize;
+
+    /// Moves up to `bytes` of the weights that are used where their source holds them to their places in the slab, the
+    /// first first, but always a little; returns how many bytes are left.
+    ///
+    /// # Errors
+    /// As [`Backend::upload`].
+    fn load_more(&self, prepared: &mut Self::Prepared, bytes: usize) -> Result<usize, KernelError>;
+
+    /// Has the system find the pages that the cache's first block lies in: for who has nothing else to do before the first
+    /// step.
+    fn touch_cache(&self, prepared: &mut Self::Prepared);
+
     /// Copies blocks of the cache, `(from, to)`, all layers, in order.
     ///
     /// # Errors
@@ -111,7 +153,8 @@ pub trait Backend: Send + Sync {
     /// Runs one step.
     ///
     /// # Errors
-    /// [`KernelError::Invalid`] for a step outside the limits, [`KernelError::NonFiniteInput`].
+    /// [`KernelError::Invalid`] for a step outside the limits, [`KernelError::NonFiniteInput`]; those of
+    /// [`Backend::upload`] for weights that are not loaded yet.
     fn run(&self, prepared: &mut Self::Prepared, step: &Step<'_>) -> Result<(), KernelError>;
 
     /// Runs the head again for other rows of the step that ran last, whose keys and values are still in the cache.

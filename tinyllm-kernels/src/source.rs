@@ -1,6 +1,6 @@
 //! Where an upload reads a weight from. Files and their formats are above this crate; here are only rows.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::KernelError;
 
@@ -17,6 +17,16 @@ pub trait FloatRows: Send + Sync {
 
     /// Says that rows `rows` have been read; their pages may go. A hint: they may be read again.
     fn consumed(&self, _rows: Range<usize>) {}
+
+    /// All rows as they are stored, `[n][k]`, where that is little-endian f16; of any alignment.
+    fn halves(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// The same rows for as long as somebody holds them; `None` where they are borrowed.
+    fn shared(&self) -> Option<Arc<dyn FloatRows>> {
+        None
+    }
 }
 
 impl FloatRows for (&[f32], usize) {

@@ -56,6 +56,11 @@ impl Category {
         Category::Padding,
     ];
 
+    /// Whether the bytes are written anew in every step, and no more of them than the step has rows.
+    pub const fn is_scratch(self) -> bool {
+        matches!(self, Category::Activations | Category::Workspace | Category::Logits)
+    }
+
     /// The category's name in reports and JSON.
     ///
     /// ```

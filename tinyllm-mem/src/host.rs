@@ -24,7 +24,7 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Whether large allocations ask for huge pages. Reading weights from 2 MiB pages is up to half faster than from 4 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HugePages {
-    /// Advise the system to use them.
+    /// Advise the system to use them, except for scratch ([`crate::Category::is_scratch`]): a small step touches little of it.
     #[default]
     Advise,
     /// Leave the pages as they come.
@@ -54,7 +54,8 @@ impl HostResource {
         let mut mapping = MmapMut::map_anon(request.bytes.checked_add(HUGE_PAGE_BYTES)?).ok()?;
         let base = mapping.as_mut_ptr();
         let offset = base.align_offset(HUGE_PAGE_BYTES);
-        if self.huge_pages == HugePages::Advise && request.bytes >= 2 * HUGE_PAGE_BYTES {
+        let is_scratch = request.parts.iter().all(|part| part.category.is_scratch());
+        if self.huge_pages == HugePages::Advise && request.bytes >= 2 * HUGE_PAGE_BYTES && !is_scratch {
             #[cfg(target_os = "linux")]
             let _ = mapping.advise_range(Advice::HugePage, offset, request.bytes); // a hint: 4 KiB pages work too
         }

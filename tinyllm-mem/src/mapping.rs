@@ -63,6 +63,21 @@ impl MappedFile {
         &self.path
     }
 
+    /// Whether the system holds the file in memory already: of 64 pages spread over it nearly all. False where the system
+    /// does not say.
+    pub fn is_cached(&self) -> bool {
+        const SAMPLES: usize = 64;
+        match &self.source {
+            Source::Static(_) => true,
+            Source::Mapped(mapping) => {
+                let step = mapping.len().div_ceil(SAMPLES);
+                let samples = mapping.len().div_ceil(step);
+                let held = (0..samples).filter(|sample| is_page_cached(mapping, sample * step)).count();
+                held >= samples - samples / 16
+            }
+        }
+    }
+
     /// Gives back the pages that `bytes`, a subslice of [`MappedFile::bytes`], touch. A hint; what is used again, in a
     /// neighbour's share of a page too, is mapped again.
     pub fn drop_pages(&self, bytes: &[u8]) {
@@ -74,5 +89,48 @@ impl MappedFile {
             // where they are, which is harmless.
             let _ = unsafe { mapping.unchecked_advise_range(UncheckedAdvice::DontNeed, start, bytes.len()) };
         }
+    }
+}
+
+/// Whether the system holds the page of a byte.
+#[cfg(target_os = "linux")]
+fn is_page_cached(mapping: &Mmap, byte: usize) -> bool {
+    /// The smallest page there is: addresses asked for must begin one, and larger pages begin smaller ones.
+    const PAGE_BYTES: usize = 4096;
+    let page = byte / PAGE_BYTES * PAGE_BYTES;
+    let mut state = 0u8;
+    // SAFETY: one byte of the mapping, from the start of a page on, for which the system writes one byte.
+    let answer = unsafe { libc::mincore(mapping.as_ptr().add(page).cast_mut().cast(), 1, &raw mut state) };
+    answer == 0 && state & 1 == 1
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_page_cached(_: &Mmap, _: usize) -> bool {
+    false
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{io::Write, os::fd::AsRawFd};
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_cached_until_the_system_drops_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![1; 1 << 20]).unwrap();
+        file.as_file().sync_all().unwrap();
+        assert!(MappedFile::open(file.path()).unwrap().is_cached());
+        // SAFETY: an open file, and no memory.
+        let dropped = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        assert_eq!(dropped, 0);
+        let is_cached = MappedFile::open(file.path()).unwrap().is_cached();
+        // SAFETY: as above; the answer has room for what is asked.
+        let keeps_in_memory = unsafe {
+            let mut system: libc::statfs = std::mem::zeroed();
+            libc::fstatfs(file.as_raw_fd(), &raw mut system) == 0 && system.f_type == libc::TMPFS_MAGIC
+        };
+        assert_eq!(is_cached, keeps_in_memory);
+        assert!(MappedFile::from_static(b"program", "embedded").is_cached());
     }
 }

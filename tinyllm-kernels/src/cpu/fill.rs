@@ -6,13 +6,13 @@ use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{
     lanes::{Kernel, Lanes, dispatch},
-    layout::{PANEL, PanelLayout},
-    products::{self, Rows},
+    layout::{PANEL, PanelLayout, WeightBytes},
+    products::{self, Floats, Quantized, Rows},
     team::Team,
 };
 use crate::{
     FloatRows, GroupSize, Isa, KernelError, QuantizedRows, RawQuantized, ScaleType, WeightFormat,
-    WeightSource, WeightSpec, quantize,
+    WeightSource, WeightSpec,
 };
 
 /// What a thread takes at a time of a large weight: the system calls that give its source's pages back, and the buffers,
@@ -25,7 +25,7 @@ const PIECES_A_THREAD: usize = 4;
 /// Weights from this size give their source's pages back piece by piece, smaller ones at their end.
 const LARGE_BYTES: usize = 4 << 20;
 
-/// Fills the panels of a weight that is not empty: stretches of them, each with the number of its first.
+/// Fills panels of a weight: stretches of them, each with the number of its first.
 ///
 /// # Errors
 /// Of the first rows at fault, whichever thread met them.
@@ -37,18 +37,24 @@ pub(super) fn fill(
     source: WeightSource<'_>,
 ) -> Result<(), KernelError> {
     let source = Source::new(spec, source)?;
-    let panels = spec.n.div_ceil(PANEL);
+    if stretches.is_empty() {
+        return Ok(());
+    }
+    let panel_bytes = WeightBytes::of(spec).panel(spec);
     let bytes = stretches.iter().map(|(_, stretch)| stretch.len()).sum::<usize>();
-    let (panel_bytes, is_large) = (bytes / panels, bytes >= LARGE_BYTES);
+    let (panels, is_large) = (bytes / panel_bytes, bytes >= LARGE_BYTES);
+    let rows = |first: usize, bytes: usize| {
+        let panels = first..first + bytes / panel_bytes;
+        panels.start * PANEL..(panels.end * PANEL).min(spec.n)
+    };
+    let filled: Vec<_> = stretches.iter().map(|(first, stretch)| rows(*first, stretch.len())).collect();
     let piece = panels.div_ceil(PIECES_A_THREAD * team.members()).min(PIECE_BYTES / panel_bytes).max(1);
     let pieces: Vec<Mutex<Piece<'_>>> = stretches
         .into_iter()
         .flat_map(|(first, stretch)| {
             let pieces = stretch.chunks_mut(piece * panel_bytes).enumerate();
             pieces.map(move |(index, bytes)| {
-                let first = (first + index * piece) * PANEL;
-                let rows = first..(first + bytes.len() / panel_bytes * PANEL).min(spec.n);
-                Mutex::new(Piece { rows, panel_bytes, bytes })
+                Mutex::new(Piece { rows: rows(first + index * piece, bytes.len()), panel_bytes, bytes })
             })
         })
         .collect();
@@ -68,7 +74,7 @@ pub(super) fn fill(
         }
     });
     // Whatever was mapped again around a piece's ends goes as well.
-    source.consumed(0..spec.n);
+    filled.into_iter().for_each(|rows| source.consumed(rows));
     match failure.into_inner() {
         Ok(Some((_, error))) => Err(error),
         _ => Ok(()),
@@ -101,7 +107,9 @@ impl<'a> Source<'a> {
             (WeightSource::Quantized(_), WeightFormat::F16 | WeightFormat::F32) => {
                 "int8 rows cannot fill a floating-point weight".into()
             }
-            (WeightSource::Mapped(_), _) => "a mapped weight has no panels".into(),
+            (WeightSource::Mapped(_) | WeightSource::Shared(_), _) => {
+                "rows are filled from once taken".into()
+            }
         };
         Err(KernelError::Source { name: spec.name.clone(), problem })
     }
@@ -156,12 +164,9 @@ impl Kernel for Fill<'_, '_> {
 /// Rows between their source and their panel.
 #[derive(Default)]
 struct Buffers {
+    quantized: Quantized,
     /// `[k]`.
     row: Vec<f32>,
-    /// `[16][k]`.
-    q: Vec<i8>,
-    /// `[16][groups]`.
-    scales: Vec<f16>,
     /// `[16][k]`.
     halves: Vec<f16>,
 }
@@ -181,33 +186,16 @@ impl Panel<'_> {
         buffers: &mut Buffers,
     ) -> Result<(), KernelError> {
         let (k, count) = (spec.k, self.rows.len());
-        let Buffers { row: values, q, scales, halves } = buffers;
+        let Buffers { quantized, row: values, halves } = buffers;
         values.resize(k, 0.0);
         match spec.format {
             WeightFormat::W8A16 { group_size, scales: scale_type } => {
-                let groups = group_size.groups(k);
-                q.resize(count * k, 0);
-                scales.resize(count * groups, f16::ZERO);
-                for (index, row) in self.rows.clone().enumerate() {
-                    source.read(row..row + 1, values)?;
-                    quantize::quantize(
-                        &spec.name,
-                        row,
-                        values,
-                        group_size.elements(k),
-                        &mut q[index * k..][..k],
-                        &mut scales[index * groups..][..groups],
-                    )?;
-                }
-                let rows = Rows {
-                    values: bytemuck::cast_slice(q),
-                    row_bytes: k,
-                    offset_binary: false,
-                    scales: bytemuck::cast_slice(scales),
-                };
+                let floats = Floats { rows: source, name: &spec.name, n: spec.n, k, group_size };
+                let layout = PanelLayout { k, group_size, scale_type };
                 // SAFETY: the caller's promise.
                 unsafe {
-                    products::pack_rows::<L>(&rows, PanelLayout { k, group_size, scale_type }, self.bytes);
+                    quantized.read::<L>(&floats, self.rows.clone())?;
+                    products::pack_rows::<L>(&quantized.rows(k), layout, self.bytes);
                 }
             }
             WeightFormat::F16 => {

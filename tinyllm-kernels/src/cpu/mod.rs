@@ -163,6 +163,24 @@ impl Backend for Cpu {
         })
     }
 
+    fn unloaded(&self, prepared: &Prepared) -> usize {
+        prepared.weights.unloaded()
+    }
+
+    fn load_more(&self, prepared: &mut Prepared, bytes: usize) -> Result<usize, KernelError> {
+        prepared.weights.load_more(&self.team, self.isa, bytes)
+    }
+
+    fn touch_cache(&self, prepared: &mut Prepared) {
+        let (layout, blocks) = (prepared.program.kv(), prepared.cache_blocks);
+        if blocks > 0 {
+            for stretch in layout.stretches(blocks, 0) {
+                // Zeroes are there already.
+                prepared.kv.as_mut_slice()[stretch].fill(0);
+            }
+        }
+    }
+
     fn copy_kv_blocks(&self, prepared: &mut Prepared, copies: &[(u32, u32)]) -> Result<(), KernelError> {
         let (layout, blocks) = (prepared.program.kv(), prepared.cache_blocks);
         for (from, to) in copies {

@@ -1,5 +1,7 @@
 //! A norm's weight or a bias, in the format it is stored in.
 
+use std::ops::Range;
+
 use half::f16;
 
 use super::lanes::{LANES, Lanes, load_or};
@@ -11,7 +13,15 @@ pub(crate) enum VectorView<'a> {
     F32(&'a [f32]),
 }
 
-impl VectorView<'_> {
+impl<'a> VectorView<'a> {
+    /// Some of the elements.
+    pub(crate) fn only(self, elements: Range<usize>) -> VectorView<'a> {
+        match self {
+            VectorView::F16(values) => VectorView::F16(&values[elements]),
+            VectorView::F32(values) => VectorView::F32(&values[elements]),
+        }
+    }
+
     /// Sixteen elements from `start` on, 0 beyond the end.
     ///
     /// # Safety

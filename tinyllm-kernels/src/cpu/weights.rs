@@ -1,18 +1,21 @@
-//! Weights on the processor: panels in one slab, or a mapped file's own rows. How panels are filled is in `fill`.
+//! Weights on the processor: panels in one slab, or a source's own rows, for good or until they are loaded. How panels
+//! are filled is in `fill`.
+
+use std::{fmt, ops::Range, sync::Arc};
 
 use half::f16;
 use tinyllm_mem::Buffer;
 
 use super::{
-    fill::{self, check_finite, to_f16},
-    layout::{PanelLayout, SlabLayout, Stretch},
+    fill::{check_finite, fill, to_f16},
+    layout::{PANEL, PanelLayout, SlabLayout, Stretch, WeightBytes},
     products::{self, WeightView},
     team::Team,
     vector::VectorView,
 };
 use crate::{
-    Isa, KernelError, MappedWeight, Program, VectorFormat, VectorId, VectorSpec, WeightFormat, WeightId,
-    WeightSource, WeightSpec,
+    FloatRows, Isa, KernelError, MappedWeight, Program, ScaleType, VectorFormat, VectorId, VectorSpec,
+    WeightFormat, WeightId, WeightSource, WeightSpec,
 };
 
 /// A program's weights in a slab.
@@ -22,7 +25,35 @@ pub struct CpuWeights {
     layout: SlabLayout,
     specs: Vec<WeightSpec>,
     vectors: Vec<VectorSpec>,
-    mapped: Vec<Option<MappedWeight>>,
+    /// The sources of weights that are read there.
+    kept: Vec<Option<Kept>>,
+    /// How far loading has come: the weight, and how many of its panels are there.
+    loaded: (usize, usize),
+}
+
+/// A source that a weight keeps.
+enum Kept {
+    Rows(MappedWeight),
+    Floats(Arc<dyn FloatRows>),
+}
+
+impl Kept {
+    /// To fill panels from.
+    fn source(&self) -> WeightSource<'_> {
+        match self {
+            Kept::Rows(rows) => WeightSource::Quantized(rows),
+            Kept::Floats(rows) => WeightSource::Float(rows.as_ref()),
+        }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::Rows(rows) => formatter.debug_tuple("Rows").field(rows).finish(),
+            Kept::Floats(rows) => formatter.debug_tuple("Floats").field(&rows.shape()).finish(),
+        }
+    }
 }
 
 impl CpuWeights {
@@ -40,7 +71,8 @@ impl CpuWeights {
             layout,
             specs: program.weights().to_vec(),
             vectors: program.vectors().to_vec(),
-            mapped: vec![None; program.weights().len()],
+            kept: program.weights().iter().map(|_| None).collect(),
+            loaded: (0, 0),
         })
     }
 
@@ -48,8 +80,8 @@ impl CpuWeights {
     pub(super) fn view(&self, weight: WeightId) -> WeightView<'_> {
         let spec = &self.specs[weight.index()];
         let (n, k) = (spec.n, spec.k);
-        match (spec.format, &self.layout.weights[weight.index()], &self.mapped[weight.index()]) {
-            (WeightFormat::W8A16 { group_size, scales }, None, Some(mapped)) => {
+        match (spec.format, &self.layout.weights[weight.index()], &self.kept[weight.index()]) {
+            (WeightFormat::W8A16 { group_size, scales }, _, Some(Kept::Rows(mapped))) => {
                 let bytes = mapped.file.bytes();
                 WeightView::RowMajor(products::RowMajor {
                     values: &bytes[mapped.values.clone()],
@@ -62,7 +94,16 @@ impl CpuWeights {
                     group_size,
                 })
             }
-            (WeightFormat::W8A16 { group_size, scales }, Some(stretches), _) => {
+            (WeightFormat::W8A16 { group_size, .. }, _, Some(Kept::Floats(rows))) => {
+                WeightView::Floats(products::Floats {
+                    rows: rows.as_ref(),
+                    name: &spec.name,
+                    n,
+                    k,
+                    group_size,
+                })
+            }
+            (WeightFormat::W8A16 { group_size, scales }, Some(stretches), None) => {
                 WeightView::Panels(products::Panels {
                     slab: self.slab.as_slice(),
                     stretches,
@@ -98,9 +139,8 @@ impl CpuWeights {
 
     /// The first weight that was to be mapped and was not uploaded.
     pub(super) fn missing(&self) -> Option<&str> {
-        let places = self.layout.weights.iter().zip(&self.mapped);
-        let missing =
-            places.zip(&self.specs).find(|((place, mapped), _)| place.is_none() && mapped.is_none());
+        let places = self.layout.weights.iter().zip(&self.kept);
+        let missing = places.zip(&self.specs).find(|((place, kept), _)| place.is_none() && kept.is_none());
         missing.map(|(_, spec)| spec.name.as_str())
     }
 
@@ -116,30 +156,71 @@ impl CpuWeights {
         let shape = match &source {
             WeightSource::Float(rows) => rows.shape(),
             WeightSource::Quantized(rows) => rows.shape(),
-            WeightSource::Mapped(mapped) => (mapped.values.len() / mapped.row_bytes.max(1), spec.k),
+            WeightSource::Mapped(mapped) => mapped.shape,
+            WeightSource::Shared(rows) => rows.shape(),
         };
         if shape != (spec.n, spec.k) {
             return Err(mismatch(format!("shape {shape:?} where {:?} is needed", (spec.n, spec.k))));
         }
-        if let WeightSource::Mapped(mapped) = source {
-            self.mapped[weight.index()] = Some(mapped.clone());
-            return Ok(());
+        let placed = self.layout.weights[weight.index()].is_some();
+        match (source, spec.format) {
+            (WeightSource::Mapped(mapped), WeightFormat::W8A16 { .. }) => {
+                self.kept[weight.index()] = Some(Kept::Rows(mapped.clone()));
+                Ok(())
+            }
+            (WeightSource::Shared(rows), WeightFormat::W8A16 { scales: ScaleType::F16, .. }) if placed => {
+                self.kept[weight.index()] = Some(Kept::Floats(Arc::clone(rows)));
+                Ok(())
+            }
+            (WeightSource::Mapped(_) | WeightSource::Shared(_), format) => {
+                Err(mismatch(format!("rows are not kept for a weight of {format:?}")))
+            }
+            _ if !placed => Err(mismatch("the program wants it mapped".into())),
+            _ => {
+                let panels = 0..spec.n.div_ceil(PANEL);
+                let stretches = stretches(&mut self.slab, &self.layout, &spec, weight.index(), panels);
+                fill(team, isa, &spec, stretches, source)?;
+                self.kept[weight.index()] = None;
+                Ok(())
+            }
         }
-        let Some(stretches) = &self.layout.weights[weight.index()] else {
-            return Err(mismatch("the program wants it mapped".into()));
-        };
-        if spec.n == 0 || spec.k == 0 {
-            return Ok(());
+    }
+
+    /// Loads up to `bytes` of what is kept and has a place in the slab, but at least a panel; returns the bytes left.
+    pub(super) fn load_more(&mut self, team: &Team, isa: Isa, bytes: usize) -> Result<usize, KernelError> {
+        let mut room = bytes.max(1);
+        while let (weight, from) = self.loaded
+            && weight < self.specs.len()
+            && room > 0
+        {
+            let spec = &self.specs[weight];
+            let (panels, panel_bytes) = (spec.n.div_ceil(PANEL), WeightBytes::of(spec).panel(spec).max(1));
+            if let (Some(kept), true) = (&self.kept[weight], self.layout.weights[weight].is_some()) {
+                let to = (from + room.div_ceil(panel_bytes)).min(panels);
+                let stretches = stretches(&mut self.slab, &self.layout, spec, weight, from..to);
+                fill(team, isa, spec, stretches, kept.source())?;
+                self.loaded.1 = to;
+                room = room.saturating_sub((to - from) * panel_bytes);
+                if to < panels {
+                    break;
+                }
+                self.kept[weight] = None;
+            }
+            self.loaded = (weight + 1, 0);
         }
-        // Stretches follow each other in the slab as their panels do in the weight.
-        let (mut rest, mut at) = (self.slab.as_mut_slice(), 0);
-        let mut panels = Vec::with_capacity(stretches.len());
-        for Stretch { first_panel, bytes } in stretches {
-            let (stretch, after) = rest[bytes.start - at..].split_at_mut(bytes.len());
-            panels.push((*first_panel, stretch));
-            (rest, at) = (after, bytes.end);
-        }
-        fill::fill(team, isa, &spec, panels, source)
+        Ok(self.unloaded())
+    }
+
+    /// Bytes of the slab that are still to be loaded.
+    pub(super) fn unloaded(&self) -> usize {
+        let waiting = (self.loaded.0..self.specs.len())
+            .filter(|weight| self.kept[*weight].is_some() && self.layout.weights[*weight].is_some());
+        let bytes = waiting.map(|weight| {
+            let spec = &self.specs[weight];
+            let loaded = if weight == self.loaded.0 { self.loaded.1 } else { 0 };
+            (spec.n.div_ceil(PANEL) - loaded) * WeightBytes::of(spec).panel(spec)
+        });
+        bytes.sum()
     }
 
     pub(super) fn upload_vector(&mut self, vector: VectorId, values: &[f32]) -> Result<(), KernelError> {
@@ -164,4 +245,25 @@ impl CpuWeights {
         }
         Ok(())
     }
+}
+
+/// The places of a weight's panels, each with the number of its first.
+fn stretches<'a>(
+    slab: &'a mut Buffer<u8>,
+    layout: &SlabLayout,
+    spec: &WeightSpec,
+    weight: usize,
+    panels: Range<usize>,
+) -> Vec<(usize, &'a mut [u8])> {
+    let panel_bytes = WeightBytes::of(spec).panel(spec);
+    // Stretches follow each other in the slab as their panels do in the weight.
+    let (mut rest, mut at) = (slab.as_mut_slice(), 0);
+    let mut places = Vec::new();
+    for stretch in layout.weights[weight].iter().flatten() {
+        let Some(Stretch { first_panel, bytes }) = stretch.only(&panels, panel_bytes) else { continue };
+        let (place, after) = rest[bytes.start - at..].split_at_mut(bytes.len());
+        places.push((first_panel, place));
+        (rest, at) = (after, bytes.end);
+    }
+    places
 }

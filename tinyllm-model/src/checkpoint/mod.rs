@@ -48,6 +48,11 @@ pub trait Checkpoint: Send + Sync {
     /// # Errors
     /// Where the tensor's bytes are not what its type says.
     fn open(&self, index: usize) -> Result<TensorData<'_>>;
+
+    /// Whether the system holds its files in memory already; false where that is not known.
+    fn is_cached(&self) -> bool {
+        false
+    }
 }
 
 /// What a file says of a tensor.
@@ -118,12 +123,6 @@ pub struct W8A16Tensor<'a> {
     pub n: usize,
     /// Columns.
     pub k: usize,
-}
-
-/// A mapping whose pages can be given back to the system once read.
-pub trait Pages: Send + Sync {
-    /// Drops the pages that `bytes`, a subslice of the mapping, touch. A hint; reading again is allowed.
-    fn drop_pages(&self, bytes: &[u8]);
 }
 
 /// Rows of a tensor, as an index range.

@@ -1,12 +1,11 @@
 //! Rows of a stored f32, f16 or bf16 tensor as f32, read from a mapping whose pages can be dropped behind the reader.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::Dtype;
 use tinyllm_kernels::{FloatRows, KernelError};
-
-use super::Pages;
+use tinyllm_mem::MappedFile;
 
 /// The floating-point types that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,46 +66,58 @@ pub(crate) fn halves(bytes: &[u8], out: &mut [f32]) {
 }
 
 /// A `[n, k]` tensor in a mapping; a vector is one row.
-pub(crate) struct MappedRows<'a> {
+#[derive(Clone)]
+pub(crate) struct MappedRows {
     /// The tensor, for errors.
-    pub(crate) name: &'a str,
-    /// `n · k` elements.
-    pub(crate) bytes: &'a [u8],
+    pub(crate) name: String,
+    /// The mapping.
+    pub(crate) file: Arc<MappedFile>,
+    /// Where in it `n · k` elements are.
+    pub(crate) at: Range<usize>,
     /// Their type.
     pub(crate) element: FloatType,
     /// Rows.
     pub(crate) n: usize,
     /// Columns.
     pub(crate) k: usize,
-    /// The mapping.
-    pub(crate) source: &'a dyn Pages,
 }
 
-impl FloatRows for MappedRows<'_> {
+impl MappedRows {
+    /// The bytes of some rows; `None` where the tensor has no such rows.
+    fn bytes(&self, rows: &Range<usize>) -> Option<&[u8]> {
+        let row_bytes = self.k * self.element.size_bytes();
+        let (start, end) = (rows.start.checked_mul(row_bytes)?, rows.end.checked_mul(row_bytes)?);
+        self.file.bytes().get(self.at.clone())?.get(start..end)
+    }
+}
+
+impl FloatRows for MappedRows {
     fn shape(&self) -> (usize, usize) {
         (self.n, self.k)
     }
 
     fn read(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), KernelError> {
-        let row_bytes = self.k * self.element.size_bytes();
-        let source = (rows.start.checked_mul(row_bytes))
-            .zip(rows.end.checked_mul(row_bytes))
-            .and_then(|(start, end)| self.bytes.get(start..end))
-            .filter(|_| rows.len() * self.k == out.len());
-        let Some(source) = source else {
+        let Some(source) = self.bytes(&rows).filter(|_| rows.len() * self.k == out.len()) else {
             let problem =
                 format!("rows {rows:?} of [{}, {}] do not fit {} elements", self.n, self.k, out.len());
-            return Err(KernelError::Source { name: self.name.to_owned(), problem });
+            return Err(KernelError::Source { name: self.name.clone(), problem });
         };
         self.element.decode(source, out);
         Ok(())
     }
 
     fn consumed(&self, rows: Range<usize>) {
-        let row_bytes = self.k * self.element.size_bytes();
-        if let Some(bytes) = self.bytes.get(rows.start * row_bytes..rows.end * row_bytes) {
-            self.source.drop_pages(bytes);
+        if let Some(bytes) = self.bytes(&rows) {
+            self.file.drop_pages(bytes);
         }
+    }
+
+    fn halves(&self) -> Option<&[u8]> {
+        self.bytes(&(0..self.n)).filter(|_| self.element == FloatType::F16)
+    }
+
+    fn shared(&self) -> Option<Arc<dyn FloatRows>> {
+        Some(Arc::new(self.clone()))
     }
 }
 
@@ -114,35 +125,28 @@ impl FloatRows for MappedRows<'_> {
 mod tests {
     use super::*;
 
-    struct Kept;
-
-    impl Pages for Kept {
-        fn drop_pages(&self, _: &[u8]) {}
-    }
-
-    fn rows(bytes: &[u8], element: FloatType, n: usize, k: usize) -> MappedRows<'_> {
-        MappedRows { name: "t", bytes, element, n, k, source: &Kept }
+    fn rows(bytes: &'static [u8], element: FloatType, n: usize, k: usize) -> MappedRows {
+        let file = MappedFile::from_static(bytes, "t.safetensors");
+        MappedRows { name: "t".into(), file, at: 0..bytes.len(), element, n, k }
     }
 
     #[test]
     fn every_type_reads_at_any_alignment() {
         // 1.5, −2 and the smallest subnormal, by the formats' definitions.
-        let f16_bytes = [0_u8, 0x00, 0x3e, 0x00, 0xc0, 0x01, 0x00];
+        const F16_BYTES: &[u8] = &[0, 0x00, 0x3e, 0x00, 0xc0, 0x01, 0x00];
         let mut out = [0.0; 3];
-        rows(&f16_bytes[1..], FloatType::F16, 1, 3).read(0..1, &mut out).unwrap();
+        rows(&F16_BYTES[1..], FloatType::F16, 1, 3).read(0..1, &mut out).unwrap();
         assert_eq!(out, [1.5, -2.0, 5.960_464_5e-8]);
-        let bf16_bytes = [0xc0, 0x3f, 0x00, 0xc0, 0x80, 0x7f];
-        rows(&bf16_bytes, FloatType::Bf16, 3, 1).read(0..3, &mut out).unwrap();
+        rows(&[0xc0, 0x3f, 0x00, 0xc0, 0x80, 0x7f], FloatType::Bf16, 3, 1).read(0..3, &mut out).unwrap();
         assert_eq!(out, [1.5, -2.0, f32::INFINITY]);
-        let f32_bytes = [0, 0, 0xc0, 0x3f, 0, 0, 0, 0xc0];
-        rows(&f32_bytes, FloatType::F32, 2, 1).read(1..2, &mut out[..1]).unwrap();
+        rows(&[0, 0, 0xc0, 0x3f, 0, 0, 0, 0xc0], FloatType::F32, 2, 1).read(1..2, &mut out[..1]).unwrap();
         assert_eq!(out[0], -2.0);
     }
 
     #[test]
     fn rows_beyond_the_tensor_are_an_error() {
-        let bytes = [0; 8];
-        assert!(rows(&bytes, FloatType::F32, 2, 1).read(1..3, &mut [0.0; 2]).is_err());
-        assert!(rows(&bytes, FloatType::F32, 2, 1).read(0..2, &mut [0.0; 3]).is_err());
+        let rows = rows(&[0; 8], FloatType::F32, 2, 1);
+        assert!(rows.read(1..3, &mut [0.0; 2]).is_err());
+        assert!(rows.read(0..2, &mut [0.0; 3]).is_err());
     }
 }

@@ -153,6 +153,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// than a step takes; [`ModelError::CacheFull`]. No sequence has changed then.
     pub fn forward(&mut self, batch: &[SequenceInput<'_>]) -> Result<()> {
         self.check_batch(batch)?;
+        self.load_before_step()?;
         self.copies.clear();
         for input in batch {
             if let Err(error) = self.cache.reserve(input.sequence, input.tokens.len(), &mut self.copies) {
@@ -164,7 +165,8 @@ impl<B: Backend<Space = Host>> Engine<B> {
         }
         self.backend.copy_kv_blocks(&mut self.prepared, &self.copies)?;
         self.tables.fill(&self.cache, batch)?;
-        self.backend.run(&mut self.prepared, &self.tables.step()).map_err(ModelError::Kernel)?;
+        let ran = self.backend.run(&mut self.prepared, &self.tables.step());
+        ran.map_err(|error| self.step_error(error))?;
         batch.iter().try_for_each(|input| self.cache.append(input.sequence, input.tokens))
     }
 

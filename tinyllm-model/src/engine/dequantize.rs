@@ -56,6 +56,6 @@ impl FloatRows for Dequantized<'_> {
     }
 
     fn consumed(&self, rows: Range<usize>) {
-        self.tensor.consumed(rows);
+        self.tensor.mapped().consumed(rows);
     }
 }

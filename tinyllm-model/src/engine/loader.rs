@@ -1,9 +1,9 @@
 //! Moves a checkpoint's tensors into a backend's weights, one after another; each is read in parallel by rows.
 
-use std::{collections::HashMap, ops::Range};
+use std::collections::HashMap;
 
 use tinyllm_kernels::{
-    Backend, MappedWeight, Placement, Program, QuantizedRows, RawQuantized, WeightFormat, WeightSource,
+    Backend, MappedWeight, Placement, Program, QuantizedRows, WeightFormat, WeightSource, WeightSpec,
 };
 
 use tinyllm_mem::MappedFile;
@@ -12,6 +12,7 @@ use super::dequantize::Dequantized;
 use crate::{
     ModelError, Result,
     checkpoint::{Checkpoint, Storage, TensorData, W8A16Tensor},
+    config::QuantizationType,
 };
 
 /// How far loading has come.
@@ -54,14 +55,17 @@ impl<'a> TensorIndex<'a> {
     }
 }
 
-/// Reads every weight and vector of `program`.
+/// Reads every vector of `program` and every weight; `lazily` those that a W8A16 file holds are left there, with a table
+/// that is quantised on the way.
 pub(crate) fn load<B: Backend>(
     backend: &B,
     weights: &mut B::Weights,
     program: &Program,
     checkpoint: &dyn Checkpoint,
+    lazily: bool,
     progress: &(dyn Fn(LoadProgress<'_>) + Sync),
 ) -> Result<()> {
+    let lazily = lazily && checkpoint.config().quantization == QuantizationType::W8A16;
     let index = TensorIndex::new(checkpoint);
     let failed = |source| ModelError::Load { path: checkpoint.path().to_owned(), source };
     let total_bytes = checkpoint.tensors().iter().map(|info| info.bytes).sum();
@@ -75,13 +79,20 @@ pub(crate) fn load<B: Backend>(
         let position = index.position(&spec.name)?;
         let data = checkpoint.open(position)?;
         match &data {
-            TensorData::Float(rows) => backend.upload(weights, id, WeightSource::Float(rows.as_ref())),
-            TensorData::W8A16(tensor) if spec.placement == Placement::Mapped => {
-                backend.upload(weights, id, WeightSource::Mapped(&mapped(tensor)))
+            TensorData::Float(rows) => match rows.shared() {
+                Some(rows) if lazily && is_w8a16(spec) => {
+                    backend.upload(weights, id, WeightSource::Shared(&rows))
+                }
+                _ => backend.upload(weights, id, WeightSource::Float(rows.as_ref())),
+            },
+            TensorData::W8A16(tensor)
+                if spec.placement == Placement::Mapped || (lazily && is_w8a16(spec)) =>
+            {
+                backend.upload(weights, id, WeightSource::Mapped(&tensor.mapped()))
             }
             TensorData::W8A16(tensor) => match (spec.format, checkpoint.tensors()[position].storage) {
                 (WeightFormat::W8A16 { .. }, _) => {
-                    backend.upload(weights, id, WeightSource::Quantized(tensor))
+                    backend.upload(weights, id, WeightSource::Quantized(&tensor.mapped()))
                 }
                 (_, Storage::W8A16 { group_size, scales }) => {
                     let rows = Dequantized::new(tensor, group_size, scales);
@@ -113,48 +124,34 @@ pub(crate) fn load<B: Backend>(
         report(position);
     }
     // Reading a tensor mapped pages of its neighbours again.
-    for (_, spec) in program.weight_ids().filter(|(_, spec)| spec.placement == Placement::Slab) {
+    for (_, spec) in program.weight_ids().filter(|(_, spec)| spec.placement == Placement::Slab && !lazily) {
         match checkpoint.open(index.position(&spec.name)?)? {
             TensorData::Float(rows) => rows.consumed(0..rows.shape().0),
-            TensorData::W8A16(tensor) => tensor.consumed(0..tensor.n),
+            TensorData::W8A16(tensor) => tensor.mapped().consumed(0..tensor.n),
         }
     }
     Ok(())
 }
 
-/// The tensor's place in its mapping.
-fn mapped(tensor: &W8A16Tensor<'_>) -> MappedWeight {
-    let range = |file: &MappedFile, bytes: &[u8]| {
-        let start = bytes.as_ptr().addr() - file.bytes().as_ptr().addr();
-        start..start + bytes.len()
-    };
-    MappedWeight {
-        file: tensor.file.clone(),
-        values: range(tensor.file, tensor.values),
-        row_bytes: tensor.row_bytes,
-        offset_binary: tensor.offset_binary,
-        scales_file: tensor.scales_file.clone(),
-        scales: range(tensor.scales_file, tensor.scales),
+impl W8A16Tensor<'_> {
+    /// The same rows, whose file stays mapped for as long as somebody holds them.
+    pub(super) fn mapped(&self) -> MappedWeight {
+        let range = |file: &MappedFile, bytes: &[u8]| {
+            let start = bytes.as_ptr().addr() - file.bytes().as_ptr().addr();
+            start..start + bytes.len()
+        };
+        MappedWeight {
+            shape: (self.n, self.k),
+            file: self.file.clone(),
+            values: range(self.file, self.values),
+            row_bytes: self.row_bytes,
+            offset_binary: self.offset_binary,
+            scales_file: self.scales_file.clone(),
+            scales: range(self.scales_file, self.scales),
+        }
     }
 }
 
-impl QuantizedRows for W8A16Tensor<'_> {
-    fn shape(&self) -> (usize, usize) {
-        (self.n, self.k)
-    }
-
-    fn raw(&self) -> RawQuantized<'_> {
-        RawQuantized {
-            values: self.values,
-            row_bytes: self.row_bytes,
-            offset_binary: self.offset_binary,
-            scales: self.scales,
-        }
-    }
-
-    fn consumed(&self, rows: Range<usize>) {
-        self.file.drop_pages(&self.values[rows.start * self.row_bytes..rows.end * self.row_bytes]);
-        let row_scales = self.scales.len() / self.n.max(1);
-        self.scales_file.drop_pages(&self.scales[rows.start * row_scales..rows.end * row_scales]);
-    }
+fn is_w8a16(spec: &WeightSpec) -> bool {
+    matches!(spec.format, WeightFormat::W8A16 { .. })
 }

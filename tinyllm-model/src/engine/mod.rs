@@ -4,13 +4,14 @@ mod batch;
 mod dequantize;
 mod formats;
 mod kv_cache;
+mod lazy;
 mod llama;
 mod loader;
 mod options;
 pub mod plan;
 mod single;
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use tinyllm_kernels::{Backend, Cpu, Limits};
 use tinyllm_mem::{Buffer, Category, Host, HostMemory, Request};
@@ -24,6 +25,7 @@ pub use plan::EnginePlan;
 use self::{
     batch::StepTables,
     kv_cache::{BlockCopies, KvCache},
+    lazy::Lazy,
 };
 use crate::{ModelConfig, ModelError, Result, checkpoint::Checkpoint};
 
@@ -40,6 +42,9 @@ pub struct Engine<B: Backend = Cpu> {
     single: Option<SequenceId>,
     limits: Limits,
     load_time: std::time::Duration,
+    lazy: Lazy,
+    /// The checkpoint's, for errors.
+    path: PathBuf,
 }
 
 impl Engine<Cpu> {
@@ -84,6 +89,17 @@ impl<B: Backend<Space = Host>> Engine<B> {
         memory: &HostMemory,
         progress: &(dyn Fn(LoadProgress<'_>) + Sync),
     ) -> Result<Self> {
+        Self::load_some(backend, checkpoint, options, memory, false, progress)
+    }
+
+    fn load_some(
+        backend: B,
+        checkpoint: &dyn Checkpoint,
+        options: &EngineOptions,
+        memory: &HostMemory,
+        lazily: bool,
+        progress: &(dyn Fn(LoadProgress<'_>) + Sync),
+    ) -> Result<Self> {
         let start = Instant::now();
         let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
         plan.check_budget(options, &|options| EnginePlan::of_checkpoint(&backend, checkpoint, options))?;
@@ -94,7 +110,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
         let arena = allocate(memory, Request::slab("activations", arena_plan.parts(), align_bytes))?;
 
         let mut weights = backend.weights(&program, slab).map_err(ModelError::Kernel)?;
-        loader::load(&backend, &mut weights, &program, checkpoint, progress)?;
+        loader::load(&backend, &mut weights, &program, checkpoint, lazily, progress)?;
         let prepared =
             backend.prepare(program, weights, kv, arena, arena_plan.offsets()).map_err(ModelError::Kernel)?;
         let cache = KvCache::new(cache);
@@ -108,6 +124,8 @@ impl<B: Backend<Space = Host>> Engine<B> {
             single: None,
             limits,
             load_time: start.elapsed(),
+            lazy: Lazy::new(lazily),
+            path: checkpoint.path().to_owned(),
         })
     }
 

@@ -5,7 +5,7 @@ use tinyllm_kernels::Backend;
 use tinyllm_mem::Host;
 
 use super::{Engine, SequenceId, SequenceInput};
-use crate::{ModelError, Result};
+use crate::Result;
 
 impl<B: Backend<Space = Host>> Engine<B> {
     /// Tokens in the cache now.
@@ -23,7 +23,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// The logits of every position of `ids`, in order, from an empty cache: `each(position, logits)`.
     ///
     /// # Errors
-    /// [`ModelError::Request`] for tokens outside the vocabulary or more than the context holds.
+    /// [`crate::ModelError::Request`] for tokens outside the vocabulary or more than the context holds.
     pub fn logits(&mut self, ids: &[u32], each: &mut dyn FnMut(usize, &mut [f32])) -> Result<()> {
         self.clear();
         self.extend(ids, each)
@@ -43,7 +43,8 @@ impl<B: Backend<Space = Host>> Engine<B> {
             for start in rows.clone().step_by(self.limits.max_sampled_rows) {
                 let sampled = start..rows.end.min(start + self.limits.max_sampled_rows as u32);
                 self.tables.sample(sampled.clone());
-                self.backend.run_head(&mut self.prepared, &self.tables.step()).map_err(ModelError::Kernel)?;
+                let ran = self.backend.run_head(&mut self.prepared, &self.tables.step());
+                ran.map_err(|error| self.step_error(error))?;
                 for (index, row) in sampled.enumerate() {
                     each(first + row as usize, self.backend.logits(&mut self.prepared, index));
                 }

@@ -15,7 +15,7 @@ use tinyllm_model::generation::{self, Event, GenerationParameters};
 use self::{interrupt::Interrupt, prompt::Prompt, sampling::SamplingOptions};
 use crate::{
     models::Model,
-    options::{LoadOptions, TokenIds, token_ids},
+    options::{LoadOptions, TokenIds, beside, token_ids},
     output,
 };
 
@@ -100,9 +100,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// Answers one prompt.
 fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
     let prompt = Prompt::read(arguments)?;
-    // The tokenizer takes about as long to build as a small model to load.
-    let ((tokenizer, prompt_ids), mut engine, tracking) =
-        arguments.load.load_beside(model, || prompt.tokens(arguments, model))?;
+    // The tokenizer takes longer to build than a small model to load.
+    let ((tokenizer, prompt_ids), (mut engine, tracking)) =
+        beside(|| prompt.tokens(arguments, model), || arguments.load.load_lazily(model))?;
     let interrupt = Interrupt::install()?;
     let (context, mut tokens) = (engine.context_size(), 0);
     let live = |phase, tokens| {
@@ -159,5 +159,7 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
     if let Some(path) = &arguments.memory_trace {
         output::write_file(path, memory::trace(&tracking, &spans)?.as_bytes())?;
     }
+    // A hundred thousand strings: the system takes them back at once, one by one they take a tenth of a short answer.
+    std::mem::forget(tokenizer);
     Ok(())
 }

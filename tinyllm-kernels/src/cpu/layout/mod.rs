@@ -43,6 +43,11 @@ impl WeightBytes {
         WeightBytes { values, scales, padding: values + scales - logical }
     }
 
+    /// Of one panel.
+    pub(crate) fn panel(self, spec: &WeightSpec) -> usize {
+        (self.values + self.scales) / spec.n.div_ceil(PANEL).max(1)
+    }
+
     /// The bytes that are scales and not padding.
     fn logical_scales(spec: &WeightSpec) -> usize {
         match spec.format {
@@ -69,6 +74,17 @@ fn w8a16(spec: &WeightSpec) -> Option<PanelLayout> {
 pub(crate) struct Stretch {
     pub(crate) first_panel: usize,
     pub(crate) bytes: Range<usize>,
+}
+
+impl Stretch {
+    /// What of it is among `panels`.
+    pub(crate) fn only(&self, panels: &Range<usize>, panel_bytes: usize) -> Option<Stretch> {
+        let count = self.bytes.len().checked_div(panel_bytes)?;
+        let first = panels.start.max(self.first_panel);
+        let last = panels.end.min(self.first_panel + count);
+        let byte = |panel: usize| self.bytes.start + (panel - self.first_panel) * panel_bytes;
+        (first < last).then(|| Stretch { first_panel: first, bytes: byte(first)..byte(last) })
+    }
 }
 
 /// The whole slab.

@@ -4,6 +4,7 @@
 //! multiply-add for each piece in order. So every version here gives the same bits; they differ in speed only.
 
 mod block;
+mod floats;
 mod input;
 mod output;
 mod pack;
@@ -19,6 +20,7 @@ use std::ops::Range;
 
 use half::f16;
 
+pub(crate) use floats::{Floats, Quantized};
 pub(crate) use input::{ProductInputLayout, quantize_input_row, quantize_row_in_place};
 pub(crate) use output::{Output, Store};
 pub(crate) use pack::{Rows, pack_rows, pack_values, unpack_row};
@@ -28,7 +30,7 @@ use super::{
     lanes::{Kernel, Lanes, dispatch},
     layout::{PANEL, PanelLayout, Stretch},
 };
-use crate::{GroupSize, Isa, ScaleType};
+use crate::{GroupSize, Isa, KernelError, ScaleType};
 
 /// int8 weights in panels.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,7 @@ pub(crate) struct FloatPanels<'a, T> {
 pub(crate) enum WeightView<'a> {
     Panels(Panels<'a>),
     RowMajor(RowMajor<'a>),
+    Floats(Floats<'a>),
     F16(FloatPanels<'a, f16>),
     F32(FloatPanels<'a, f32>),
 }
@@ -81,6 +84,7 @@ impl WeightView<'_> {
         match self {
             WeightView::Panels(weight) => (weight.n, weight.layout.k),
             WeightView::RowMajor(weight) => (weight.n, weight.k),
+            WeightView::Floats(weight) => (weight.n, weight.k),
             WeightView::F16(weight) => (weight.n, weight.k),
             WeightView::F32(weight) => (weight.n, weight.k),
         }
@@ -106,32 +110,39 @@ impl InputView {
 }
 
 /// Computes the outputs in `panels` for every row of `input`, and hands each (row, panel) to `output` once. Panels that a
-/// few rows share with other matrices go through [`multiply`].
+/// few rows share with other matrices go through [`multiply`]. `scratch` is for weights that are still to be quantised.
 ///
 /// # Safety
 /// The processor has `isa`. `input` is `rows` readable rows in the weight's input format ([`ProductInputLayout`] for
 /// W8A16, `[k]` f32 otherwise), 4-byte aligned. The view's slices are as long as its n, k and group size say, and
 /// `panels` lies within `ceil(n/16)`. `output` has as many rows of n columns, and nobody else uses those of `panels`.
+///
+/// # Errors
+/// Of weights that are still to be quantised.
 pub(crate) unsafe fn product(
     isa: Isa,
     weight: &WeightView<'_>,
     panels: Range<usize>,
     input: InputView,
     output: &Output<'_>,
-) {
+    scratch: &mut Quantized,
+) -> Result<(), KernelError> {
     debug_assert_eq!(weight.shape().1, input.k);
     debug_assert!(panels.end <= weight.shape().0.div_ceil(PANEL) && output.n == weight.shape().0);
-    if let WeightView::Panels(weight) = weight
-        && Panels::streams(input.rows)
-    {
-        let part = Part { weight: *weight, output: *output };
-        let factors = Factors::one(part);
-        let streams = factors.streams(panels, input.rows);
-        // SAFETY: the caller's promise.
-        return unsafe { multiply(isa, &factors, streams, 0..streams.columns(), input) };
-    }
     // SAFETY: the caller's promise.
-    unsafe { dispatch(isa, ProductKernel { weight, panels, input, output }) }
+    unsafe {
+        match weight {
+            WeightView::Floats(weight) => return floats::floats(isa, weight, panels, input, output, scratch),
+            WeightView::Panels(weight) if Panels::streams(input.rows) => {
+                let part = Part { weight: *weight, output: *output };
+                let factors = Factors::one(part);
+                let streams = factors.streams(panels, input.rows);
+                multiply(isa, &factors, streams, 0..streams.columns(), input);
+            }
+            _ => dispatch(isa, ProductKernel { weight, panels, input, output }),
+        }
+    }
+    Ok(())
 }
 
 struct ProductKernel<'a> {
@@ -155,6 +166,8 @@ impl Kernel for ProductKernel<'_> {
                 }
                 WeightView::Panels(weight) => block::product::<L, _>(weight, panels, input, output),
                 WeightView::RowMajor(weight) => block::product::<L, _>(weight, panels, input, output),
+                // Quantised before.
+                WeightView::Floats(_) => {}
                 WeightView::F16(weight) => {
                     let values = weight.values.as_ptr();
                     panels::float::<L, f16>(values, weight.k, panels, input, output, L::load_f16);

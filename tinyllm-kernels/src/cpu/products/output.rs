@@ -1,5 +1,7 @@
 //! What happens to sixteen outputs of a product: a bias, then into their row, onto it, or through the gate.
 
+use std::ops::Range;
+
 use crate::cpu::{
     lanes::{Lanes, load_or, store_to},
     layout::PANEL,
@@ -34,6 +36,12 @@ impl Output<'_> {
     /// The outputs after the first `rows` rows.
     pub(super) fn skip_rows(self, rows: usize) -> Self {
         Output { data: self.data.wrapping_add(rows * self.stride_elems), ..self }
+    }
+
+    /// Some columns, which begin at a panel.
+    pub(super) fn only(self, columns: Range<usize>) -> Self {
+        let bias = self.bias.map(|bias| bias.only(columns.clone()));
+        Output { data: self.data.wrapping_add(columns.start), n: columns.len(), bias, ..self }
     }
 
     /// Takes the outputs of one panel and some rows, of which `first` is the first. Lanes beyond n are dropped.

@@ -2,9 +2,9 @@
 
 use half::{bf16, f16};
 
-use super::WeightView;
+use super::{WeightView, floats};
 use crate::{
-    GroupSize, ScaleType,
+    GroupSize, KernelError, ScaleType,
     cpu::{
         lanes::{Lanes, TRANSPOSED_PAIRS},
         layout::{PANEL, PanelLayout},
@@ -89,7 +89,10 @@ pub(crate) unsafe fn pack_rows<L: Lanes>(rows: &Rows<'_>, layout: PanelLayout, p
 }
 
 /// Row `row` of a matrix as f32, `[k]`: an embedding lookup.
-pub(crate) fn unpack_row(weight: &WeightView<'_>, row: usize, out: &mut [f32]) {
+///
+/// # Errors
+/// Of a row that is still to be quantised.
+pub(crate) fn unpack_row(weight: &WeightView<'_>, row: usize, out: &mut [f32]) -> Result<(), KernelError> {
     let (panel, lane) = (row / PANEL, row % PANEL);
     match weight {
         WeightView::Panels(weight) => {
@@ -109,6 +112,7 @@ pub(crate) fn unpack_row(weight: &WeightView<'_>, row: usize, out: &mut [f32]) {
                 (i32::from(q), read_scale(weight.scales, weight.scale_type, row * groups + group))
             });
         }
+        WeightView::Floats(weight) => return floats::unpack(weight, row, out),
         WeightView::F16(weight) => {
             let values = weight.values[panel * weight.k * PANEL + lane..].iter().step_by(PANEL);
             out.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_f32());
@@ -118,6 +122,7 @@ pub(crate) fn unpack_row(weight: &WeightView<'_>, row: usize, out: &mut [f32]) {
             out.iter_mut().zip(values).for_each(|(out, value)| *out = *value);
         }
     }
+    Ok(())
 }
 
 fn scaled(out: &mut [f32], group_size: GroupSize, at: impl Fn(usize, usize) -> (i32, f32)) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{reference, *};
 use crate::{
-    MAX_PIECE,
+    FloatRows, MAX_PIECE,
     cpu::{lanes::Portable, vector::VectorView},
 };
 
@@ -31,7 +31,8 @@ fn outputs(isa: Isa, weight: &WeightView<'_>, n: usize, input: InputView) -> Vec
         let mut y = vec![before; input.rows * n];
         let output = Output { data: y.as_mut_ptr(), stride_elems: n, n, bias: None, store };
         // SAFETY: the tests build views, inputs and outputs of matching sizes.
-        unsafe { product(isa, weight, 0..n.div_ceil(PANEL), input, &output) };
+        unsafe { product(isa, weight, 0..n.div_ceil(PANEL), input, &output, &mut Quantized::default()) }
+            .unwrap();
         y.into_iter().map(f32::to_bits).collect()
     };
     let y = run(Store::Replace, f32::NAN);
@@ -150,7 +151,7 @@ proptest! {
         }
         let mut row = vec![0.0; k];
         for view in weights.views() {
-            unpack_row(&view, n - 1, &mut row);
+            unpack_row(&view, n - 1, &mut row).unwrap();
             for (column, value) in row.iter().enumerate() {
                 prop_assert_eq!(*value, f32::from(q[(n - 1) * k + column]) * scales[(n - 1) * k.div_ceil(group) + column / group]);
             }
@@ -177,7 +178,9 @@ proptest! {
             let alone = |y: &mut [f32], weights: &Weights, store| {
                 let output = output(y, weights, store);
                 // SAFETY: views, inputs and outputs of matching sizes.
-                unsafe { product(isa, &weights.views()[0], 0..weights.n.div_ceil(PANEL), input, &output) };
+                let panels = 0..weights.n.div_ceil(PANEL);
+                // SAFETY: as above.
+                unsafe { product(isa, &weights.views()[0], panels, input, &output, &mut Quantized::default()) }.unwrap();
             };
             let together = |factors: Factors<'_>| {
                 for range in [0..factors.panels() / 3, factors.panels() / 3..factors.panels()] {
@@ -252,6 +255,104 @@ proptest! {
             prop_assert!(outputs(isa, &view, n, input) == chain(|w| f16::from_f32(w).to_f32()), "{isa} f16");
         }
     }
+}
+
+/// Rows of f16 that a weight keeps.
+struct Halves(Vec<u8>, usize);
+
+impl FloatRows for Halves {
+    fn shape(&self) -> (usize, usize) {
+        (self.0.len() / 2 / self.1, self.1)
+    }
+
+    fn read(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), KernelError> {
+        let bytes = &self.0[2 * rows.start * self.1..2 * rows.end * self.1];
+        for (out, half) in out.iter_mut().zip(bytes.chunks(2)) {
+            *out = f16::from_le_bytes([half[0], half[1]]).to_f32();
+        }
+        Ok(())
+    }
+
+    fn halves(&self) -> Option<&[u8]> {
+        Some(&self.0)
+    }
+}
+
+/// More panels than are quantised at a time, the last of them not whole, rows that no vector divides.
+#[test]
+fn rows_quantised_on_the_way_equal_rows_quantised_before() {
+    let (n, k, group) = (16 * 37 + 5, 75, 32);
+    let values: Vec<f16> =
+        (0..n * k).map(|i| f16::from_f32(((i * 97 + i / k * 31) % 509) as f32 / 64.0 - 4.0)).collect();
+    let halves = Halves(values.iter().flat_map(|value| value.to_le_bytes()).collect(), k);
+    let whole: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
+    let (mut q, mut scales) = (vec![0; n * k], vec![f16::ZERO; n * k.div_ceil(group)]);
+    for (row, values) in whole.chunks(k).enumerate() {
+        let (q, scales) =
+            (&mut q[row * k..][..k], &mut scales[row * k.div_ceil(group)..][..k.div_ceil(group)]);
+        crate::quantize::quantize_row("w", row, values, group, q, scales).unwrap();
+    }
+    let scales: Vec<f32> = scales.into_iter().map(f16::to_f32).collect();
+    let group_size = GroupSize::Elements(group);
+    let weights = Weights::new(&q, &scales, n, k, group_size);
+    let x: Vec<f32> = (0..17 * k).map(|i| (i * 37 % 201) as f32 / 16.0 - 6.0).collect();
+    let borrowed = (whole.as_slice(), k);
+    let sources: [&dyn FloatRows; 2] = [&halves, &borrowed];
+    for isa in isas() {
+        for rows_count in [1, 17] {
+            let (data, stride) = rows(isa, &x[..rows_count * k], k, group);
+            let input =
+                InputView { data: data.as_ptr().cast(), row_stride_bytes: stride, rows: rows_count, k };
+            let expected = outputs(isa, &weights.views()[0], n, input);
+            for rows in sources {
+                let view = WeightView::Floats(Floats { rows, name: "w", n, k, group_size });
+                assert!(outputs(isa, &view, n, input) == expected, "{isa}, {rows_count} rows");
+            }
+        }
+    }
+    let (mut expected, mut found) = (vec![0.0; k], vec![0.0; k]);
+    for row in [0, 300, n - 1] {
+        unpack_row(&weights.views()[0], row, &mut expected).unwrap();
+        for rows in sources {
+            let view = WeightView::Floats(Floats { rows, name: "w", n, k, group_size });
+            unpack_row(&view, row, &mut found).unwrap();
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+/// A bias belongs to its columns, wherever quantising begins anew; a weight that is no number is named.
+#[test]
+fn rows_quantised_on_the_way_take_their_bias_and_name_what_is_wrong() {
+    let (n, k) = (16 * 20, 32);
+    let group_size = GroupSize::Channel;
+    let mut values = vec![1.0f32; n * k];
+    let bias: Vec<f32> = (0..n).map(|column| column as f32).collect();
+    let (data, stride) = rows(Isa::Portable, &[1.0; 32], k, k);
+    let input = InputView { data: data.as_ptr().cast(), row_stride_bytes: stride, rows: 1, k };
+    let run = |values: &[f32]| {
+        let mut y = vec![0.0; n];
+        let output = Output {
+            data: y.as_mut_ptr(),
+            stride_elems: n,
+            n,
+            bias: Some(VectorView::F32(&bias)),
+            store: Store::Replace,
+        };
+        let rows = (values, k);
+        let view = WeightView::Floats(Floats { rows: &rows, name: "table", n, k, group_size });
+        // SAFETY: views, inputs and outputs of matching sizes.
+        unsafe { product(Isa::Portable, &view, 0..n / PANEL, input, &output, &mut Quantized::default()) }
+            .map(|()| y)
+    };
+    // 32 times 1 · 1, but for what f16 scales lose.
+    for (column, y) in run(&values).unwrap().into_iter().enumerate() {
+        assert!((y - column as f32 - 32.0).abs() < 0.02, "{column}: {y}");
+    }
+    values[300 * k + 7] = f32::NAN;
+    let error = run(&values).unwrap_err();
+    assert!(matches!(error, KernelError::NonFiniteWeight { row: 300, column: 7, .. }), "{error}");
+    assert!(error.to_string().contains("table"), "{error}");
 }
 
 /// More rows than share a pass over the weights, and not a multiple of any tile.

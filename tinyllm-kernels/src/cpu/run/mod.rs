@@ -10,9 +10,12 @@ mod queries;
 mod shares;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub(super) use self::{
@@ -23,7 +26,7 @@ pub(super) use self::{
 use self::attention::Operands;
 use super::{
     Cpu, Prepared, kv, norm,
-    products::{quantize_input_row, quantize_row_in_place, unpack_row},
+    products::{Quantized, quantize_input_row, quantize_row_in_place, unpack_row},
     rope,
     team::Member,
 };
@@ -42,6 +45,7 @@ pub(super) fn run(
 ) -> Result<(), KernelError> {
     prepared.shares.reset();
     let fault = AtomicU64::new(NO_FAULT);
+    let failure = Mutex::new(None);
     let arena = Memory { base: prepared.arena.address() };
     let cache = Memory { base: prepared.kv.address() };
     let shared: &Prepared = prepared;
@@ -54,6 +58,8 @@ pub(super) fn run(
             cache,
             step,
             fault: &fault,
+            failure: &failure,
+            quantized: RefCell::default(),
             turn: Cell::new(0),
             next: Cell::new(ahead::Next::NOTHING),
         };
@@ -67,6 +73,10 @@ pub(super) fn run(
             }
         }
     });
+    // A poisoned lock means that a member unwound, and this thread with it.
+    if let Ok(Some(failure)) = failure.into_inner() {
+        return Err(failure.error);
+    }
     match fault.into_inner() {
         NO_FAULT => Ok(()),
         fault => {
@@ -74,6 +84,13 @@ pub(super) fn run(
             Err(KernelError::NonFiniteInput { operation: name(shared, operation), row })
         }
     }
+}
+
+/// Weights that could not be read.
+struct Failure {
+    /// The operation that read them, and the first output they were for.
+    place: (usize, usize),
+    error: KernelError,
 }
 
 /// What an error calls an operation: its first weight.
@@ -120,6 +137,9 @@ struct Worker<'a> {
     cache: Memory,
     step: &'a Step<'a>,
     fault: &'a AtomicU64,
+    failure: &'a Mutex<Option<Failure>>,
+    /// Weights that it quantised just now.
+    quantized: RefCell<Quantized>,
     /// Turns of sharing out that it has come to.
     turn: Cell<usize>,
     /// What it fetches ahead.
@@ -138,7 +158,8 @@ impl Worker<'_> {
             Op::Embed { table, out } => {
                 let table = self.prepared.weights.view(*table);
                 self.rows(*out, |row| {
-                    unpack_row(&table, self.step.token_ids[row] as usize, self.row_mut(*out, row));
+                    let token = self.step.token_ids[row] as usize;
+                    self.check((operation, row), unpack_row(&table, token, self.row_mut(*out, row)));
                 });
             }
             Op::Gather { input, out } => {
@@ -328,6 +349,16 @@ impl Worker<'_> {
     fn note(&self, finite: bool, operation: usize, row: usize) {
         if !finite {
             self.fault.fetch_min((operation as u64) << 32 | row as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Records what could not be read, the first of it.
+    fn check(&self, place: (usize, usize), result: Result<(), KernelError>) {
+        if let Err(error) = result
+            && let Ok(mut failure) = self.failure.lock()
+            && failure.as_ref().is_none_or(|earlier| place < earlier.place)
+        {
+            *failure = Some(Failure { place, error });
         }
     }
 

@@ -129,8 +129,12 @@ impl<'a> Worker<'a> {
             }
         }
         let output = self.output(product, out, store);
+        let first = panels.start;
         // SAFETY: as in `stream`.
-        unsafe { products::product(self.isa, &weight, panels, input, &output) };
+        let result = unsafe {
+            products::product(self.isa, &weight, panels, input, &output, &mut self.quantized.borrow_mut())
+        };
+        self.check((operation, first), result);
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Contents, Inventory, Located, WeightFiles};
 use crate::{
     ModelConfig, ModelError, Result,
     checkpoint::{
-        Pages, Storage, TensorInfo,
+        Storage, TensorInfo,
         compressed_tensors::{
             LayerClass, PackFormat, QuantizationConfig, is_part_of_quantized, quantized_layer,
         },

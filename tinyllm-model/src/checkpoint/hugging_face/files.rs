@@ -14,7 +14,7 @@ use serde::{
 use tinyllm_mem::MappedFile;
 
 use super::Located;
-use crate::{ModelError, Result, checkpoint::Pages, config::read_bounded};
+use crate::{ModelError, Result, config::read_bounded};
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -107,17 +107,8 @@ impl WeightFiles {
         &self.files[at.file].mapping
     }
 
-    /// What errors about the weights as a whole name: the file, or the index's directory.
-    pub(crate) fn label(&self) -> &Path {
-        match self.files.as_slice() {
-            [single] => &single.path,
-            several => several.first().and_then(|file| file.path.parent()).unwrap_or(Path::new("")),
-        }
-    }
-}
-
-impl Pages for WeightFiles {
-    fn drop_pages(&self, bytes: &[u8]) {
+    /// Gives back the pages of bytes of one of the files.
+    pub(super) fn drop_pages(&self, bytes: &[u8]) {
         let start = bytes.as_ptr().addr();
         let holds = |file: &&WeightFile| {
             let mapped = file.mapping.bytes();
@@ -125,6 +116,19 @@ impl Pages for WeightFiles {
         };
         if let Some(file) = self.files.iter().find(holds) {
             file.mapping.drop_pages(bytes);
+        }
+    }
+
+    /// Whether reading them would not wait for a disk.
+    pub(super) fn are_cached(&self) -> bool {
+        self.files.iter().all(|file| file.mapping.is_cached())
+    }
+
+    /// What errors about the weights as a whole name: the file, or the index's directory.
+    pub(crate) fn label(&self) -> &Path {
+        match self.files.as_slice() {
+            [single] => &single.path,
+            several => several.first().and_then(|file| file.path.parent()).unwrap_or(Path::new("")),
         }
     }
 }

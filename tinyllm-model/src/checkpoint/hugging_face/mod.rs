@@ -10,6 +10,7 @@ mod inventory;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use self::files::ShardIndex;
@@ -119,6 +120,10 @@ impl Checkpoint for HuggingFaceCheckpoint {
         &self.tensors
     }
 
+    fn is_cached(&self) -> bool {
+        self.files.are_cached()
+    }
+
     fn open(&self, index: usize) -> Result<TensorData<'_>> {
         let (Some(info), Some(contents)) = (self.tensors.get(index), self.contents.get(index)) else {
             let held = self.tensors.len();
@@ -130,12 +135,12 @@ impl Checkpoint for HuggingFaceCheckpoint {
         };
         Ok(match contents {
             Contents::Float { at, element } => TensorData::Float(Box::new(MappedRows {
-                name: &info.name,
-                bytes: self.files.bytes(at),
+                name: info.name.clone(),
+                file: Arc::clone(self.files.mapping(at)),
+                at: at.bytes.clone(),
                 element: *element,
                 n,
                 k,
-                source: &self.files,
             })),
             Contents::W8A16(layer) => TensorData::W8A16(W8A16Tensor {
                 values: self.files.bytes(&layer.values),

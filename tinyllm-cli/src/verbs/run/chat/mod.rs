@@ -22,7 +22,7 @@ use self::{
     settings::Settings,
 };
 use super::{Arguments, interrupt::Interrupt, report};
-use crate::{models::Model, output};
+use crate::{models::Model, options::beside, output};
 
 /// Everything a chat holds.
 struct Chat {
@@ -78,7 +78,8 @@ impl Chat {
         if template.is_none() && !arguments.raw {
             output::note("this model has no chat template: it continues what you write");
         }
-        let (tokenizer, engine, tracking) = arguments.load.load_beside(model, || model.tokenizer())?;
+        let (tokenizer, (engine, tracking)) =
+            beside(|| model.tokenizer(), || arguments.load.load(model, None, 1))?;
         Ok(Chat {
             model: model.name(),
             tokenizer,

@@ -1,0 +1,90 @@
+//! Loading that begins with the first token: weights are read where the file holds them until their turn has come.
+
+use tinyllm_kernels::{Backend, KernelError};
+use tinyllm_mem::{Host, HostMemory};
+
+use super::{Engine, EngineOptions, LoadProgress};
+use crate::{ModelError, Result, checkpoint::Checkpoint};
+
+/// Steps in which everything is loaded.
+const STEPS: usize = 8;
+
+/// How far loading has come.
+#[derive(Debug)]
+pub(super) enum Lazy {
+    /// Nothing is left.
+    Done,
+    /// No step has run.
+    Waiting,
+    /// Each step loads this many bytes before it runs.
+    Stepping(usize),
+}
+
+impl Lazy {
+    pub(super) fn new(lazily: bool) -> Self {
+        if lazily { Lazy::Waiting } else { Lazy::Done }
+    }
+}
+
+impl<B: Backend<Space = Host>> Engine<B> {
+    /// As [`Engine::load_on`], but returns at once where the file's weights are W8A16 and in the system's memory already:
+    /// they are used there. [`Engine::load_more`] loads them, and so does each step after the first, an eighth at a time;
+    /// numbers and planned memory are the same. It is for who wants a first token soon: memory that the system has to
+    /// find for the weights is found later.
+    ///
+    /// # Errors
+    /// As [`Engine::load`]; what is wrong with numbers in the file is told by the step that meets it.
+    pub fn load_lazily_on(
+        backend: B,
+        checkpoint: &dyn Checkpoint,
+        options: &EngineOptions,
+        memory: &HostMemory,
+        progress: &(dyn Fn(LoadProgress<'_>) + Sync),
+    ) -> Result<Self> {
+        let mut engine =
+            Self::load_some(backend, checkpoint, options, memory, checkpoint.is_cached(), progress)?;
+        engine.backend.touch_cache(&mut engine.prepared);
+        Ok(engine)
+    }
+
+    /// Loads up to `bytes` more of what [`Engine::load_lazily_on`] left; returns how many bytes are left.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn load_more(&mut self, bytes: usize) -> Result<usize> {
+        if matches!(self.lazy, Lazy::Done) {
+            return Ok(0);
+        }
+        let left =
+            self.backend.load_more(&mut self.prepared, bytes).map_err(|error| self.step_error(error))?;
+        if left == 0 {
+            self.lazy = Lazy::Done;
+        }
+        Ok(left)
+    }
+
+    /// What went wrong in a step; where it is the numbers of the file, with its name.
+    pub(super) fn step_error(&self, source: KernelError) -> ModelError {
+        match source {
+            KernelError::NonFiniteWeight { .. }
+            | KernelError::F16Overflow { .. }
+            | KernelError::Source { .. } => ModelError::Load { path: self.path.clone(), source },
+            other => ModelError::Kernel(other),
+        }
+    }
+
+    /// Before a step: the first runs at once.
+    pub(super) fn load_before_step(&mut self) -> Result<()> {
+        match self.lazy {
+            Lazy::Done => {}
+            Lazy::Waiting => {
+                let left = self.backend.unloaded(&self.prepared);
+                self.lazy = Lazy::Stepping(left.div_ceil(STEPS));
+            }
+            Lazy::Stepping(bytes) => {
+                self.load_more(bytes)?;
+            }
+        }
+        Ok(())
+    }
+}

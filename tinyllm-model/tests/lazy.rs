@@ -1,0 +1,130 @@
+//! A model that is loaded while it answers gives the numbers of one that was loaded before, in the same memory.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test ends where it fails, and says what it skips
+
+mod common;
+
+use std::{path::Path, sync::Arc};
+
+use common::{expected, oracle_entries};
+use tinyllm_kernels::Isa;
+use tinyllm_mem::{HostMemory, HostResource, Tracking};
+use tinyllm_model::{
+    Engine, Result, checkpoint,
+    engine::{EmbeddingsMode, EngineOptions},
+};
+
+fn load_lazily(model: &Path, options: &EngineOptions, memory: &HostMemory) -> Result<Engine> {
+    let checkpoint = checkpoint::open(model)?;
+    assert!(checkpoint.is_cached(), "{} was just read or written", model.display());
+    Engine::load_lazily_on(Engine::backend(options)?, &*checkpoint, options, memory, &|_| {})
+}
+
+fn load(model: &Path, options: &EngineOptions, memory: &HostMemory) -> Result<Engine> {
+    Engine::load(&*checkpoint::open(model)?, options, memory, &|_| {})
+}
+
+/// The bits of the logits after a prompt and after each token that follows.
+fn answer(engine: &mut Engine, ids: &[u32]) -> Result<Vec<Vec<u32>>> {
+    let bits = |logits: &mut [f32]| logits.iter().map(|value| value.to_bits()).collect();
+    let (prompt, rest) = ids.split_at(5);
+    let mut rows = vec![bits(engine.prefill(prompt, &mut || true)?.unwrap())];
+    for id in rest {
+        rows.push(bits(engine.decode(*id)?));
+    }
+    Ok(rows)
+}
+
+/// Quantised models, each a copy that was read into memory just now.
+fn models() -> Vec<(tempfile::TempDir, Vec<u32>)> {
+    let entries = oracle_entries("ct").into_iter().filter(|path| path.join("config.json").exists());
+    entries
+        .map(|model| {
+            let copy = tempfile::tempdir().unwrap();
+            for file in ["config.json", "model.safetensors"] {
+                std::fs::copy(model.join(file), copy.path().join(file)).unwrap();
+            }
+            let (ids, _) = expected(&model.join("expected.safetensors"), "logits");
+            (copy, ids)
+        })
+        .collect()
+}
+
+#[test]
+fn every_step_has_the_bits_of_a_model_loaded_before() {
+    for (model, ids) in models() {
+        for (threads, mmap) in [(1, false), (3, false), (2, true)] {
+            for embeddings in [None, Some(EmbeddingsMode::Int8), Some(EmbeddingsMode::F16)] {
+                for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+                    let options = EngineOptions {
+                        threads: Some(threads),
+                        mmap,
+                        embeddings,
+                        isa,
+                        ..EngineOptions::default()
+                    };
+                    let memory = HostResource::shared();
+                    let whole = answer(&mut load(model.path(), &options, &memory).unwrap(), &ids).unwrap();
+                    let mut engine = load_lazily(model.path(), &options, &memory).unwrap();
+                    let lazy = answer(&mut engine, &ids).unwrap();
+                    assert!(lazy == whole, "{threads} threads, {embeddings:?}, {isa}");
+                    assert_eq!(engine.load_more(1).unwrap(), 0, "thirteen steps load everything");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_is_what_is_planned_and_loading_ends_when_asked() {
+    let Some((model, ids)) = models().into_iter().next() else { return };
+    let options = EngineOptions { threads: Some(2), ..EngineOptions::default() };
+    let record = |load: &dyn Fn(&HostMemory) -> Engine| {
+        let tracking = Arc::new(Tracking::new(HostResource::shared()));
+        let memory: HostMemory = tracking.clone();
+        let mut engine = load(&memory);
+        answer(&mut engine, &ids).unwrap();
+        tracking.report()
+    };
+    let whole = record(&|memory| load(model.path(), &options, memory).unwrap());
+    let lazy = record(&|memory| load_lazily(model.path(), &options, memory).unwrap());
+    assert_eq!(lazy.categories, whole.categories);
+    assert_eq!(lazy.allocations_total, whole.allocations_total);
+
+    let mut engine = load_lazily(model.path(), &options, &HostResource::shared()).unwrap();
+    let mut left = engine.load_more(1).unwrap();
+    assert!(left > 0, "a panel is not everything");
+    while left > 0 {
+        let before = left;
+        left = engine.load_more(1000).unwrap();
+        assert!(left < before);
+    }
+}
+
+#[test]
+fn what_is_no_number_is_named_by_the_step_that_reads_it() {
+    for (model, ids) in models() {
+        let path = model.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let table = file.tensor("model.embed_tokens.weight").unwrap();
+        let (start, k) = (table.data().as_ptr().addr() - bytes.as_ptr().addr(), table.shape()[1]);
+        // All ones: no number in f16 and in bf16. The row is no token of the prompt.
+        let row = (0..table.shape()[0]).find(|row| !ids.contains(&(*row as u32))).unwrap();
+        bytes[start + 2 * (row * k + 3)..][..2].fill(0xff);
+        std::fs::write(&path, &bytes).unwrap();
+        let options = EngineOptions { embeddings: Some(EmbeddingsMode::Int8), ..EngineOptions::default() };
+        let memory = HostResource::shared();
+        let before = load(model.path(), &options, &memory).err().unwrap().to_string();
+        assert!(
+            before.contains("model.embed_tokens.weight") && before.contains(&row.to_string()),
+            "{before}"
+        );
+        let mut engine = load_lazily(model.path(), &options, &memory).unwrap();
+        let during = answer(&mut engine, &ids).err().unwrap().to_string();
+        assert!(during.contains(&model.path().display().to_string()), "{during}");
+        assert!(
+            during.contains("model.embed_tokens.weight") && during.contains(&row.to_string()),
+            "{during}"
+        );
+    }
+}
