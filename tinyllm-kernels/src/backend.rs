@@ -139,8 +139,8 @@ pub trait Backend: Send + Sync {
     /// As [`Backend::upload`].
     fn load_more(&self, prepared: &mut Self::Prepared, bytes: usize) -> Result<usize, KernelError>;
 
-    /// Has the system find the pages that the cache's first block lies in: for who has nothing else to do before the first
-    /// step.
+    /// Has the system find the pages that the cache's first block lies in, and leaves what is there: for who has nothing
+    /// else to do before the first step.
     fn touch_cache(&self, prepared: &mut Self::Prepared);
 
     /// Copies blocks of the cache, `(from, to)`, all layers, in order.
