@@ -14,8 +14,8 @@ use super::{
     vector::VectorView,
 };
 use crate::{
-    FloatRows, Isa, KernelError, MappedWeight, Program, ScaleType, VectorFormat, VectorId, VectorSpec,
-    WeightFormat, WeightId, WeightSource, WeightSpec,
+    FloatRows, Isa, KernelError, MappedWeight, Program, QuantizedRows, ScaleType, VectorFormat, VectorId,
+    VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec,
 };
 
 /// A program's weights in a slab.
@@ -25,8 +25,8 @@ pub struct CpuWeights {
     layout: SlabLayout,
     specs: Vec<WeightSpec>,
     vectors: Vec<VectorSpec>,
-    /// The sources of weights that are read there.
-    kept: Vec<Option<Kept>>,
+    /// The sources of weights that are read there, or were until they were loaded.
+    sources: Vec<Option<Kept>>,
     /// How far loading has come: the weight, and how many of its panels are there.
     loaded: (usize, usize),
 }
@@ -43,6 +43,13 @@ impl Kept {
         match self {
             Kept::Rows(rows) => WeightSource::Quantized(rows),
             Kept::Floats(rows) => WeightSource::Float(rows.as_ref()),
+        }
+    }
+
+    fn consumed(&self, rows: Range<usize>) {
+        match self {
+            Kept::Rows(source) => source.consumed(rows),
+            Kept::Floats(source) => source.consumed(rows),
         }
     }
 }
@@ -71,7 +78,7 @@ impl CpuWeights {
             layout,
             specs: program.weights().to_vec(),
             vectors: program.vectors().to_vec(),
-            kept: program.weights().iter().map(|_| None).collect(),
+            sources: program.weights().iter().map(|_| None).collect(),
             loaded: (0, 0),
         })
     }
@@ -80,7 +87,7 @@ impl CpuWeights {
     pub(super) fn view(&self, weight: WeightId) -> WeightView<'_> {
         let spec = &self.specs[weight.index()];
         let (n, k) = (spec.n, spec.k);
-        match (spec.format, &self.layout.weights[weight.index()], &self.kept[weight.index()]) {
+        match (spec.format, &self.layout.weights[weight.index()], self.kept(weight.index())) {
             (WeightFormat::W8A16 { group_size, scales }, _, Some(Kept::Rows(mapped))) => {
                 let bytes = mapped.file.bytes();
                 WeightView::RowMajor(products::RowMajor {
@@ -139,8 +146,9 @@ impl CpuWeights {
 
     /// The first weight that was to be mapped and was not uploaded.
     pub(super) fn missing(&self) -> Option<&str> {
-        let places = self.layout.weights.iter().zip(&self.kept);
-        let missing = places.zip(&self.specs).find(|((place, kept), _)| place.is_none() && kept.is_none());
+        let places = self.layout.weights.iter().zip(&self.sources);
+        let missing =
+            places.zip(&self.specs).find(|((place, source), _)| place.is_none() && source.is_none());
         missing.map(|(_, spec)| spec.name.as_str())
     }
 
@@ -165,11 +173,11 @@ impl CpuWeights {
         let placed = self.layout.weights[weight.index()].is_some();
         match (source, spec.format) {
             (WeightSource::Mapped(mapped), WeightFormat::W8A16 { .. }) => {
-                self.kept[weight.index()] = Some(Kept::Rows(mapped.clone()));
+                self.sources[weight.index()] = Some(Kept::Rows(mapped.clone()));
                 Ok(())
             }
             (WeightSource::Shared(rows), WeightFormat::W8A16 { scales: ScaleType::F16, .. }) if placed => {
-                self.kept[weight.index()] = Some(Kept::Floats(Arc::clone(rows)));
+                self.sources[weight.index()] = Some(Kept::Floats(Arc::clone(rows)));
                 Ok(())
             }
             (WeightSource::Mapped(_) | WeightSource::Shared(_), format) => {
@@ -180,10 +188,16 @@ impl CpuWeights {
                 let panels = 0..spec.n.div_ceil(PANEL);
                 let stretches = stretches(&mut self.slab, &self.layout, &spec, weight.index(), panels);
                 fill(team, isa, &spec, stretches, source)?;
-                self.kept[weight.index()] = None;
+                self.sources[weight.index()] = None;
                 Ok(())
             }
         }
+    }
+
+    /// The source of a weight that is read there.
+    fn kept(&self, weight: usize) -> Option<&Kept> {
+        let is_loaded = weight < self.loaded.0 && self.layout.weights[weight].is_some();
+        self.sources[weight].as_ref().filter(|_| !is_loaded)
     }
 
     /// Loads up to `bytes` of what is kept and has a place in the slab, but at least a panel; returns the bytes left.
@@ -195,26 +209,40 @@ impl CpuWeights {
         {
             let spec = &self.specs[weight];
             let (panels, panel_bytes) = (spec.n.div_ceil(PANEL), WeightBytes::of(spec).panel(spec).max(1));
-            if let (Some(kept), true) = (&self.kept[weight], self.layout.weights[weight].is_some()) {
+            if let (Some(source), true) = (&self.sources[weight], self.layout.weights[weight].is_some()) {
                 let to = (from + room.div_ceil(panel_bytes)).min(panels);
                 let stretches = stretches(&mut self.slab, &self.layout, spec, weight, from..to);
-                fill(team, isa, spec, stretches, kept.source())?;
+                fill(team, isa, spec, stretches, source.source())?;
                 self.loaded.1 = to;
                 room = room.saturating_sub((to - from) * panel_bytes);
                 if to < panels {
                     break;
                 }
-                self.kept[weight] = None;
             }
             self.loaded = (weight + 1, 0);
         }
+        self.let_go();
         Ok(self.unloaded())
+    }
+
+    /// Gives back the pages of what is loaded, once more: reading a weight mapped some of its neighbours' again.
+    fn let_go(&mut self) {
+        let loaded = self.loaded.0;
+        let places = self.layout.weights[..loaded].iter().zip(&mut self.sources).zip(&self.specs);
+        for ((_, source), spec) in places.filter(|((place, _), _)| place.is_some()) {
+            if let Some(source) = source {
+                source.consumed(0..spec.n);
+            }
+            if loaded == self.specs.len() {
+                *source = None;
+            }
+        }
     }
 
     /// Bytes of the slab that are still to be loaded.
     pub(super) fn unloaded(&self) -> usize {
         let waiting = (self.loaded.0..self.specs.len())
-            .filter(|weight| self.kept[*weight].is_some() && self.layout.weights[*weight].is_some());
+            .filter(|weight| self.kept(*weight).is_some() && self.layout.weights[*weight].is_some());
         let bytes = waiting.map(|weight| {
             let spec = &self.specs[weight];
             let loaded = if weight == self.loaded.0 { self.loaded.1 } else { 0 };

@@ -153,7 +153,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// than a step takes; [`ModelError::CacheFull`]. No sequence has changed then.
     pub fn forward(&mut self, batch: &[SequenceInput<'_>]) -> Result<()> {
         self.check_batch(batch)?;
-        self.load_before_step()?;
+        self.load_before_step(batch.iter().map(|input| input.tokens.len()).sum())?;
         self.copies.clear();
         for input in batch {
             if let Err(error) = self.cache.reserve(input.sequence, input.tokens.len(), &mut self.copies) {

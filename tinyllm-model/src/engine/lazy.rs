@@ -9,6 +9,9 @@ use crate::{ModelError, Result, checkpoint::Checkpoint};
 /// Steps in which everything is loaded.
 const STEPS: usize = 8;
 
+/// Tokens of a step from which it loads everything: it takes longer than that, and is faster then.
+const MANY_TOKENS: usize = 64;
+
 /// How far loading has come.
 #[derive(Debug)]
 pub(super) enum Lazy {
@@ -28,8 +31,8 @@ impl Lazy {
 
 impl<B: Backend<Space = Host>> Engine<B> {
     /// As [`Engine::load_on`], but returns at once where the file's weights are W8A16 and in the system's memory already:
-    /// they are used there. [`Engine::load_more`] loads them, and so does each step after the first, an eighth at a time;
-    /// numbers and planned memory are the same. It is for who wants a first token soon: memory that the system has to
+    /// they are used there. [`Engine::load_more`] loads them, and so does each step after the first, an eighth at a time or,
+    /// where it is one of a long prompt, all; numbers and planned memory are the same. It is for who wants a first token soon: memory that the system has to
     /// find for the weights is found later.
     ///
     /// # Errors
@@ -73,8 +76,8 @@ impl<B: Backend<Space = Host>> Engine<B> {
         }
     }
 
-    /// Before a step: the first runs at once.
-    pub(super) fn load_before_step(&mut self) -> Result<()> {
+    /// Before a step of so many tokens: the first runs at once.
+    pub(super) fn load_before_step(&mut self, tokens: usize) -> Result<()> {
         match self.lazy {
             Lazy::Done => {}
             Lazy::Waiting => {
@@ -82,7 +85,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
                 self.lazy = Lazy::Stepping(left.div_ceil(STEPS));
             }
             Lazy::Stepping(bytes) => {
-                self.load_more(bytes)?;
+                self.load_more(if tokens < MANY_TOKENS { bytes } else { usize::MAX })?;
             }
         }
         Ok(())
