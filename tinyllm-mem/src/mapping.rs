@@ -95,7 +95,7 @@ impl MappedFile {
 /// Whether the system holds the page of a byte.
 #[cfg(target_os = "linux")]
 fn is_page_cached(mapping: &Mmap, byte: usize) -> bool {
-    /// The smallest page there is: addresses asked for must begin one, and larger pages begin smaller ones.
+    /// Of nearly all systems. One with larger pages refuses addresses inside them: it does not say.
     const PAGE_BYTES: usize = 4096;
     let page = byte / PAGE_BYTES * PAGE_BYTES;
     let mut state = 0u8;

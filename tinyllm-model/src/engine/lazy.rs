@@ -32,8 +32,8 @@ impl Lazy {
 impl<B: Backend<Space = Host>> Engine<B> {
     /// As [`Engine::load_on`], but returns at once where the file's weights are W8A16 and in the system's memory already:
     /// they are used there. [`Engine::load_more`] loads them, and so does each step after the first, an eighth at a time or,
-    /// where it is one of a long prompt, all; numbers and planned memory are the same. It is for who wants a first token soon: memory that the system has to
-    /// find for the weights is found later.
+    /// where it is one of a long prompt, all; numbers and planned memory are the same. It is for who wants a first token
+    /// soon: memory that the system has to find for the weights is found later.
     ///
     /// # Errors
     /// As [`Engine::load`]; what is wrong with numbers in the file is told by the step that meets it.
