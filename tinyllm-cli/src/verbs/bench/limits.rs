@@ -29,7 +29,7 @@ pub(super) struct Limits {
     pub(super) dot_ops_per_s: f64,
 }
 
-/// Memory for the engine's own threads to read again and again, in pages as the engine's own. Of it is read as much as a
+/// Memory for the engine's own threads to read again and again, in pages as its weights have them. Of it is read as much as a
 /// step reads, so that what a cache keeps of weights, keys and values it keeps of this too: of 140 MB a cache of 32 MB
 /// keeps a tenth, of twice as much next to nothing.
 pub(super) struct Meter {
@@ -40,7 +40,7 @@ impl Meter {
     /// For steps that read at most so many bytes.
     pub(super) fn new(most_bytes: usize) -> anyhow::Result<Self> {
         let bytes = most_bytes.max(MIN_BYTES).next_multiple_of(4096);
-        let request = Request::new(Category::Workspace, "bandwidth", bytes, 4096);
+        let request = Request::new(Category::Weights, "bandwidth", bytes, 4096);
         let mut buffer = Buffer::<f32>::allocate(&HostResource::shared(), request)?;
         // Touched, so that the pages are there.
         buffer.as_mut_slice().fill(1.0);
@@ -91,4 +91,34 @@ fn speeds(pass: impl Fn() -> f64) -> Vec<f64> {
         pass();
     });
     (0..PASSES).map(speed).collect()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The advice that the kernel was given on the mapping that holds an address, in its two-letter codes; none where it
+    /// does not say.
+    fn advice_at(address: usize) -> Option<String> {
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let holds = |line: &str| {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let Some((from, to)) = range else { return false };
+            let (from, to) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16));
+            from.is_ok_and(|from| from <= address) && to.is_ok_and(|to| address < to)
+        };
+        let mapping = smaps.lines().skip_while(|line| !holds(*line));
+        mapping.skip(1).find_map(|line| line.strip_prefix("VmFlags:")).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_meter_reads_from_pages_as_weights_have_them() {
+        let meter = Meter::new(MIN_BYTES).unwrap();
+        let request = Request::new(Category::Weights, "weights", MIN_BYTES, 4096);
+        let weights = Buffer::<f32>::allocate(&HostResource::shared(), request).unwrap();
+        let advice = |buffer: &Buffer<f32>| advice_at(buffer.as_slice().as_ptr().addr());
+        assert_eq!(advice(&meter.buffer), advice(&weights));
+    }
 }
