@@ -52,9 +52,16 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Says why the program failed.
+/// Says why the program failed: causes after what they caused, those that it quotes already only once.
 pub(crate) fn complain(error: &anyhow::Error) {
-    note(&format!("error: {error:#}"));
+    let mut text = "error".to_owned();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    note(&text);
 }
 
 /// Whether a reader of stdout went away: it has what it wanted.

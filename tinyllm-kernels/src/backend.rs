@@ -96,7 +96,7 @@ pub trait Backend: Send + Sync {
     /// Fills one weight matrix.
     ///
     /// # Errors
-    /// The source's, [`KernelError::NonFiniteWeight`] and [`KernelError::F16Overflow`].
+    /// The source's, [`KernelError::NonFiniteWeight`], [`KernelError::NonFiniteScale`] and [`KernelError::F16Overflow`].
     fn upload(
         &self,
         weights: &mut Self::Weights,

@@ -16,6 +16,18 @@ pub enum KernelError {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A scale of an int8 weight that is NaN or infinite.
+    #[error("{name}: the scale of row {row}, group {group} is {value}: scales must be finite")]
+    NonFiniteScale {
+        /// The tensor.
+        name: String,
+        /// Its row.
+        row: usize,
+        /// The group of the row's columns.
+        group: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
     /// A scale (or a 16-bit weight) beyond f16's range.
     #[error(
         "{name}: row {row}, group {group}: {value} does not fit f16 (at most 65504); load it with f32 weights"

@@ -128,3 +128,31 @@ fn what_is_no_number_is_named_by_the_step_that_reads_it() {
         );
     }
 }
+
+#[test]
+fn a_scale_that_is_no_number_is_refused_with_its_place() {
+    for (model, _) in models() {
+        let path = model.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let scales = file.tensor("model.layers.0.mlp.gate_proj.weight_scale").unwrap();
+        let (rows, groups) = (scales.shape()[0], scales.shape()[1]);
+        let (row, group, size) = (rows - 2, groups - 1, scales.data().len() / (rows * groups));
+        let start = scales.data().as_ptr().addr() - bytes.as_ptr().addr() + size * (row * groups + group);
+        // All ones: no number in f16, bf16 and f32.
+        bytes[start..start + size].fill(0xff);
+        std::fs::write(&path, &bytes).unwrap();
+        let memory = HostResource::shared();
+        let lazy = load_lazily(model.path(), &EngineOptions::default(), &memory);
+        let loads = [false, true]
+            .map(|mmap| load(model.path(), &EngineOptions { mmap, ..EngineOptions::default() }, &memory));
+        for result in loads.into_iter().chain([lazy]) {
+            let error = result.err().unwrap().to_string();
+            let place = format!("row {row}, group {group}");
+            let file = model.path().display().to_string();
+            for part in ["model.layers.0.mlp.gate_proj.weight", &place, &file] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+    }
+}

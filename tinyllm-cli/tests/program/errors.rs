@@ -53,6 +53,25 @@ fn every_mistake_is_named() {
     }
 }
 
+/// A weight that is no number, in a file that is well-formed.
+#[test]
+fn a_cause_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny("qwen3");
+    for file in ["config.json", "model.safetensors"] {
+        let mut bytes = std::fs::read(Path::new(&model).join(file)).unwrap();
+        if file == "model.safetensors" {
+            // The last element of the last tensor.
+            let end = bytes.len();
+            bytes[end - 4..].fill(0xff);
+        }
+        std::fs::write(folder.path().join(file), bytes).unwrap();
+    }
+    let stderr = refusal(&["logits", folder.path().to_str().unwrap(), "--ids", "1"], b"");
+    assert_eq!(stderr.matches("must be finite").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches(folder.path().to_str().unwrap()).count(), 1, "{stderr}");
+}
+
 #[test]
 fn the_cpu_variable_must_name_an_instruction_set() {
     let home = tempfile::tempdir().unwrap();

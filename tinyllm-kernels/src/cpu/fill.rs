@@ -5,6 +5,7 @@ use std::{ops::Range, sync::Mutex};
 use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{
+    finite::{check_finite, to_f16},
     lanes::{Kernel, Lanes, dispatch},
     layout::{PANEL, PanelLayout, WeightBytes},
     products::{self, Floats, Quantized, Rows},
@@ -97,12 +98,7 @@ impl<'a> Source<'a> {
             }
             (WeightSource::Float(rows), _) => return Ok(Source::Float(rows)),
             (WeightSource::Quantized(rows), WeightFormat::W8A16 { group_size, scales }) => {
-                let raw = rows.raw();
-                let needed = spec.n * group_size.groups(spec.k) * scales.size_bytes();
-                if raw.scales.len() == needed {
-                    return Ok(Source::Quantized { rows, raw, group_size, scales });
-                }
-                format!("{} bytes of scales where {needed} are needed", raw.scales.len())
+                return Ok(Source::Quantized { rows, raw: rows.raw(), group_size, scales });
             }
             (WeightSource::Quantized(_), WeightFormat::F16 | WeightFormat::F32) => {
                 "int8 rows cannot fill a floating-point weight".into()
@@ -246,23 +242,6 @@ impl Panel<'_> {
         // SAFETY: the caller's promise.
         unsafe { products::pack_rows::<L>(&rows, PanelLayout { k, group_size, scale_type }, self.bytes) };
     }
-}
-
-pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(), KernelError> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(column) => {
-            Err(KernelError::NonFiniteWeight { name: name.into(), row, column, value: values[column] })
-        }
-    }
-}
-
-pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Result<f16, KernelError> {
-    let rounded = f16::from_f32(value);
-    if rounded.is_finite() {
-        return Ok(rounded);
-    }
-    Err(KernelError::F16Overflow { name: name.into(), row, group: column, value })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod attention;
 mod bandwidth;
 mod fill;
+mod finite;
 mod kv;
 mod lanes;
 mod layout;

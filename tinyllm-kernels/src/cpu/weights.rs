@@ -7,7 +7,8 @@ use half::f16;
 use tinyllm_mem::Buffer;
 
 use super::{
-    fill::{check_finite, fill, to_f16},
+    fill::fill,
+    finite::{check_finite, check_rows, to_f16},
     layout::{PANEL, PanelLayout, SlabLayout, Stretch, WeightBytes},
     products::{self, WeightView},
     team::Team,
@@ -169,6 +170,11 @@ impl CpuWeights {
         };
         if shape != (spec.n, spec.k) {
             return Err(mismatch(format!("shape {shape:?} where {:?} is needed", (spec.n, spec.k))));
+        }
+        match &source {
+            WeightSource::Quantized(rows) => check_rows(&spec, &rows.raw())?,
+            WeightSource::Mapped(rows) => check_rows(&spec, &rows.raw())?,
+            WeightSource::Float(_) | WeightSource::Shared(_) => {}
         }
         let placed = self.layout.weights[weight.index()].is_some();
         match (source, spec.format) {

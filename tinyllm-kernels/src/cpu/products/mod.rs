@@ -23,7 +23,7 @@ use half::f16;
 pub(crate) use floats::{Floats, Quantized};
 pub(crate) use input::{ProductInputLayout, quantize_input_row, quantize_row_in_place};
 pub(crate) use output::{Output, Store};
-pub(crate) use pack::{Rows, pack_rows, pack_values, unpack_row};
+pub(crate) use pack::{Rows, pack_rows, pack_values, read_scale, unpack_row};
 pub(crate) use streams::{Factors, MAX_STREAMS, Part, Streams, multiply};
 
 use super::{

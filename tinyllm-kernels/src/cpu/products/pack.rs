@@ -135,7 +135,7 @@ fn scaled(out: &mut [f32], group_size: GroupSize, at: impl Fn(usize, usize) -> (
 
 /// Scale `index` of a packed array.
 #[inline(always)]
-fn read_scale(scales: &[u8], scale_type: ScaleType, index: usize) -> f32 {
+pub(crate) fn read_scale(scales: &[u8], scale_type: ScaleType, index: usize) -> f32 {
     let size = scale_type.size_bytes();
     match (scale_type, &scales[index * size..][..size]) {
         (ScaleType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
