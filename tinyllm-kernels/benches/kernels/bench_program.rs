@@ -91,11 +91,12 @@ impl BenchProgram {
         let cpu = Cpu::new(isa, 1).unwrap();
         let program = self.builder.finish(self.input).unwrap();
         let requirements = cpu.requirements(&program);
-        let allocate = |bytes: usize| -> Buffer<u8> {
-            let request = Request::new(Category::Workspace, "bench", bytes, requirements.align_bytes);
+        // Pages are as the category wants them.
+        let allocate = |category: Category, bytes: usize| -> Buffer<u8> {
+            let request = Request::new(category, category.name(), bytes, requirements.align_bytes);
             Buffer::allocate(&HostResource::shared(), request).unwrap()
         };
-        let slab = allocate(requirements.weights.iter().map(|part| part.bytes).sum());
+        let slab = allocate(Category::Weights, requirements.weights.iter().map(|part| part.bytes).sum());
         let mut weights = cpu.weights(&program, slab).unwrap();
         for (id, spec) in program.weight_ids() {
             let values: Vec<f32> = (0..spec.k).map(value).collect();
@@ -110,13 +111,13 @@ impl BenchProgram {
             cpu.upload_vector(&mut weights, id, &vec![1.0; spec.len]).unwrap();
         }
         let blocks = self.kv_length.div_ceil(program.kv().block_tokens());
-        let mut kv = allocate(program.kv().bytes(blocks));
+        let mut kv = allocate(Category::Kv, program.kv().bytes(blocks));
         for (index, bytes) in kv.as_mut_slice().chunks_exact_mut(2).enumerate() {
             bytes.copy_from_slice(&f16::from_f32(value(index)).to_le_bytes());
         }
         let plan = Plan::pack(requirements.regions).unwrap();
-        let prepared =
-            cpu.prepare(program, weights, kv, allocate(plan.total_bytes()), plan.offsets()).unwrap();
+        let arena = allocate(Category::Activations, plan.total_bytes());
+        let prepared = cpu.prepare(program, weights, kv, arena, plan.offsets()).unwrap();
         let (token_ids, block_table) = (vec![0; self.rows], (0..blocks as u32).collect());
         let mut ready = Ready { cpu, prepared, token_ids, kv_length: self.kv_length as u32, block_table };
         ready.run(|cpu, prepared, step| cpu.run(prepared, step));
