@@ -61,3 +61,55 @@ fn are_finite(scales: &[u8], scale_type: ScaleType) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+    use tinyllm_mem::Category;
+
+    use super::*;
+    use crate::{GroupSize, Placement};
+
+    /// Checks two rows of 64 with two scales each: `scale` three times, and `last`.
+    fn check(scales: ScaleType, scale: &[u8], last: &[u8]) -> Result<(), String> {
+        let format = WeightFormat::W8A16 { group_size: GroupSize::Elements(32), scales };
+        let (name, category, placement) = ("q".into(), Category::Weights, Placement::Slab);
+        let spec = WeightSpec { name, n: 2, k: 64, format, category, placement };
+        let scales = [scale, scale, scale, last].concat();
+        let raw = RawQuantized { values: &[0; 128], row_bytes: 64, offset_binary: false, scales: &scales };
+        check_rows(&spec, &raw).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_type_of_scales_is_finite_up_to_its_largest_number() {
+        let cases: [(ScaleType, [Vec<u8>; 4]); 3] = [
+            (
+                ScaleType::F16,
+                [f16::MIN, f16::MAX, f16::NEG_INFINITY, f16::NAN].map(|x| x.to_le_bytes().into()),
+            ),
+            (
+                ScaleType::Bf16,
+                [bf16::MIN, bf16::MAX, bf16::NEG_INFINITY, bf16::NAN].map(|x| x.to_le_bytes().into()),
+            ),
+            (
+                ScaleType::F32,
+                [f32::MIN, f32::MAX, f32::NEG_INFINITY, f32::NAN].map(|x| x.to_le_bytes().into()),
+            ),
+        ];
+        for (scales, [least, largest, infinity, nan]) in cases {
+            assert_eq!(check(scales, &least, &largest), Ok(()));
+            for (last, word) in [(infinity, "-inf"), (nan, "NaN")] {
+                let error = check(scales, &largest, &last).unwrap_err();
+                assert!(error.contains(&format!("row 1, group 1 is {word}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_the_weights() {
+        let error = check(ScaleType::F16, &[0; 2], &[]).unwrap_err();
+        assert!(error.contains("6 bytes of scales where 8 are needed"), "{error}");
+        let error = check(ScaleType::F32, &[0; 2], &[0; 2]).unwrap_err();
+        assert!(error.contains("8 bytes of scales where 16 are needed"), "{error}");
+    }
+}
