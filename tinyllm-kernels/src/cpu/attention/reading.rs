@@ -11,7 +11,8 @@ use crate::{
     kv_layout::{TILE_TOKENS, TilePlace},
 };
 
-/// Tiles between what is read and what is fetched: a memory latency.
+/// Tiles between what is read and what is fetched: a memory latency. Where a head has fewer in a segment, as many as it
+/// has, so that each of the next head's is fetched.
 const AHEAD: usize = 8;
 
 /// Tiles of a segment.
@@ -62,14 +63,14 @@ impl Reading<'_> {
         self.cache.base.wrapping_add(self.places(step)[0].keys)
     }
 
-    /// Where those lie that are read after a step at `places`.
+    /// Where those lie that are read after a step at `places`, and how many they are.
     #[inline(always)]
-    pub(super) fn following(&self, step: usize, places: &Places) -> Places {
+    pub(super) fn following(&self, step: usize, places: &Places) -> (Places, usize) {
         if step + 1 < self.queries.steps() {
-            return self.places(step + 1);
+            return (self.places(step + 1), self.tiles(self.queries.step(step + 1).0).len());
         }
         // Nothing follows. What is near already: an address without memory behind it would be looked up each time.
-        [places[TILES - 1]; TILES]
+        ([places[TILES - 1]; TILES], 1)
     }
 }
 
@@ -82,14 +83,21 @@ pub(super) struct Segment<'a> {
     written: usize,
     base: *const u8,
     places: &'a Places,
-    /// What is read: tiles of keys, tiles of values, and then keys of what follows.
+    /// What is read: tiles of keys, tiles of values, and then those of what follows.
     addresses: [*const u8; 2 * TILES + AHEAD],
+    /// How many tiles ahead is fetched.
+    ahead: usize,
 }
 
 impl<'a> Segment<'a> {
-    /// A segment whose tiles lie at `places`; those read after it lie at `following`.
+    /// A segment whose tiles lie at `places`; those read after it, `count`, lie at `following`.
     #[inline(always)]
-    pub(super) fn new(reading: &Reading<'_>, segment: usize, places: &'a Places, following: &Places) -> Self {
+    pub(super) fn new(
+        reading: &Reading<'_>,
+        segment: usize,
+        places: &'a Places,
+        (following, count): &(Places, usize),
+    ) -> Self {
         let (base, tiles) = (reading.cache.base, reading.tiles(segment));
         let mut addresses = [base; 2 * TILES + AHEAD];
         let (keys, rest) = addresses.split_at_mut(tiles.len());
@@ -97,11 +105,14 @@ impl<'a> Segment<'a> {
         for ((keys, values), place) in keys.iter_mut().zip(values).zip(places) {
             (*keys, *values) = (base.wrapping_add(place.keys), base.wrapping_add(place.values));
         }
-        for (after, place) in after.iter_mut().zip(following) {
-            *after = base.wrapping_add(place.keys);
+        for (index, after) in after.iter_mut().enumerate() {
+            let index = index.min(2 * count - 1);
+            let place = if index < *count { following[index].keys } else { following[index - count].values };
+            *after = base.wrapping_add(place);
         }
         let written = reading.written() - segment * SEGMENT;
-        Segment { head_dim: reading.cache.layout.head_dim(), tiles, written, base, places, addresses }
+        let ahead = AHEAD.min(2 * tiles.len());
+        Segment { head_dim: reading.cache.layout.head_dim(), tiles, written, base, places, addresses, ahead }
     }
 
     /// Tokens of a tile that somebody wrote.
@@ -124,7 +135,7 @@ impl<'a> Segment<'a> {
 
     #[inline(always)]
     fn step<T>(&self, step: usize) -> (*const T, *const T) {
-        (self.addresses[step].cast(), self.addresses[step + AHEAD].cast())
+        (self.addresses[step].cast(), self.addresses[step + self.ahead].cast())
     }
 
     /// The sixteen scales of K in a tile.

@@ -126,7 +126,7 @@ impl<T: Cached> Kernel for Segments<'_, T> {
                         );
                     }
                 }
-                places = following;
+                places = following.0;
             }
         }
     }
