@@ -5,6 +5,7 @@ use half::f16;
 use super::products::read_scale;
 use crate::{KernelError, RawQuantized, ScaleType, WeightFormat, WeightSpec};
 
+/// Refuses a row of a weight that is not finite.
 pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(), KernelError> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
@@ -14,6 +15,7 @@ pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(),
     }
 }
 
+/// A weight as f16; refused where it is too large.
 pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Result<f16, KernelError> {
     let rounded = f16::from_f32(value);
     if rounded.is_finite() {
