@@ -70,7 +70,7 @@ impl MappedFile {
         match &self.source {
             Source::Static(_) => true,
             Source::Mapped(mapping) => {
-                let step = mapping.len().div_ceil(SAMPLES);
+                let step = mapping.len().div_ceil(SAMPLES).max(1);
                 let samples = mapping.len().div_ceil(step);
                 let held = (0..samples).filter(|sample| is_page_cached(mapping, sample * step)).count();
                 held >= samples - samples / 16
@@ -132,5 +132,8 @@ mod tests {
         };
         assert_eq!(is_cached, keeps_in_memory);
         assert!(MappedFile::from_static(b"program", "embedded").is_cached());
+        // Nothing of it has to be read.
+        file.as_file().set_len(0).unwrap();
+        assert!(MappedFile::open(file.path()).is_ok_and(|empty| empty.is_cached()));
     }
 }

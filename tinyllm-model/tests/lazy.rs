@@ -49,6 +49,21 @@ fn models() -> Vec<(tempfile::TempDir, Vec<u32>)> {
         .collect()
 }
 
+/// Makes an element of a matrix in a model's file all ones: no number in f16, bf16 and f32. Returns which, chosen by shape.
+fn spoil(model: &Path, tensor: &str, choose: impl Fn(usize, usize) -> (usize, usize)) -> (usize, usize) {
+    let path = model.join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let view = file.tensor(tensor).unwrap();
+    let (rows, columns) = (view.shape()[0], view.shape()[1]);
+    let (row, column) = choose(rows, columns);
+    let size = view.data().len() / (rows * columns);
+    let start = view.data().as_ptr().addr() - bytes.as_ptr().addr() + size * (row * columns + column);
+    bytes[start..start + size].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    (row, column)
+}
+
 #[test]
 fn every_step_has_the_bits_of_a_model_loaded_before() {
     for (model, ids) in models() {
@@ -103,15 +118,9 @@ fn memory_is_what_is_planned_and_loading_ends_when_asked() {
 #[test]
 fn what_is_no_number_is_named_by_the_step_that_reads_it() {
     for (model, ids) in models() {
-        let path = model.path().join("model.safetensors");
-        let mut bytes = std::fs::read(&path).unwrap();
-        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let table = file.tensor("model.embed_tokens.weight").unwrap();
-        let (start, k) = (table.data().as_ptr().addr() - bytes.as_ptr().addr(), table.shape()[1]);
-        // All ones: no number in f16 and in bf16. The row is no token of the prompt.
-        let row = (0..table.shape()[0]).find(|row| !ids.contains(&(*row as u32))).unwrap();
-        bytes[start + 2 * (row * k + 3)..][..2].fill(0xff);
-        std::fs::write(&path, &bytes).unwrap();
+        // The row is no token of the prompt.
+        let unused = |rows| (0..rows).find(|row| !ids.contains(&(*row as u32))).unwrap();
+        let (row, _) = spoil(model.path(), "model.embed_tokens.weight", |rows, _| (unused(rows), 3));
         let options = EngineOptions { embeddings: Some(EmbeddingsMode::Int8), ..EngineOptions::default() };
         let memory = HostResource::shared();
         let before = load(model.path(), &options, &memory).err().unwrap().to_string();
@@ -132,16 +141,8 @@ fn what_is_no_number_is_named_by_the_step_that_reads_it() {
 #[test]
 fn a_scale_that_is_no_number_is_refused_with_its_place() {
     for (model, _) in models() {
-        let path = model.path().join("model.safetensors");
-        let mut bytes = std::fs::read(&path).unwrap();
-        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let scales = file.tensor("model.layers.0.mlp.gate_proj.weight_scale").unwrap();
-        let (rows, groups) = (scales.shape()[0], scales.shape()[1]);
-        let (row, group, size) = (rows - 2, groups - 1, scales.data().len() / (rows * groups));
-        let start = scales.data().as_ptr().addr() - bytes.as_ptr().addr() + size * (row * groups + group);
-        // All ones: no number in f16, bf16 and f32.
-        bytes[start..start + size].fill(0xff);
-        std::fs::write(&path, &bytes).unwrap();
+        let scales = "model.layers.0.mlp.gate_proj.weight_scale";
+        let (row, group) = spoil(model.path(), scales, |rows, groups| (rows - 2, groups - 1));
         let memory = HostResource::shared();
         let lazy = load_lazily(model.path(), &EngineOptions::default(), &memory);
         let loads = [false, true]

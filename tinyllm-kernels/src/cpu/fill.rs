@@ -104,7 +104,7 @@ impl<'a> Source<'a> {
                 "int8 rows cannot fill a floating-point weight".into()
             }
             (WeightSource::Mapped(_) | WeightSource::Shared(_), _) => {
-                "rows are filled from once taken".into()
+                "kept rows are read as what they are, quantised or floats".into()
             }
         };
         Err(KernelError::Source { name: spec.name.clone(), problem })

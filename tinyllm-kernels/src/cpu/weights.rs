@@ -15,8 +15,8 @@ use super::{
     vector::VectorView,
 };
 use crate::{
-    FloatRows, Isa, KernelError, MappedWeight, Program, QuantizedRows, ScaleType, VectorFormat, VectorId,
-    VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec,
+    FloatRows, Isa, KernelError, MappedWeight, Program, QuantizedRows, RawQuantized, ScaleType, VectorFormat,
+    VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec,
 };
 
 /// A program's weights in a slab.
@@ -90,12 +90,12 @@ impl CpuWeights {
         let (n, k) = (spec.n, spec.k);
         match (spec.format, &self.layout.weights[weight.index()], self.kept(weight.index())) {
             (WeightFormat::W8A16 { group_size, scales }, _, Some(Kept::Rows(mapped))) => {
-                let bytes = mapped.file.bytes();
+                let RawQuantized { values, row_bytes, offset_binary, scales: bytes } = mapped.raw();
                 WeightView::RowMajor(products::RowMajor {
-                    values: &bytes[mapped.values.clone()],
-                    row_bytes: mapped.row_bytes,
-                    offset_binary: mapped.offset_binary,
-                    scales: &mapped.scales_file.bytes()[mapped.scales.clone()],
+                    values,
+                    row_bytes,
+                    offset_binary,
+                    scales: bytes,
                     scale_type: scales,
                     n,
                     k,
