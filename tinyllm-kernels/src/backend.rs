@@ -1,4 +1,4 @@
-//! The seam between models and machines: what a backend promises. Implementations live in `cpu` and `cuda`.
+//! The seam between models and machines: what a backend promises. The processor's implementation is in `cpu`.
 
 use std::{ops::Range, sync::Arc};
 
@@ -119,7 +119,8 @@ pub trait Backend: Send + Sync {
     /// of [`Requirements::regions`].
     ///
     /// # Errors
-    /// [`KernelError::Invalid`] where something is too small.
+    /// [`KernelError::Invalid`] where something is too small or not aligned, regions that live at the same time share bytes,
+    /// or weights were made for another program or another backend.
     fn prepare(
         &self,
         program: Program,
@@ -160,9 +161,10 @@ pub trait Backend: Send + Sync {
     /// Runs the head again for other rows of the step that ran last, whose keys and values are still in the cache.
     ///
     /// # Errors
-    /// As [`Backend::run`].
+    /// As [`Backend::run`]; [`KernelError::Invalid`] for any other step.
     fn run_head(&self, prepared: &mut Self::Prepared, step: &Step<'_>) -> Result<(), KernelError>;
 
-    /// Logits of a sampled row, `[vocab]`, to read and to scratch on until the next run.
-    fn logits<'a>(&self, prepared: &'a mut Self::Prepared, sampled_row: usize) -> &'a mut [f32];
+    /// Logits of a sampled row, `[vocab]`, to read and to scratch on until the next run; `None` where the last run computed
+    /// none for it.
+    fn logits<'a>(&self, prepared: &'a mut Self::Prepared, sampled_row: usize) -> Option<&'a mut [f32]>;
 }

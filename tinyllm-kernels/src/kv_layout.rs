@@ -10,6 +10,9 @@ pub(crate) const TILE_TOKENS: usize = 16;
 /// Tokens whose keys, and then values, lie one after another for each head: what attention reads in one go.
 const EXTENT_TOKENS: usize = 256;
 
+/// Keys, and as many values, of a block at most: far below what a count of bytes holds.
+const MAX_BLOCK_ELEMENTS: usize = 1 << 48;
+
 /// The type of cached keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -69,7 +72,7 @@ impl KvLayout {
     /// A layout with blocks of `block_tokens` tokens, a multiple of 16.
     ///
     /// # Errors
-    /// [`KernelError::Invalid`] for other block sizes, and for sizes of 0.
+    /// [`KernelError::Invalid`] for other block sizes, for sizes of 0, and for blocks that no memory holds.
     pub fn new(
         layers: usize,
         kv_heads: usize,
@@ -83,6 +86,15 @@ impl KvLayout {
                 what: "KV cache layout",
                 problem: format!(
                     "layers, heads, head_dim, block_tokens {sizes:?}: blocks are multiples of 16 tokens"
+                ),
+            });
+        }
+        let elements = sizes.iter().try_fold(1usize, |elements, size| elements.checked_mul(*size));
+        if elements.is_none_or(|elements| elements > MAX_BLOCK_ELEMENTS) {
+            return Err(KernelError::Invalid {
+                what: "KV cache layout",
+                problem: format!(
+                    "layers, heads, head_dim, block_tokens {sizes:?}: a block is more than any memory holds"
                 ),
             });
         }
@@ -119,9 +131,9 @@ impl KvLayout {
         self.layers * self.kv_heads * self.block_tiles() * self.tile_bytes()
     }
 
-    /// Bytes of `blocks` blocks.
+    /// Bytes of `blocks` blocks; the most there are, which nobody has, where that is more.
     pub fn bytes(&self, blocks: usize) -> usize {
-        blocks * self.block_bytes()
+        blocks.saturating_mul(self.block_bytes())
     }
 
     /// Whole blocks in `bytes`.

@@ -29,7 +29,7 @@ pub use backend::{Backend, MappedWeight, Requirements, WeightSource};
 pub use cpu::{Cpu, CpuWeights, Prepared, Reading};
 pub use error::KernelError;
 use format::MAX_PIECES;
-pub use format::{GroupSize, MAX_PIECE, ScaleType, WeightFormat};
+pub use format::{GroupSize, MAX_PIECE, Pieces, ScaleType, WeightFormat};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
 pub use kv_layout::{KvFormat, KvLayout};
 pub use program::{

@@ -57,7 +57,7 @@ fn together(engine: &mut Engine, prompts: &[Vec<u32>]) -> Vec<Vec<Vec<u32>>> {
             .collect();
         engine.forward(&batch).unwrap();
         for (index, rows) in rows.iter_mut().enumerate() {
-            rows.push(bits(engine.step_logits(index)));
+            rows.push(bits(engine.step_logits(index).unwrap()));
         }
     }
     for sequence in sequences {
@@ -147,7 +147,7 @@ fn a_fork_goes_its_own_way() {
     let free = engine.free_blocks();
     let step = |engine: &mut Engine, sequence, token| {
         engine.forward(&[SequenceInput { sequence, tokens: &[token], wants_logits: true }]).unwrap();
-        bits(engine.step_logits(0))
+        bits(engine.step_logits(0).unwrap())
     };
     let (a, b) = (step(&mut engine, first, 6), step(&mut engine, second, 7));
     assert_eq!(engine.free_blocks(), free - 1, "one copy");

@@ -61,6 +61,9 @@ impl Quantizer {
 }
 
 /// Many at a time, with the processor's instructions: an element alone costs a call.
+///
+/// # Safety
+/// The terms of [`store`]: `keys` and `values` are the tile's, `slot` is below sixteen.
 unsafe fn write_halves(keys: *mut f16, values: *mut f16, slot: usize, key: &[f32], value: &[f32]) {
     const CHUNK: usize = 64;
     // SAFETY: see `store`.
@@ -78,6 +81,8 @@ unsafe fn write_halves(keys: *mut f16, values: *mut f16, slot: usize, key: &[f32
     }
 }
 
+/// # Safety
+/// As [`write_halves`].
 unsafe fn write<T>(
     keys: *mut T,
     values: *mut T,

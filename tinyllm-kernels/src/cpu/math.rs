@@ -6,9 +6,12 @@ use super::lanes::Lanes;
 const ROUNDING: f32 = 12_583_039.0;
 
 /// 2^x up to x = 127: from -126 on within 1.5 · 2^-23 of it, 0 from -127 down; 2^0 is 1. NaN stays NaN.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 pub(crate) unsafe fn exp2<L: Lanes>(x: L::Floats) -> L::Floats {
-    // SAFETY: the instruction set is the caller's promise.
+    // SAFETY: the instruction set is among this function's terms.
     unsafe {
         // The operands' order lets NaN through.
         let bounded = L::max(L::splat(-127.0), x);
@@ -24,9 +27,12 @@ pub(crate) unsafe fn exp2<L: Lanes>(x: L::Floats) -> L::Floats {
 }
 
 /// e^x, within 2 ulp from -87 to 88; 0 from -88 down, the largest power above. NaN stays NaN.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
-    // SAFETY: the instruction set is the caller's promise.
+    // SAFETY: the instruction set is among this function's terms.
     unsafe {
         // Cody and Waite: x = n ln 2 + r with ln 2 in two parts, then a polynomial of degree 6 in r (Cephes, expf).
         let bounded = L::max(L::splat(-88.0), x);
@@ -45,9 +51,12 @@ unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
 }
 
 /// x / (1 + e^-x).
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 pub(crate) unsafe fn silu<L: Lanes>(x: L::Floats) -> L::Floats {
-    // SAFETY: the instruction set is the caller's promise.
+    // SAFETY: the instruction set is among this function's terms.
     unsafe { L::div(x, L::add(L::splat(1.0), exp::<L>(L::sub(L::splat(0.0), x)))) }
 }
 
@@ -68,7 +77,7 @@ mod tests {
         #[inline(always)]
         unsafe fn run<L: Lanes>(self) -> [f32; 16] {
             let mut out = [0.0; 16];
-            // SAFETY: sixteen values; the instruction set is the caller's promise.
+            // SAFETY: sixteen values; the instruction set is among this function's terms.
             unsafe {
                 let x = L::load_f32(self.x.as_ptr());
                 L::store(if self.of_two { exp2::<L>(x) } else { exp::<L>(x) }, &mut out);

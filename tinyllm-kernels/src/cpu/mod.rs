@@ -2,6 +2,7 @@
 
 mod attention;
 mod bandwidth;
+mod bind;
 mod fill;
 mod finite;
 mod kv;
@@ -18,15 +19,15 @@ mod team;
 mod vector;
 mod weights;
 
-use std::sync::atomic::AtomicUsize;
+use std::{ops::Range, sync::atomic::AtomicUsize};
 
 use tinyllm_mem::{Buffer, Host};
 
 pub use bandwidth::Reading;
 pub use weights::CpuWeights;
 
-use self::{layout::ALIGN_BYTES, team::Team};
-use crate::{Backend, Isa, KernelError, Op, Program, Requirements, Step, VectorId, WeightId, WeightSource};
+use self::team::Team;
+use crate::{Backend, Isa, KernelError, Program, Requirements, Rows, Step, VectorId, WeightId, WeightSource};
 
 /// No system has smaller pages.
 const SMALLEST_PAGE_BYTES: usize = 4096;
@@ -74,6 +75,8 @@ pub struct Prepared {
     regions: Vec<(usize, usize)>,
     workspace: usize,
     scratch_elems: usize,
+    /// Threads whose scratch and ranges of work there are.
+    threads: usize,
     /// What each member makes for itself where a step has one row.
     own_rows: Vec<Option<run::OwnRow>>,
     /// Who does which part of each operation.
@@ -82,6 +85,46 @@ pub struct Prepared {
     folded: AtomicUsize,
     vocab_size: usize,
     cache_blocks: usize,
+    /// What ran last.
+    last: Last,
+}
+
+/// What the last run left.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    /// The step, but for its sampled rows, where its keys and values are in the cache and the head may run again.
+    step: Option<u64>,
+    /// Rows of logits.
+    logits: usize,
+}
+
+impl Prepared {
+    /// Refuses a step that cannot run, and a backend of another number of threads.
+    fn check(&self, cpu: &Cpu, step: &Step<'_>) -> Result<(), KernelError> {
+        if cpu.threads() != self.threads {
+            return Err(KernelError::Invalid {
+                what: "backend",
+                problem: format!("prepared for {} threads, not {}", self.threads, cpu.threads()),
+            });
+        }
+        step.validate(&self.program, self.vocab_size, self.cache_blocks)
+    }
+
+    /// Runs operations of the program; `step` is known to be valid.
+    fn run(&mut self, cpu: &Cpu, step: &Step<'_>, operations: Range<usize>) -> Result<(), KernelError> {
+        self.last = Last::default();
+        let (head_start, ends) = (self.program.head_start(), operations.end == self.program.ops().len());
+        run::run(cpu, self, step, operations)?;
+        let logits = self.program.logits();
+        let rows = match self.program.regions()[logits.index()].rows {
+            Rows::Tokens => step.token_ids.len(),
+            Rows::Sampled => step.sampled_rows.len(),
+        };
+        let is_of_head = self.program.ops()[head_start..].iter().any(|op| op.writes().contains(&logits));
+        let step = step.fingerprint(self.program.kv().block_tokens());
+        self.last = Last { step: Some(step), logits: if ends || !is_of_head { rows } else { 0 } };
+        Ok(())
+    }
 }
 
 impl Backend for Cpu {
@@ -124,46 +167,22 @@ impl Backend for Cpu {
         offsets: &[usize],
     ) -> Result<Prepared, KernelError> {
         let requirements = self.requirements(&program);
-        let invalid = |what, problem: String| Err(KernelError::Invalid { what, problem });
-        if let Some(name) = weights.missing() {
-            return invalid("weights", format!("{name} was not uploaded"));
-        }
-        let fits = |(offset, region): (&usize, &tinyllm_mem::Region)| {
-            offset.is_multiple_of(ALIGN_BYTES) && offset + region.bytes <= arena.len()
-        };
-        let aligned = (arena.address() as usize).is_multiple_of(ALIGN_BYTES)
-            && (kv.address() as usize).is_multiple_of(ALIGN_BYTES);
-        if !aligned
-            || offsets.len() != requirements.regions.len()
-            || !offsets.iter().zip(&requirements.regions).all(fits)
-        {
-            return invalid("arena", format!("{} bytes do not hold the program's regions", arena.len()));
-        }
-        let Some(vocab_size) = program.ops().iter().find_map(|op| match op {
-            Op::Embed { table, .. } => Some(program.weights()[table.index()].n),
-            _ => None,
-        }) else {
-            return invalid("program", "no embedding: tokens cannot enter".into());
-        };
-        let regions = program
-            .regions()
-            .iter()
-            .zip(offsets)
-            .map(|(spec, offset)| (*offset, requirements::row_bytes(spec)))
-            .collect();
+        bind::check(&program, self.threads(), &weights, &kv, &arena, &requirements.regions, offsets)?;
         Ok(Prepared {
             cache_blocks: program.kv().blocks_in(kv.len()),
             workspace: offsets[program.regions().len()],
             scratch_elems: requirements::scratch_elems(&program),
+            threads: self.threads(),
             own_rows: run::own_rows(&program),
             shares: run::Shares::new(self.threads()),
             folded: AtomicUsize::new(0),
-            vocab_size,
+            vocab_size: bind::vocab_size(&program)?,
+            regions: bind::strides(&program, offsets),
+            last: Last::default(),
             program,
             weights,
             kv,
             arena,
-            regions,
         })
     }
 
@@ -205,25 +224,31 @@ impl Backend for Cpu {
     }
 
     fn run(&self, prepared: &mut Prepared, step: &Step<'_>) -> Result<(), KernelError> {
-        step.validate(&prepared.program, prepared.vocab_size, prepared.cache_blocks)?;
+        prepared.check(self, step)?;
         let operations = match step.sampled_rows {
             [] => prepared.program.head_start(),
             _ => prepared.program.ops().len(),
         };
-        run::run(self, prepared, step, 0..operations)
+        prepared.run(self, step, 0..operations)
     }
 
     fn run_head(&self, prepared: &mut Prepared, step: &Step<'_>) -> Result<(), KernelError> {
-        step.validate(&prepared.program, prepared.vocab_size, prepared.cache_blocks)?;
+        prepared.check(self, step)?;
+        if prepared.last.step != Some(step.fingerprint(prepared.program.kv().block_tokens())) {
+            return Err(KernelError::Invalid {
+                what: "step",
+                problem: "the head runs again for the step that ran last only".into(),
+            });
+        }
         let operations = prepared.program.head_start()..prepared.program.ops().len();
-        run::run(self, prepared, step, operations)
+        prepared.run(self, step, operations)
     }
 
-    fn logits<'a>(&self, prepared: &'a mut Prepared, sampled_row: usize) -> &'a mut [f32] {
+    fn logits<'a>(&self, prepared: &'a mut Prepared, row: usize) -> Option<&'a mut [f32]> {
         let logits = prepared.program.logits();
         let columns = prepared.program.regions()[logits.index()].columns;
         let (offset, row_bytes) = prepared.regions[logits.index()];
-        let start = offset + sampled_row * row_bytes;
-        bytemuck::cast_slice_mut(&mut prepared.arena.as_mut_slice()[start..start + 4 * columns])
+        let start = offset + (row < prepared.last.logits).then_some(row)? * row_bytes;
+        Some(bytemuck::cast_slice_mut(&mut prepared.arena.as_mut_slice()[start..start + 4 * columns]))
     }
 }

@@ -24,7 +24,7 @@ impl Kernel for RmsNorm<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        // SAFETY: the instruction set is the caller's promise; addresses come from slices.
+        // SAFETY: the instruction set is among this function's terms; addresses come from slices.
         unsafe {
             let mut squares = L::zero_floats();
             for x in self.x.chunks(LANES) {

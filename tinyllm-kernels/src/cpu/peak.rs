@@ -47,7 +47,7 @@ impl Kernel for Multiply {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> [f32; LANES] {
-        // SAFETY: the instruction set is the caller's promise; weights and inputs are the stack's.
+        // SAFETY: the instruction set is among this function's terms; weights and inputs are the stack's.
         unsafe {
             match L::TILE_ROWS {
                 12 => multiply::<L, 12>(self.rounds),
@@ -59,6 +59,9 @@ impl Kernel for Multiply {
 }
 
 /// `R` sums, each with inputs of its own, as in a tile of `R` rows.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 unsafe fn multiply<L: Lanes, const R: usize>(rounds: usize) -> [f32; LANES] {
     let inputs: [i32; INPUTS] = std::array::from_fn(|index| index as i32);

@@ -1,4 +1,5 @@
-//! What a program needs on the processor: the weights slab, the arena's regions, and scratch for each thread.
+//! What a program needs on the processor: the weights slab, the arena's regions, and scratch for each thread. A program's
+//! sizes are bounded where it is built, so that nothing here overflows.
 
 use tinyllm_mem::{Category, Region};
 
@@ -7,21 +8,35 @@ use super::{
     layout::{ALIGN_BYTES, SlabLayout},
     products::ProductInputLayout,
 };
-use crate::{InputFormat, Program, RegionId, RegionSpec, Requirements};
+use crate::{InputFormat, Op, Program, RegionSpec, Requirements};
 
-/// Bytes from one row of a region to the next.
-pub(super) fn row_bytes(spec: &RegionSpec) -> usize {
-    match spec.input_format {
-        Some(InputFormat::Int16 { piece }) => ProductInputLayout { k: spec.columns, piece }.row_bytes(),
-        Some(InputFormat::Float) => 4 * spec.columns,
-        // A row converted in place holds no more than it did; only a row of one element would not fit.
-        None => 4 * spec.columns.max(2),
+/// Size of a row in one format.
+fn format_bytes(columns: usize, format: Option<InputFormat>) -> usize {
+    match format {
+        Some(InputFormat::Int16 { pieces }) => ProductInputLayout { k: columns, pieces }.row_bytes(),
+        Some(InputFormat::Float) | None => 4 * columns,
     }
 }
 
-/// Scratch of one thread: a row to normalise into, and what attention takes.
+/// Bytes from one row of each region to the next, by [`crate::RegionId::index`]: the largest of the formats that a row has in turn.
+/// With short pieces a row converted in place is longer than it was.
+pub(super) fn row_bytes(program: &Program) -> Vec<usize> {
+    let spec_bytes = |spec: &RegionSpec| format_bytes(spec.columns, spec.input_format);
+    let mut row_bytes: Vec<usize> = program.regions().iter().map(spec_bytes).collect();
+    for op in program.ops() {
+        if let Op::ConvertInPlace { region, format } = op {
+            let converted = format_bytes(program.regions()[region.index()].columns, Some(*format));
+            row_bytes[region.index()] = row_bytes[region.index()].max(converted);
+        }
+    }
+    row_bytes
+}
+
+/// Scratch of one thread: a row of any region in any of its formats, and what attention takes.
 pub(super) fn scratch_elems(program: &Program) -> usize {
-    let widest = program.regions().iter().map(|region| region.columns).max().unwrap_or(0);
+    let columns = program.regions().iter().map(|region| region.columns);
+    let rows = row_bytes(program).into_iter().map(|bytes| bytes.div_ceil(4));
+    let widest = columns.chain(rows).max().unwrap_or(0);
     let heads = program.query_heads() / program.kv().kv_heads().max(1);
     widest.max(attention::scratch_elems(program.kv(), heads)).next_multiple_of(ALIGN_BYTES / 4)
 }
@@ -54,11 +69,11 @@ pub(super) fn requirements(program: &Program, threads: usize) -> Requirements {
         .regions()
         .iter()
         .zip(program.lifetimes())
-        .enumerate()
-        .map(|(index, (spec, lifetime))| Region {
+        .zip(row_bytes(program))
+        .map(|((spec, lifetime), row_bytes)| Region {
             name: spec.name.clone(),
             category: spec.category,
-            bytes: (row_bytes(spec) * program.max_rows(RegionId(index))).next_multiple_of(ALIGN_BYTES),
+            bytes: (row_bytes * program.max_rows(spec)).next_multiple_of(ALIGN_BYTES),
             align_bytes: ALIGN_BYTES,
             lifetime,
         })

@@ -34,7 +34,7 @@ impl Kernel for Rotate<'_> {
         let (cos, sin) = self.table.split_at(half);
         let chunks = first.chunks_mut(LANES).zip(second.chunks_mut(LANES));
         for ((first, second), (cos, sin)) in chunks.zip(cos.chunks(LANES).zip(sin.chunks(LANES))) {
-            // SAFETY: the instruction set is the caller's promise; addresses come from slices.
+            // SAFETY: the instruction set is among this function's terms; addresses come from slices.
             unsafe {
                 let (x1, x2) = (load_or::<L>(first, 0.0), load_or::<L>(second, 0.0));
                 let (cos, sin) = (load_or::<L>(cos, 0.0), load_or::<L>(sin, 0.0));

@@ -9,19 +9,22 @@ use tinyllm_mem::Buffer;
 use super::{
     fill::fill,
     finite::{check_finite, check_rows, to_f16},
-    layout::{PANEL, PanelLayout, SlabLayout, Stretch, WeightBytes},
+    layout::{ALIGN_BYTES, PANEL, PanelLayout, SlabLayout, Stretch, WeightBytes},
     products::{self, WeightView},
     team::Team,
     vector::VectorView,
 };
 use crate::{
     FloatRows, Isa, KernelError, MappedWeight, Program, QuantizedRows, RawQuantized, ScaleType, VectorFormat,
-    VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec,
+    VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec, program::ProgramId,
 };
 
 /// A program's weights in a slab.
 #[derive(Debug)]
 pub struct CpuWeights {
+    program: ProgramId,
+    /// Threads whose tracks the layout has.
+    members: usize,
     slab: Buffer<u8>,
     layout: SlabLayout,
     specs: Vec<WeightSpec>,
@@ -68,13 +71,19 @@ impl CpuWeights {
     /// In the layout for a team of `members`.
     pub(super) fn new(program: &Program, slab: Buffer<u8>, members: usize) -> Result<Self, KernelError> {
         let layout = SlabLayout::of(program, members);
-        if slab.len() < layout.bytes {
-            return Err(KernelError::Invalid {
-                what: "weights slab",
-                problem: format!("{} bytes where {} are needed", slab.len(), layout.bytes),
-            });
+        let problem = if slab.len() < layout.bytes {
+            Some(format!("{} bytes where {} are needed", slab.len(), layout.bytes))
+        } else if !(slab.address() as usize).is_multiple_of(ALIGN_BYTES) {
+            Some(format!("not aligned to {ALIGN_BYTES} bytes"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(KernelError::Invalid { what: "weights slab", problem });
         }
         Ok(CpuWeights {
+            program: program.id,
+            members,
             slab,
             layout,
             specs: program.weights().to_vec(),
@@ -82,6 +91,19 @@ impl CpuWeights {
             sources: program.weights().iter().map(|_| None).collect(),
             loaded: (0, 0),
         })
+    }
+
+    /// Whether they were made for this program and this many threads.
+    pub(super) fn is_for(&self, program: &Program, members: usize) -> bool {
+        self.program == program.id && self.members == members
+    }
+
+    /// Refuses another program's ids.
+    fn check_id(&self, is_of_program: bool) -> Result<(), KernelError> {
+        if is_of_program {
+            return Ok(());
+        }
+        Err(KernelError::Invalid { what: "id", problem: "it names a weight of another program".into() })
     }
 
     /// A weight, ready for products.
@@ -160,6 +182,7 @@ impl CpuWeights {
         weight: WeightId,
         source: WeightSource<'_>,
     ) -> Result<(), KernelError> {
+        self.check_id(weight.is_of(self.program))?;
         let spec = self.specs[weight.index()].clone();
         let mismatch = |problem: String| KernelError::Source { name: spec.name.clone(), problem };
         let shape = match &source {
@@ -258,6 +281,7 @@ impl CpuWeights {
     }
 
     pub(super) fn upload_vector(&mut self, vector: VectorId, values: &[f32]) -> Result<(), KernelError> {
+        self.check_id(vector.is_of(self.program))?;
         let spec = &self.vectors[vector.index()];
         if values.len() != spec.len {
             return Err(KernelError::Source {

@@ -3,7 +3,10 @@
 //! The model builds a [`Program`] once; a [`crate::Backend`] says what memory it needs, and runs it for one
 //! [`Step`] after another. What varies from step to step is in the step, never in the program.
 
+mod access;
 mod builder;
+mod check;
+mod ids;
 mod lifetimes;
 mod step;
 
@@ -12,42 +15,11 @@ use std::sync::Arc;
 use tinyllm_mem::Category;
 
 pub use builder::ProgramBuilder;
+pub(crate) use ids::ProgramId;
+pub use ids::{RegionId, VectorId, WeightId};
 pub use step::Step;
 
-use crate::{KvLayout, WeightFormat};
-
-/// A weight matrix of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WeightId(pub(crate) usize);
-
-/// A vector of a program: a norm's weight or a bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VectorId(pub(crate) usize);
-
-/// A region of the activation arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RegionId(pub(crate) usize);
-
-impl WeightId {
-    /// The index into [`Program::weights`].
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
-
-impl VectorId {
-    /// The index into [`Program::vectors`].
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
-
-impl RegionId {
-    /// The index into [`Program::regions`].
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
+use crate::{KvLayout, Pieces, WeightFormat};
 
 /// A weight matrix: `[n, k]`, n outputs and k inputs.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,10 +101,10 @@ pub enum Rows {
 pub enum InputFormat {
     /// The values themselves (f32 on a CPU), for 16- and 32-bit weights.
     Float,
-    /// 16-bit integers with one scale for each token and piece of this many inputs (f16 on a GPU).
+    /// 16-bit integers with one scale for each token and piece of inputs (f16 on a GPU).
     Int16 {
-        /// Inputs that share a scale.
-        piece: usize,
+        /// Which inputs share a scale.
+        pieces: Pieces,
     },
 }
 
@@ -228,10 +200,11 @@ pub enum Op {
     },
     /// `part.out (+)= part.product` for each part: q, k and v in one pass, or one matrix.
     Linear {
-        /// Independent of each other.
+        /// At least one. Their inputs have the same rows, and are one region where they are in one format; each output is
+        /// a region of its own, and no part's input.
         parts: Vec<LinearPart>,
     },
-    /// `out = silu(gate) * up`.
+    /// `out = silu(gate) * up`. Inputs in one format are one region.
     GatedLinear {
         /// `[rows, n]`.
         gate: Product,
@@ -287,6 +260,7 @@ pub struct Limits {
 /// A forward pass over named regions. Built by [`ProgramBuilder`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
+    pub(crate) id: ProgramId,
     pub(crate) limits: Limits,
     pub(crate) query_heads: usize,
     pub(crate) weights: Vec<WeightSpec>,
@@ -321,12 +295,12 @@ impl Program {
 
     /// The weight matrices with their ids.
     pub fn weight_ids(&self) -> impl Iterator<Item = (WeightId, &WeightSpec)> {
-        self.weights.iter().enumerate().map(|(index, spec)| (WeightId(index), spec))
+        self.weights.iter().enumerate().map(|(index, spec)| (WeightId::new(self.id, index), spec))
     }
 
     /// The vectors with their ids.
     pub fn vector_ids(&self) -> impl Iterator<Item = (VectorId, &VectorSpec)> {
-        self.vectors.iter().enumerate().map(|(index, spec)| (VectorId(index), spec))
+        self.vectors.iter().enumerate().map(|(index, spec)| (VectorId::new(self.id, index), spec))
     }
 
     /// The activation regions, by [`RegionId::index`].
@@ -355,8 +329,8 @@ impl Program {
     }
 
     /// Rows a region has at most.
-    pub fn max_rows(&self, region: RegionId) -> usize {
-        match self.regions[region.0].rows {
+    pub fn max_rows(&self, region: &RegionSpec) -> usize {
+        match region.rows {
             Rows::Tokens => self.limits.max_tokens,
             Rows::Sampled => self.limits.max_sampled_rows,
         }

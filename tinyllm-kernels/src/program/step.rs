@@ -1,5 +1,7 @@
 //! What varies from step to step.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::Program;
 use crate::KernelError;
 
@@ -77,7 +79,7 @@ impl Step<'_> {
         if !ascending || self.query_starts[0] != 0 || self.query_starts[sequences] as usize != tokens {
             return invalid("query_starts", format!("{:?} does not cut {tokens} tokens", self.query_starts));
         }
-        if self.block_tables.len() != sequences * self.block_table_stride {
+        if sequences.checked_mul(self.block_table_stride) != Some(self.block_tables.len()) {
             return invalid("block_tables", format!("{} entries", self.block_tables.len()));
         }
         for sequence in 0..sequences {
@@ -96,14 +98,48 @@ impl Step<'_> {
                 );
             }
         }
+        self.validate_written(program.kv().block_tokens())?;
         self.validate_sampled(self.sampled_rows, limits.max_sampled_rows)
     }
 
-    /// Checks sampled rows alone, as the head runs again for others.
-    ///
-    /// # Errors
-    /// [`KernelError::Invalid`].
-    pub fn validate_sampled(&self, sampled_rows: &[u32], max_sampled_rows: usize) -> Result<(), KernelError> {
+    /// Every block that the step writes to is written to by one sequence, at one place of its block table: two threads may
+    /// store two tokens at the same time.
+    fn validate_written(&self, block_tokens: usize) -> Result<(), KernelError> {
+        let blocks = |sequence: usize| {
+            let (_, first_position, tokens) = self.span(sequence);
+            let end = (first_position + tokens).div_ceil(block_tokens);
+            &self.block_table(sequence)[first_position / block_tokens..end]
+        };
+        // A step writes few blocks: one for each decoding sequence, and the chunks of prompts.
+        for sequence in 0..self.sequences() {
+            let own = blocks(sequence);
+            for (index, block) in own.iter().enumerate() {
+                let mut others = own[..index].iter().chain((0..sequence).flat_map(blocks));
+                if others.any(|other| other == block) {
+                    return Err(KernelError::Invalid {
+                        what: "block_tables",
+                        problem: format!(
+                            "sequence {sequence}: block {block} is written to twice in this step"
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What tells a valid step from others, its sampled rows apart.
+    pub(crate) fn fingerprint(&self, block_tokens: usize) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.token_ids, self.query_starts, self.kv_lengths).hash(&mut hasher);
+        for (sequence, length) in self.kv_lengths.iter().enumerate() {
+            self.block_table(sequence)[..(*length as usize).div_ceil(block_tokens)].hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Checks sampled rows alone.
+    fn validate_sampled(&self, sampled_rows: &[u32], max_sampled_rows: usize) -> Result<(), KernelError> {
         let tokens = self.token_ids.len();
         match sampled_rows.iter().find(|&&row| row as usize >= tokens) {
             None if sampled_rows.len() <= max_sampled_rows => Ok(()),

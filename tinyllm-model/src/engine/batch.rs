@@ -171,8 +171,12 @@ impl<B: Backend<Space = Host>> Engine<B> {
     }
 
     /// Logits of the `index`th input that wanted them, `[vocab]`, to read and to scratch on until the next step.
-    pub fn step_logits(&mut self, index: usize) -> &mut [f32] {
-        self.backend.logits(&mut self.prepared, index)
+    ///
+    /// # Errors
+    /// [`ModelError::Request`] where the last step computed none for it.
+    pub fn step_logits(&mut self, index: usize) -> Result<&mut [f32]> {
+        let logits = self.backend.logits(&mut self.prepared, index);
+        logits.ok_or_else(|| ModelError::Request(format!("the last step computed no logits number {index}")))
     }
 
     fn check_batch(&self, batch: &[SequenceInput<'_>]) -> Result<()> {

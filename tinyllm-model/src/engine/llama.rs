@@ -119,8 +119,7 @@ impl Llama<'_> {
         let Stream { region: input, rows } = residual;
         let columns = self.config.hidden_size;
         let weight = self.vector(name, columns, Category::Norms);
-        let formats: Vec<InputFormat> =
-            weights.iter().map(|&id| self.builder.weight_spec(id).format.input_format(columns)).collect();
+        let formats: Vec<InputFormat> = weights.iter().map(|&id| self.input_format(id)).collect();
         let uniform = formats.iter().all(|format| *format == formats[0]);
         let mut region = |name: &str, input_format| {
             self.builder.region(RegionSpec {
@@ -159,10 +158,15 @@ impl Llama<'_> {
         formats.iter().map(region_of).collect()
     }
 
+    /// What a product with a weight reads. Every weight here is this builder's; another's is refused at the end.
+    fn input_format(&self, weight: WeightId) -> InputFormat {
+        let spec = self.builder.weight_spec(weight);
+        spec.map_or(InputFormat::Float, |spec| spec.format.input_format(spec.k))
+    }
+
     /// Makes f32 rows what `weight` reads, where they are.
     fn convert_in_place(&mut self, region: RegionId, weight: WeightId) {
-        let spec = self.builder.weight_spec(weight);
-        let format = spec.format.input_format(spec.k);
+        let format = self.input_format(weight);
         if format != InputFormat::Float {
             self.builder.push(Op::ConvertInPlace { region, format });
         }

@@ -46,7 +46,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
                 let ran = self.backend.run_head(&mut self.prepared, &self.tables.step());
                 ran.map_err(|error| self.step_error(error))?;
                 for (index, row) in sampled.enumerate() {
-                    each(first + row as usize, self.backend.logits(&mut self.prepared, index));
+                    each(first + row as usize, self.step_logits(index)?);
                 }
             }
         }
@@ -77,7 +77,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
             self.forward(&[SequenceInput { sequence, tokens, wants_logits: later.is_empty() }])?;
             rest = later;
         }
-        Ok(Some(self.step_logits(0)))
+        self.step_logits(0).map(Some)
     }
 
     /// Appends one token to the cache and returns its logits.
@@ -87,7 +87,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     pub fn decode(&mut self, token: u32) -> Result<&mut [f32]> {
         let sequence = self.single()?;
         self.forward(&[SequenceInput { sequence, tokens: &[token], wants_logits: true }])?;
-        Ok(self.step_logits(0))
+        self.step_logits(0)
     }
 
     /// The sequence, made where there is none.

@@ -132,7 +132,7 @@ fn padded(head_dim: usize) -> usize {
 pub(crate) unsafe fn attend(isa: Isa, cache: Cache<'_>, queries: &Queries, scratch: &mut [f32]) {
     let elems = state_elems(cache.layout.head_dim(), queries.rows());
     let (states, scratch) = scratch.split_at_mut(elems * queries.kv_heads);
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe {
         attend_steps(isa, cache, queries, 0..queries.steps(), Found::ByHead(states), scratch);
         for (head, state) in states.chunks_exact(elems).enumerate() {
@@ -166,7 +166,7 @@ pub(crate) unsafe fn attend_steps(
     found: Found<'_>,
     scratch: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe {
         match cache.layout.format() {
             KvFormat::F16 => run::<f16>(isa, cache, queries, steps, found, scratch),
@@ -176,6 +176,8 @@ pub(crate) unsafe fn attend_steps(
     }
 }
 
+/// # Safety
+/// The terms of [`attend_steps`]; `T` is the cache's element.
 unsafe fn run<T: Cached>(
     isa: Isa,
     cache: Cache<'_>,
@@ -185,7 +187,7 @@ unsafe fn run<T: Cached>(
     scratch: &mut [f32],
 ) {
     let element = std::marker::PhantomData::<T>;
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe { dispatch(isa, Segments { cache, queries, steps, found, scratch, element }) }
 }
 
@@ -200,6 +202,6 @@ pub(crate) fn fold(isa: Isa, layout: &KvLayout, state: &mut [f32], next: &[f32])
 /// # Safety
 /// As [`attend`].
 pub(crate) unsafe fn write(isa: Isa, layout: &KvLayout, queries: &Queries, head: usize, state: &[f32]) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe { dispatch(isa, Outputs { head_dim: layout.head_dim(), queries, head, state }) }
 }

@@ -39,9 +39,12 @@ const fn side_by_side<L: Lanes>(rows: usize) -> usize {
 
 impl Segment<'_> {
     /// What scores of a tile's keys are multiplied with.
+    ///
+    /// # Safety
+    /// The tile lies in the cache; the processor has `L`.
     #[inline(always)]
     unsafe fn score_scale<L: Lanes, T: Cached>(&self, queries: &Queries, tile: usize) -> L::Floats {
-        // SAFETY: the tile is in the cache; the instruction set is the caller's promise.
+        // SAFETY: the tile is in the cache; the instruction set is among this function's terms.
         unsafe {
             let scale = L::splat(queries.scale * std::f32::consts::LOG2_E);
             if T::IS_SCALED { L::mul(scale, self.key_scales::<L>(tile)) } else { scale }
@@ -188,6 +191,9 @@ impl Segment<'_> {
     }
 
     /// Of `R` rows whose columns are `C` chunks.
+    ///
+    /// # Safety
+    /// As [`Segment::weigh_directly`]; rows `row..row + R` are among its rows.
     #[inline(always)]
     unsafe fn weigh_rows<L: Lanes, T: Cached, const R: usize, const C: usize>(
         &self,
@@ -214,6 +220,9 @@ impl Segment<'_> {
     }
 
     /// Of all rows, one tile after another, `C` chunks of columns at a time.
+    ///
+    /// # Safety
+    /// As [`Segment::weigh_directly`].
     #[inline(always)]
     unsafe fn weigh_tile_by_tile<L: Lanes, T: Cached, const C: usize>(
         &self,
@@ -258,6 +267,9 @@ struct Softening<L: Lanes, const R: usize> {
 
 impl<L: Lanes, const R: usize> Softening<L, R> {
     /// From `row` on; `sums` are `[rows][2]`, `scores` `[rows][SEGMENT]`.
+    ///
+    /// # Safety
+    /// `scores` and `sums` hold rows up to `row + R`; the processor has `L`.
     #[inline(always)]
     unsafe fn new(row: usize, scores: *mut f32, sums: &[f32]) -> Self {
         // SAFETY: the processor has `L`.
@@ -271,10 +283,13 @@ impl<L: Lanes, const R: usize> Softening<L, R> {
     }
 
     /// As [`Segment::soften`].
+    ///
+    /// # Safety
+    /// The scores given to [`Softening::new`] are still there, and nobody else uses them; the tile is one of the segment's.
     #[inline(always)]
     unsafe fn tile<T: Cached>(&mut self, segment: &Segment<'_>, tile: usize) {
         for r in 0..R {
-            // SAFETY: the caller's promise.
+            // SAFETY: this function's terms.
             unsafe {
                 let scores = self.scores.add((self.row + r) * SEGMENT);
                 segment.soften::<L, T>(tile..tile + 1, scores, self.largest[r], &mut self.totals[r]);
@@ -283,6 +298,9 @@ impl<L: Lanes, const R: usize> Softening<L, R> {
     }
 
     /// Leaves each row's sum of p.
+    ///
+    /// # Safety
+    /// The processor has `L`.
     #[inline(always)]
     unsafe fn finish(self, sums: &mut [f32]) {
         for (r, total) in self.totals.into_iter().enumerate() {
@@ -313,6 +331,10 @@ const fn rows_per_line<T>() -> usize {
 
 /// `scores[row][j] = scale · Σ_d q[row][d] k[d][j]` for `R` rows and `C` tiles of keys, d in order, lanes along keys;
 /// fetches `next` meanwhile.
+///
+/// # Safety
+/// Each of `keys` is a tile of the cache, `queries` and `scores` hold rows up to `row + R`, and nobody else uses these
+/// scores; the processor has `L`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // addresses of tiles in registers
 unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
@@ -359,6 +381,10 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
 
 /// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and the values of a tile, keys in order, lanes along columns, `C`
 /// chunks of them at a time; fetches what comes next meanwhile.
+///
+/// # Safety
+/// `values` are a tile of the cache and its p, `weighted` holds rows up to `row + R` of `width`, and nobody else uses them; the
+/// processor has `L`.
 #[inline(always)]
 unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
     row: usize,
@@ -377,6 +403,9 @@ unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
 }
 
 /// Sums of `R` rows and `C` chunks of columns, `[C][R]`, to and from `[rows][width]`.
+///
+/// # Safety
+/// `weighted` holds rows up to `row + R` of `width` columns, at least up to `column + 16 C`; the processor has `L`.
 #[inline(always)]
 unsafe fn load_sums<L: Lanes, const R: usize, const C: usize>(
     row: usize,
@@ -384,7 +413,7 @@ unsafe fn load_sums<L: Lanes, const R: usize, const C: usize>(
     width: usize,
     weighted: *const f32,
 ) -> [[L::Floats; R]; C] {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe {
         let mut sums = [[L::zero_floats(); R]; C];
         for (c, sums) in sums.iter_mut().enumerate() {
@@ -397,6 +426,9 @@ unsafe fn load_sums<L: Lanes, const R: usize, const C: usize>(
 }
 
 /// As [`load_sums`].
+///
+/// # Safety
+/// As [`load_sums`]; nobody else uses these rows.
 #[inline(always)]
 unsafe fn store_sums<L: Lanes, const R: usize, const C: usize>(
     sums: [[L::Floats; R]; C],
@@ -407,7 +439,7 @@ unsafe fn store_sums<L: Lanes, const R: usize, const C: usize>(
 ) {
     for (c, sums) in sums.into_iter().enumerate() {
         for (r, sum) in sums.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: this function's terms.
             unsafe {
                 let out = weighted.add((row + r) * width + column + c * LANES).cast::<[f32; LANES]>();
                 L::store(sum, &mut *out);
@@ -417,6 +449,9 @@ unsafe fn store_sums<L: Lanes, const R: usize, const C: usize>(
 }
 
 /// Adds the weighted values of a tile to sums of some chunks of columns.
+///
+/// # Safety
+/// As [`weigh`].
 #[inline(always)]
 unsafe fn add_weighted<L: Lanes, T: Cached, const R: usize, const C: usize>(
     sums: &mut [[L::Floats; R]; C],

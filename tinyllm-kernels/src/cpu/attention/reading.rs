@@ -144,7 +144,7 @@ impl<'a> Segment<'a> {
     /// The tile is in the cache, which is int8; the processor has `L`.
     #[inline(always)]
     pub(super) unsafe fn key_scales<L: Lanes>(&self, tile: usize) -> L::Floats {
-        // SAFETY: the caller's promise; a tile has sixteen scales of K and then sixteen of V.
+        // SAFETY: this function's terms; a tile has sixteen scales of K and then sixteen of V.
         unsafe { L::load_f16(self.scales(tile)) }
     }
 

@@ -140,11 +140,14 @@ fn clip(seen: Range<usize>, base: usize, span: &Range<usize>) -> Range<usize> {
 }
 
 /// −0 becomes 0; everything else stays.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 unsafe fn positive_zeros<L: Lanes>(values: &mut [f32]) {
     for chunk in values.chunks_exact_mut(LANES) {
         if let Some(chunk) = chunk.first_chunk_mut::<LANES>() {
-            // SAFETY: sixteen values; the instruction set is the caller's promise.
+            // SAFETY: sixteen values; the instruction set is among this function's terms.
             unsafe { L::store(L::add(L::load_f32(chunk.as_ptr()), L::zero_floats()), chunk) };
         }
     }

@@ -12,6 +12,9 @@ use crate::{
 };
 
 /// A row's largest score m. What it does not see becomes -∞; m is 0 where it sees nothing.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 pub(super) unsafe fn largest<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> f32 {
     scores[..seen.start].fill(f32::NEG_INFINITY);
@@ -19,7 +22,7 @@ pub(super) unsafe fn largest<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -
     if seen.is_empty() {
         return 0.0;
     }
-    // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
+    // SAFETY: chunks of sixteen; the instruction set is among this function's terms.
     unsafe {
         let mut largest = L::splat(f32::NEG_INFINITY);
         for chunk in scores.chunks_exact(LANES) {
@@ -46,7 +49,7 @@ impl Segment<'_> {
         total: &mut L::Floats,
     ) {
         for tile in tiles {
-            // SAFETY: the caller's promise.
+            // SAFETY: this function's terms.
             unsafe {
                 let scores = scores.add(tile * TILE_TOKENS);
                 let mut p = exp2::<L>(L::sub(L::load_f32(scores), largest));

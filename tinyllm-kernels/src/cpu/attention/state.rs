@@ -31,6 +31,9 @@ impl<'a> State<'a> {
 }
 
 /// Adds to a row what the next segment found: its largest score m, sum l and weighted values.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 pub(super) unsafe fn fold_row<L: Lanes>(
     total: &mut [f32],
@@ -40,7 +43,7 @@ pub(super) unsafe fn fold_row<L: Lanes>(
 ) {
     let (before, sum) = (sums[0], sums[1]);
     let larger = if m > before { m } else { before };
-    // SAFETY: chunks of sixteen; the instruction set is the caller's promise.
+    // SAFETY: chunks of sixteen; the instruction set is among this function's terms.
     unsafe {
         let new = exp2::<L>(L::splat(m - larger));
         let old = exp2::<L>(L::splat(before - larger));
@@ -76,7 +79,7 @@ impl Kernel for Fold<'_> {
         for row in 0..rows {
             let columns = row * width..(row + 1) * width;
             let next = (next_sums[2 * row], next_sums[2 * row + 1]);
-            // SAFETY: the instruction set is the caller's promise.
+            // SAFETY: the instruction set is among this function's terms.
             unsafe {
                 fold_row::<L>(
                     &mut total[columns.clone()],
@@ -107,7 +110,7 @@ impl Kernel for Outputs<'_> {
         let (total, sums) = self.state.split_at(rows * width);
         for row in 0..rows {
             let offset = self.queries.offset(self.head, row, self.queries.out_stride_elems, head_dim);
-            // SAFETY: the caller's promise: the row's head of `out` is its own; the instruction set.
+            // SAFETY: this function's terms: the row's head of `out` is its own; the instruction set.
             unsafe {
                 let out = std::slice::from_raw_parts_mut(self.queries.out.add(offset), head_dim);
                 let sum = L::splat(sums[2 * row + 1]);

@@ -117,7 +117,7 @@ unsafe fn attend_in_parts(isa: Isa, cache: Cache<'_>, queries: &Queries, scratch
     let (first, steps) = (queries.steps() / 3, queries.steps());
     let mut states = vec![f32::NAN; elems * queries.kv_heads];
     let mut apart = vec![f32::NAN; elems * (steps - first)];
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe {
         attend_steps(isa, cache, queries, 0..first, Found::ByHead(&mut states), scratch);
         attend_steps(isa, cache, queries, first..steps, Found::ByStep(&mut apart), scratch);

@@ -22,7 +22,7 @@ impl Cached for f16 {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(address: *const f16) -> L::Floats {
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         unsafe { L::load_f16(address) }
     }
 }
@@ -32,7 +32,7 @@ impl Cached for f32 {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(address: *const f32) -> L::Floats {
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         unsafe { L::load_f32(address) }
     }
 }
@@ -42,7 +42,7 @@ impl Cached for i8 {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(address: *const i8) -> L::Floats {
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         unsafe { L::load_i8(address) }
     }
 }
@@ -61,7 +61,7 @@ pub(super) unsafe fn widen_rows<L: Lanes, T: Cached>(
     width: usize,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe { widen::<L, T>(values, next, &mut out[..TILE_TOKENS * head_dim]) };
     if head_dim < width {
         // From the last row on, so that none is overwritten before it is moved.
@@ -80,7 +80,7 @@ pub(super) unsafe fn widen_rows<L: Lanes, T: Cached>(
 #[inline(always)]
 pub(super) unsafe fn widen<L: Lanes, T: Cached>(elements: *const T, next: *const T, out: &mut [f32]) {
     for (index, out) in out.chunks_exact_mut(LANES).enumerate() {
-        // SAFETY: the caller's promise; a prefetch reads nothing.
+        // SAFETY: this function's terms; a prefetch reads nothing.
         unsafe {
             L::prefetch_early(next.wrapping_add(index * LANES).cast());
             if let Some(out) = out.first_chunk_mut::<LANES>() {

@@ -60,7 +60,7 @@ pub(crate) trait Lanes {
         row_stride_bytes: usize,
     ) {
         for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's promise, for each row.
+            // SAFETY: this function's terms, for each row.
             *sum = unsafe {
                 let inputs = inputs.add(row * row_stride_bytes).cast::<i32>();
                 Self::dot(*sum, weights, inputs.read_unaligned())
@@ -91,7 +91,7 @@ pub(crate) trait Lanes {
         row_stride: usize,
     ) {
         for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's promise, for each row.
+            // SAFETY: this function's terms, for each row.
             *sum = unsafe { Self::fma(values, inputs.add(row * row_stride).read(), *sum) };
         }
     }
@@ -147,7 +147,7 @@ pub(crate) trait Kernel {
 /// # Safety
 /// The processor has `isa`; and the kernel's own terms.
 pub(crate) unsafe fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
@@ -159,17 +159,21 @@ pub(crate) unsafe fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
+/// # Safety
+/// The processor has [`Isa::Avx512`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn on_avx512<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe { kernel.run::<Avx512>() }
 }
 
+/// # Safety
+/// The processor has [`Isa::Avx2`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn on_avx2<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe { kernel.run::<Avx2>() }
 }
 
@@ -186,10 +190,13 @@ pub(crate) fn prefetch_early(isa: Isa, address: *const u8) {
 }
 
 /// The sum of sixteen lanes: halves are added until one is left.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 pub(crate) unsafe fn tree_sum<L: Lanes>(floats: L::Floats) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    // SAFETY: the instruction set is the caller's promise.
+    // SAFETY: the instruction set is among this function's terms.
     unsafe { L::store(floats, &mut lanes) };
     let mut width = LANES / 2;
     while width > 0 {
@@ -202,6 +209,9 @@ pub(crate) unsafe fn tree_sum<L: Lanes>(floats: L::Floats) -> f32 {
 }
 
 /// Up to sixteen values, the rest `fill`.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 pub(crate) unsafe fn load_or<L: Lanes>(values: &[f32], fill: f32) -> L::Floats {
     // SAFETY: sixteen values are read from the slice where it has them, else from the stack.
@@ -216,9 +226,12 @@ pub(crate) unsafe fn load_or<L: Lanes>(values: &[f32], fill: f32) -> L::Floats {
 }
 
 /// Stores as many lanes as `out` has room for.
+///
+/// # Safety
+/// The processor has `L`.
 #[inline(always)]
 pub(crate) unsafe fn store_to<L: Lanes>(floats: L::Floats, out: &mut [f32]) {
-    // SAFETY: the instruction set is the caller's promise.
+    // SAFETY: the instruction set is among this function's terms.
     unsafe {
         if let Some(out) = out.first_chunk_mut::<LANES>() {
             return L::store(floats, out);

@@ -156,7 +156,7 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn store_i16(x: [f32; 16], out: *mut i16) {
         let rounded = x.map(|x| x.round_ties_even().clamp(-32767.0, 32767.0) as i16);
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         unsafe { out.cast::<[i16; 16]>().write_unaligned(rounded) }
     }
 
@@ -175,7 +175,7 @@ impl Lanes for Portable {
             let turned: [[u64; 4]; 4] = std::array::from_fn(|group| {
                 let row = |index: usize| {
                     let row = rows.wrapping_add((4 * group + index) * row_bytes + 8 * half);
-                    // SAFETY: the caller's promise: eight readable bytes, at any alignment.
+                    // SAFETY: this function's terms: eight readable bytes, at any alignment.
                     u64::from_le_bytes(unsafe { row.cast::<[u8; 8]>().read() }) ^ flipped
                 };
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));

@@ -38,7 +38,7 @@ macro_rules! on_rows {
         ) {
             for first in (0..R).step_by(3) {
                 let row = inputs.wrapping_add(first * stride_bytes);
-                // SAFETY: four bytes of each row are read (the caller's promise).
+                // SAFETY: four bytes of each row are read (this function's terms).
                 unsafe {
                     apply!($instruction, sums[first], operand, "{row}", row = in(reg) row);
                     if first + 1 < R {

@@ -20,7 +20,7 @@ pub(super) unsafe fn pairs(
     let flipped = _mm256_set1_epi8(flipped.cast_signed());
     let row = |index: usize| {
         let (low, high) = (rows.wrapping_add(index * row_bytes), rows.wrapping_add((index + 8) * row_bytes));
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         let (low, high) = unsafe { (_mm_loadu_si128(low.cast()), _mm_loadu_si128(high.cast())) };
         _mm256_xor_si256(_mm256_set_m128i(high, low), flipped)
     };

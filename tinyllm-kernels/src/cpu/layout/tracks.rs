@@ -122,7 +122,9 @@ mod tests {
     use tinyllm_mem::Category;
 
     use super::*;
-    use crate::{GroupSize, LinearPart, Placement, Product, RegionId, ScaleType, WeightFormat};
+    use crate::{
+        GroupSize, LinearPart, Placement, Product, RegionId, ScaleType, WeightFormat, program::ProgramId,
+    };
 
     fn w8a16_weight(n: usize, k: usize) -> WeightSpec {
         let format = WeightFormat::W8A16 { group_size: GroupSize::Elements(64), scales: ScaleType::F16 };
@@ -136,18 +138,22 @@ mod tests {
         }
     }
 
+    fn region() -> RegionId {
+        RegionId::new(ProgramId::TEST, 0)
+    }
+
     fn product(weight: usize) -> Product {
-        Product { input: RegionId(0), weight: WeightId(weight), bias: None }
+        Product { input: region(), weight: WeightId::new(ProgramId::TEST, weight), bias: None }
     }
 
     fn linear(weights: &[usize]) -> Op {
         let part =
-            |weight: &usize| LinearPart { product: product(*weight), out: RegionId(0), accumulate: false };
+            |weight: &usize| LinearPart { product: product(*weight), out: region(), accumulate: false };
         Op::Linear { parts: weights.iter().map(part).collect() }
     }
 
     fn gated(gate: usize, up: usize) -> Op {
-        Op::GatedLinear { gate: product(gate), up: product(up), out: RegionId(0) }
+        Op::GatedLinear { gate: product(gate), up: product(up), out: region() }
     }
 
     /// `(weight, panels, offset)` on a track, in its order.

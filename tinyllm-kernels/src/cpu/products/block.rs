@@ -51,23 +51,24 @@ pub(super) unsafe fn product<L: Lanes, B: Block>(
     output: &Output<'_>,
 ) {
     let (k, group_size) = weight.shape();
-    let piece = group_size.piece(k);
-    let pieces_per_group = group_size.elements(k).div_ceil(piece);
-    let pieces = k.div_ceil(piece);
-    let pieces_per_block = (MAX_PIECE / piece).clamp(1, PIECES);
-    let scales_offset = ProductInputLayout { k, piece }.scales_offset();
+    let pieces = group_size.pieces(k);
+    let pieces_per_group = group_size.elements(k).div_ceil(pieces.most());
+    // At most `PAIRS` pairs, whatever the lengths of the pieces.
+    let pieces_per_block = (MAX_PIECE / pieces.most()).clamp(1, PIECES);
+    let scales_offset = ProductInputLayout { k, pieces }.scales_offset();
+    let count = pieces.count(k);
+    let pair = |index: usize| pieces.start(index, k).div_ceil(2);
     let mut widened = [const { MaybeUninit::<L::Pairs>::uninit() }; PAIRS];
     // SAFETY: `zero_floats` needs the instruction set only, which the caller promises.
     let (mut accumulated, mut scales) = unsafe { ([L::zero_floats(); ROWS], [L::zero_floats(); PIECES]) };
     for first_row in (0..input.rows).step_by(ROWS) {
         let rows = ROWS.min(input.rows - first_row);
         for panel in panels.clone() {
-            // SAFETY: rows, panels, pairs and pieces stay inside the matrices (the caller's promise).
+            // SAFETY: rows, panels, pairs and pieces stay inside the matrices (this function's terms).
             unsafe {
                 accumulated[..rows].fill(L::zero_floats());
-                for first_piece in (0..pieces).step_by(pieces_per_block) {
-                    let last_piece = (first_piece + pieces_per_block).min(pieces);
-                    let pair = |index: usize| (index * piece).min(k).div_ceil(2);
+                for first_piece in (0..count).step_by(pieces_per_block) {
+                    let last_piece = (first_piece + pieces_per_block).min(count);
                     weight.widen::<L>(panel, pair(first_piece)..pair(last_piece), &mut widened);
                     for (scales, index) in scales.iter_mut().zip(first_piece..last_piece) {
                         *scales = weight.scales::<L>(panel, index / pieces_per_group);
@@ -101,6 +102,10 @@ struct Pieces<F> {
 }
 
 /// `R` rows against one widened block.
+///
+/// # Safety
+/// The block's pairs are widened and its scales loaded; `x` is the first of `R` readable rows in the weight's input format,
+/// so many bytes apart; the processor has `L`.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const R: usize>(
     block: &Pieces<impl Fn(usize) -> usize>,

@@ -129,7 +129,7 @@ pub(crate) unsafe fn product(
 ) -> Result<(), KernelError> {
     debug_assert_eq!(weight.shape().1, input.k);
     debug_assert!(panels.end <= weight.shape().0.div_ceil(PANEL) && output.n == weight.shape().0);
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe {
         match weight {
             WeightView::Floats(weight) => return floats::floats(isa, weight, panels, input, output, scratch),

@@ -51,7 +51,7 @@ impl Output<'_> {
     /// `L`.
     #[inline(always)]
     pub(super) unsafe fn put<L: Lanes>(&self, first: usize, panel: usize, rows: &[L::Floats]) {
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         unsafe {
             if self.n - panel * PANEL >= PANEL {
                 // What is the same for all rows is asked before, not in between.
@@ -69,17 +69,23 @@ impl Output<'_> {
     }
 
     /// [`Output::put`] of a panel whose lanes are all below n.
+    ///
+    /// # Safety
+    /// As [`Output::put`]; the panel ends at n or before.
     #[inline(always)]
     unsafe fn put_whole<L: Lanes>(&self, store: Store, first: usize, panel: usize, rows: &[L::Floats]) {
         let mut out = self.data.wrapping_add(first * self.stride_elems + panel * PANEL);
         for y in rows {
-            // SAFETY: the caller's promise.
+            // SAFETY: this function's terms.
             unsafe { L::store(self.joined::<L>(store, panel, L::load_f32(out), *y), &mut *out.cast()) };
             out = out.wrapping_add(self.stride_elems);
         }
     }
 
     /// What takes the place of `before` when `y` comes.
+    ///
+    /// # Safety
+    /// The processor has `L`.
     #[inline(always)]
     unsafe fn joined<L: Lanes>(
         &self,
@@ -88,7 +94,7 @@ impl Output<'_> {
         before: L::Floats,
         y: L::Floats,
     ) -> L::Floats {
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         unsafe {
             let y = self.biased::<L>(panel, y);
             match store {
@@ -105,7 +111,7 @@ impl Output<'_> {
     /// As [`Output::put`].
     #[inline(always)]
     pub(super) unsafe fn put_gated<L: Lanes>(&self, row: usize, panel: usize, gate: L::Floats, y: L::Floats) {
-        // SAFETY: the caller's promise.
+        // SAFETY: this function's terms.
         unsafe {
             store_to::<L>(self.joined::<L>(Store::Gate, panel, gate, y), self.columns(row, panel));
         }
@@ -119,7 +125,7 @@ impl Output<'_> {
     pub(super) unsafe fn biased<L: Lanes>(&self, panel: usize, y: L::Floats) -> L::Floats {
         match self.bias {
             None => y,
-            // SAFETY: the caller's promise.
+            // SAFETY: this function's terms.
             Some(bias) => unsafe { L::add(y, bias.lanes::<L>(panel * PANEL)) },
         }
     }
@@ -133,7 +139,7 @@ impl Output<'_> {
     unsafe fn columns(&self, row: usize, panel: usize) -> &mut [f32] {
         let first = panel * PANEL;
         let count = PANEL.min(self.n - first);
-        // SAFETY: the caller's promise; `count` columns from `first` on are inside the row.
+        // SAFETY: this function's terms; `count` columns from `first` on are inside the row.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(row * self.stride_elems + first), count) }
     }
 }

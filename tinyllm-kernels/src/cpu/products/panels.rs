@@ -44,6 +44,9 @@ impl<'a> Panels<'a> {
 }
 
 /// 16- or 32-bit panels, f32 inputs: one fused multiply-add for each input, in order.
+///
+/// # Safety
+/// The terms of [`super::product`]; `values` are the panels of a weight with `k` inputs; the processor has `L`.
 #[inline(always)]
 pub(super) unsafe fn float<L: Lanes, T>(
     values: *const T,
@@ -53,7 +56,7 @@ pub(super) unsafe fn float<L: Lanes, T>(
     output: &Output<'_>,
     load: unsafe fn(*const T) -> L::Floats,
 ) {
-    // SAFETY: the caller's promise (`super::product`); tiles stay within `panels` and `rows`.
+    // SAFETY: the terms of `super::product`; tiles stay within `panels` and `rows`.
     unsafe {
         for panel in panels {
             let mut row = 0;
@@ -69,6 +72,8 @@ pub(super) unsafe fn float<L: Lanes, T>(
     }
 }
 
+/// # Safety
+/// As [`float`]; `panel` and rows `row..row + R` are among its panels and rows.
 #[inline(always)]
 unsafe fn float_tile<L: Lanes, T, const R: usize>(
     values: *const T,
@@ -94,6 +99,8 @@ unsafe fn float_tile<L: Lanes, T, const R: usize>(
     }
 }
 
+/// # Safety
+/// The terms of [`Output::put`] for each row and panel of the tile.
 #[inline(always)]
 unsafe fn emit<L: Lanes, const R: usize, const P: usize>(
     accumulated: &[[L::Floats; R]; P],
@@ -102,7 +109,7 @@ unsafe fn emit<L: Lanes, const R: usize, const P: usize>(
     output: &Output<'_>,
 ) {
     for (p, rows) in accumulated.iter().enumerate() {
-        // SAFETY: the caller's promise: the tile's rows and panels are the output's.
+        // SAFETY: this function's terms: the tile's rows and panels are the output's.
         unsafe { output.put::<L>(row, panel + p, rows) };
     }
 }
@@ -121,7 +128,7 @@ impl Block for Panels<'_> {
             let last = pairs.end.min((group + 1) * group_pairs);
             for (pair, out) in (pairs.start..last).zip(&mut out) {
                 let offset = self.layout.values_offset(group, pair);
-                // SAFETY: the caller's promise: the pair lies in the panel, 32 int8 each.
+                // SAFETY: this function's terms: the pair lies in the panel, 32 int8 each.
                 out.write(unsafe { L::load_pairs(panel.add(offset).cast()) });
             }
             pairs.start = last;
@@ -130,7 +137,7 @@ impl Block for Panels<'_> {
 
     #[inline(always)]
     unsafe fn scales<L: Lanes>(&self, panel: usize, group: usize) -> L::Floats {
-        // SAFETY: the caller's promise: each group of each panel begins with sixteen scales.
+        // SAFETY: this function's terms: each group of each panel begins with sixteen scales.
         unsafe {
             let address = self.panel(panel).as_ptr().add(group * self.layout.group_bytes());
             L::load_scales(address, self.layout.scale_type)

@@ -159,7 +159,7 @@ pub(crate) unsafe fn multiply(
     columns: Range<usize>,
     input: InputView,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function's terms.
     unsafe { dispatch(isa, StreamKernel { factors, streams, columns, input }) }
 }
 
@@ -254,19 +254,19 @@ pub(super) unsafe fn many_rows<L: Lanes>(
         let rows = InputView { data: input.row(first), rows: ROWS.min(input.rows - first), ..input };
         let part = Part { weight, output: output.skip_rows(first) };
         for panel in range.clone() {
-            // SAFETY: the caller's promise.
+            // SAFETY: this function's terms.
             unsafe { panels::<L, 1, false>(&[Source::of(&part, panel)], &shape, rows) };
         }
     }
 }
 
-/// How a panel's pairs fall into pieces and groups: the same for every tile, so its divisions are not made there.
+/// How a panel's pairs fall into groups and pieces: the same for every tile, so its divisions are not made there.
 #[derive(Clone, Copy)]
 struct Shape {
     pairs: usize,
+    pairs_per_group: usize,
+    /// Most pairs of a piece; the last of a group has what is left.
     pairs_per_piece: usize,
-    pieces: usize,
-    pieces_per_group: usize,
     groups: usize,
     group_bytes: usize,
     scales_bytes: usize,
@@ -278,23 +278,25 @@ struct Shape {
 impl Shape {
     fn of(weight: &Panels<'_>) -> Self {
         let PanelLayout { k, group_size, scale_type } = weight.layout;
-        let piece = group_size.piece(k);
+        let pieces = group_size.pieces(k);
         Shape {
             pairs: k.div_ceil(2),
+            pairs_per_group: weight.layout.group_pairs(),
             // Odd only where it is all there is.
-            pairs_per_piece: piece.div_ceil(2),
-            pieces: k.div_ceil(piece),
-            pieces_per_group: group_size.elements(k).div_ceil(piece),
+            pairs_per_piece: pieces.most().div_ceil(2),
             groups: group_size.groups(k),
             group_bytes: weight.layout.group_bytes(),
             scales_bytes: weight.layout.scales_bytes(),
             scale_type,
-            scales_offset: ProductInputLayout { k, piece }.scales_offset(),
+            scales_offset: ProductInputLayout { k, pieces }.scales_offset(),
         }
     }
 }
 
 /// All rows against `P` panels, of which the first half gate the second where `GATED`.
+///
+/// # Safety
+/// The terms of [`multiply`]; the sources are panels of its parts.
 #[inline(always)]
 unsafe fn panels<L: Lanes, const P: usize, const GATED: bool>(
     sources: &[Source<'_>; P],
@@ -304,7 +306,7 @@ unsafe fn panels<L: Lanes, const P: usize, const GATED: bool>(
     let mut row = 0;
     macro_rules! tiles {
         ($($count:literal)*) => { $(while P * $count <= L::TILE_ROWS && input.rows - row >= $count {
-            // SAFETY: the caller's promise; the tile's rows are below `input.rows`.
+            // SAFETY: this function's terms; the tile's rows are below `input.rows`.
             unsafe { tile::<L, $count, P, GATED>(sources, shape, input, row) };
             row += $count;
         })* };
@@ -316,6 +318,9 @@ unsafe fn panels<L: Lanes, const P: usize, const GATED: bool>(
 }
 
 /// `R` rows against `P` panels.
+///
+/// # Safety
+/// As [`panels`]; rows `row..row + R` are among the input's.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
     sources: &[Source<'_>; P],
@@ -330,14 +335,14 @@ unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
         let mut values = sources.map(|source| source.bytes.cast::<i8>());
         let (inputs, stride) = (input.row(row), input.row_stride_bytes);
         let mut accumulated = [[L::zero_floats(); R]; P];
-        let mut index = 0;
+        let (mut index, mut first, mut group_end) = (0, 0, 0);
         for group in 0..shape.groups {
-            let last = (index + shape.pieces_per_group).min(shape.pieces);
+            group_end = shape.pairs.min(group_end + shape.pairs_per_group);
             values = values.map(|values| values.add(shape.scales_bytes));
-            while index < last {
-                let first = index * shape.pairs_per_piece;
+            while first < group_end {
+                let end = group_end.min(first + shape.pairs_per_piece);
                 let mut sums = [[L::zero_sums(); R]; P];
-                for pair in first..(first + shape.pairs_per_piece).min(shape.pairs) {
+                for pair in first..end {
                     if P == 1 {
                         let weights = values[0].cast::<u8>().wrapping_add(pair * 2 * PANEL);
                         L::prefetch(weights.wrapping_add(PREFETCH_BYTES));
@@ -359,6 +364,7 @@ unsafe fn tile<L: Lanes, const R: usize, const P: usize, const GATED: bool>(
                     }
                 }
                 index += 1;
+                first = end;
             }
         }
         for p in 0..if GATED { P / 2 } else { P } {

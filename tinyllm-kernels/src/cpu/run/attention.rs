@@ -83,9 +83,12 @@ impl Worker<'_> {
                     let heads = if run.count == 1 { items.len().min(tile) } else { 1 };
                     let queries = self.queries(operands, run.part(index * tile, tile), kv_head, heads);
                     let cache = self.cache(operands, run.sequence);
-                    // SAFETY: the block table covers every position up to the last query's; q is written by nobody
-                    // during this operation, and these rows and heads of `out` are claimed by this member.
-                    unsafe { attention::attend(self.isa, cache, &queries, self.scratch()) };
+                    self.with_scratch(self.prepared.scratch_elems, |scratch| {
+                        // SAFETY: the block table covers every position up to the last query's (`Step::validate`); q is
+                        // written by nobody during this operation (`ProgramBuilder::finish`), and these rows and heads of
+                        // `out` are claimed by this member.
+                        unsafe { attention::attend(self.isa, cache, &queries, scratch) };
+                    });
                     items.start += heads;
                 }
                 first += tiles * kv_heads;
@@ -127,10 +130,12 @@ impl Worker<'_> {
                             self.cache(operands, run(index).sequence),
                             steps.start - first..steps.end - first,
                         );
-                        // SAFETY: as above.
-                        unsafe {
-                            attention::attend_steps(self.isa, cache, &queries, steps, found, self.scratch())
-                        };
+                        self.with_scratch(self.prepared.scratch_elems, |scratch| {
+                            // SAFETY: as in `attend_by_heads`; the slots lie behind every member's scratch.
+                            unsafe {
+                                attention::attend_steps(self.isa, cache, &queries, steps, found, scratch)
+                            };
+                        });
                     }
                     first += queries.steps();
                 }
@@ -223,7 +228,7 @@ impl Worker<'_> {
         let elems = requirements::split_elems(&self.prepared.program);
         let members = self.member.members;
         debug_assert!(first + count <= requirements::splits(members) + requirements::split_heads(members));
-        // SAFETY: the workspace holds every member's scratch and behind it these slots; the caller's promise.
+        // SAFETY: the workspace holds every member's scratch and behind it these slots; this function's terms.
         unsafe {
             let base = self.arena.base.add(self.prepared.workspace).cast::<f32>();
             let slots = base.add(members * self.prepared.scratch_elems);

@@ -126,9 +126,15 @@ unsafe impl Sync for Memory {}
 /// Between two meetings one operation runs, and before it perhaps one whose only row each member makes in its own
 /// scratch (see `own`): what that reads nobody writes in either. An operation writes rows (or panels of columns) that
 /// it claims, each claimed by one member, and reads regions that no member writes in that operation, or only the
-/// elements it writes itself. The program's regions live at disjoint places while they are live (`Backend::prepare`
-/// checked the places, the planner the lifetimes), the step's indices were validated, and the cache slots a step writes
-/// belong to the step's own tokens. Each SAFETY comment below leans on this.
+/// elements it writes itself. Each SAFETY comment below leans on this, and on what is checked before:
+/// - shapes, formats and rows fit, what an operation writes it writes once and does not also read, ids are the program's,
+///   sizes do not overflow: `ProgramBuilder::finish` (`program/check.rs`), the only way to a program;
+/// - regions lie in the arena, as long as their rows in every format take, and apart while they live; weights are this
+///   program's, in the layout of this many threads: `Backend::prepare` (`cpu/bind.rs`), the only way to a `Prepared`, whose
+///   fields nothing outside this module changes;
+/// - the step has at most the program's rows, names tokens, rows and blocks that exist, and writes no block twice; the
+///   threads are those that it was prepared for: `Prepared::check`, before every run;
+/// - the processor has the instruction set: `Cpu::new`, the only way to a [`Cpu`].
 struct Worker<'a> {
     isa: Isa,
     member: &'a Member<'a>,
@@ -251,7 +257,7 @@ impl Worker<'_> {
     /// The first byte of a row of a region.
     fn row_address(&self, region: RegionId, row: usize) -> *mut u8 {
         let (offset, row_bytes) = self.prepared.regions[region.index()];
-        debug_assert!(row < self.prepared.program.max_rows(region));
+        debug_assert!(row < self.prepared.program.max_rows(self.spec(region)));
         // SAFETY: `prepare` checked that the region's rows lie inside the arena, and the step that it has no more.
         unsafe { self.arena.base.add(offset + row * row_bytes) }
     }
@@ -272,15 +278,23 @@ impl Worker<'_> {
         }
     }
 
-    /// This member's scratch.
-    #[allow(clippy::mut_from_ref)] // as `row_mut`
-    fn scratch(&self) -> &mut [f32] {
-        let elems = self.prepared.scratch_elems;
-        // SAFETY: the workspace region holds `scratch_elems` for each member, and each member takes only its own.
+    /// This member's scratch, `[scratch_elems]`. Nobody else uses it; whoever makes a reference to it ends it before the
+    /// next is made.
+    fn scratch(&self) -> *mut f32 {
+        // SAFETY: the workspace region holds `scratch_elems` for each member (`requirements`), and `prepare` checked that
+        // it lies in the arena.
         unsafe {
             let base = self.arena.base.add(self.prepared.workspace).cast::<f32>();
-            std::slice::from_raw_parts_mut(base.add(self.member.index * elems), elems)
+            base.add(self.member.index * self.prepared.scratch_elems)
         }
+    }
+
+    /// Runs `work` with the first `elems` of this member's scratch.
+    fn with_scratch<T>(&self, elems: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+        debug_assert!(elems <= self.prepared.scratch_elems);
+        // SAFETY: `scratch` is this long, 64-byte aligned, initialised (host memory is zeroed) and this member's alone; no
+        // operation takes scratch while it has it, nor multiplies its own row meanwhile.
+        work(unsafe { std::slice::from_raw_parts_mut(self.scratch(), elems) })
     }
 
     // ---- operations ----
@@ -316,9 +330,10 @@ impl Worker<'_> {
                 norm::rms_norm(self.isa, input, weight, eps, self.row_mut(out, row))
             }
             Some(InputFormat::Int16 { .. }) => {
-                let normed = &mut self.scratch()[..input.len()];
-                norm::rms_norm(self.isa, input, weight, eps, normed);
-                self.write_input(operation, row, normed, out);
+                self.with_scratch(input.len(), |normed| {
+                    norm::rms_norm(self.isa, input, weight, eps, normed);
+                    self.write_input(operation, row, normed, out);
+                });
             }
         }
     }
@@ -326,10 +341,11 @@ impl Worker<'_> {
     /// Writes a row of a product's input.
     fn write_input(&self, operation: usize, row: usize, values: &[f32], out: RegionId) {
         match self.spec(out).input_format {
-            Some(InputFormat::Int16 { piece }) => {
-                // SAFETY: the row is this member's, and as long as the layout of its columns and piece says.
+            Some(InputFormat::Int16 { pieces }) => {
+                // SAFETY: the row is this member's, and as long as the layout of its columns and pieces says
+                // (`requirements::row_bytes`); `values` are another region's or scratch.
                 let finite =
-                    unsafe { quantize_input_row(self.isa, values, piece, self.row_address(out, row)) };
+                    unsafe { quantize_input_row(self.isa, values, pieces, self.row_address(out, row)) };
                 self.note(finite, operation, row);
             }
             None | Some(InputFormat::Float) => self.row_mut(out, row).copy_from_slice(values),
@@ -337,10 +353,11 @@ impl Worker<'_> {
     }
 
     fn convert_in_place(&self, operation: usize, row: usize, region: RegionId, format: InputFormat) {
-        if let InputFormat::Int16 { piece } = format {
+        if let InputFormat::Int16 { pieces } = format {
             let k = self.spec(region).columns;
-            // SAFETY: the row is this member's; its 4·k bytes (at least 8) hold the converted form, which is no longer.
-            let finite = unsafe { quantize_row_in_place(self.isa, self.row_address(region, row), k, piece) };
+            // SAFETY: the row is this member's; rows lie as far apart as the longer of both forms takes
+            // (`requirements::row_bytes`).
+            let finite = unsafe { quantize_row_in_place(self.isa, self.row_address(region, row), k, pieces) };
             self.note(finite, operation, row);
         }
     }
@@ -396,16 +413,17 @@ impl Worker<'_> {
         let values = self.outputs(region, row, index * head_dim, head_dim);
         if let Some((q_norm, k_norm)) = qk_norm {
             let weight = self.prepared.weights.vector(if is_query { q_norm } else { k_norm });
-            let normed = &mut self.scratch()[..head_dim];
-            norm::rms_norm(self.isa, values, weight, eps, normed);
-            values.copy_from_slice(normed);
+            self.with_scratch(head_dim, |normed| {
+                norm::rms_norm(self.isa, values, weight, eps, normed);
+                values.copy_from_slice(normed);
+            });
         }
         rope::apply(self.isa, values, self.row(table, row));
         if !is_query {
             let (position, place) = self.slot(row, layer, index);
-            let value = self.outputs(v, row, index * head_dim, head_dim);
-            // SAFETY: the step was validated, so the block is inside the cache; this (token, head) slot is claimed by
-            // this member.
+            let value = &self.row(v, row)[index * head_dim..][..head_dim];
+            // SAFETY: the step was validated: the block is inside the cache, and no other token of the step has this slot,
+            // so that the member that claimed this (token, head) is its only user.
             unsafe { kv::store(layout.format(), self.cache.base, place, position, values, value) };
         }
     }

@@ -4,7 +4,7 @@
 
 use super::Worker;
 use crate::{
-    InputFormat, Op, Program, RegionId,
+    InputFormat, Op, Pieces, Program, RegionId,
     cpu::{
         norm,
         products::{quantize_input_row, quantize_row_in_place},
@@ -16,8 +16,8 @@ use crate::{
 pub(in crate::cpu) struct OwnRow {
     /// Where it would lie for all.
     region: RegionId,
-    /// Inputs that share a scale.
-    piece: usize,
+    /// Which inputs share a scale.
+    pieces: Pieces,
 }
 
 /// For each operation, what it makes for nobody but the product that comes next; `None` where others read it, or where
@@ -31,7 +31,7 @@ pub(in crate::cpu) fn own_rows(program: &Program) -> Vec<Option<OwnRow>> {
             Op::ConvertInPlace { region, format } => (*region, *format),
             _ => return None,
         };
-        let InputFormat::Int16 { piece } = format else { return None };
+        let InputFormat::Int16 { pieces } = format else { return None };
         let next = operation + 1;
         let read = ops[operation].regions();
         let reads = match ops.get(next)? {
@@ -45,7 +45,7 @@ pub(in crate::cpu) fn own_rows(program: &Program) -> Vec<Option<OwnRow>> {
         };
         let is_last = lifetimes[out.index()].1 == next;
         let stays = read.iter().all(|region| lifetimes[region.index()].1 >= next);
-        (reads && is_last && stays && next != program.head_start()).then_some(OwnRow { region: out, piece })
+        (reads && is_last && stays && next != program.head_start()).then_some(OwnRow { region: out, pieces })
     };
     (0..ops.len()).map(of).collect()
 }
@@ -58,22 +58,27 @@ impl Worker<'_> {
 
     /// The row that this member made, in its product's format.
     pub(super) fn own_row(&self) -> *mut u8 {
-        self.scratch().as_mut_ptr().cast()
+        self.scratch().cast()
     }
 
     /// Makes the operation's only row.
-    pub(super) fn make_own(&self, operation: usize, OwnRow { region: out, piece }: OwnRow) {
+    pub(super) fn make_own(&self, operation: usize, OwnRow { region: out, pieces }: OwnRow) {
         let (row, k) = (self.own_row(), self.spec(out).columns);
         let finite = match &self.prepared.program.ops()[operation] {
             Op::RmsNorm { input, weight, eps, .. } => {
                 let source = self.row(*input, self.source_row(*input, out, 0));
                 let weight = self.prepared.weights.vector(*weight);
-                norm::rms_norm(self.isa, source, weight, *eps, &mut self.scratch()[..k]);
-                // SAFETY: a member's scratch holds a row of any region, as f32 and in a product's format.
-                unsafe { quantize_row_in_place(self.isa, row, k, piece) }
+                // SAFETY: a worker's scratch holds a row of any region, as f32 and in a product's format
+                // (`requirements::scratch_elems`), 64-byte aligned, and is this worker's alone; the one reference to it
+                // ends with the norm, and the conversion goes through the pointer it was made from.
+                unsafe {
+                    let normed = std::slice::from_raw_parts_mut(row.cast::<f32>(), k);
+                    norm::rms_norm(self.isa, source, weight, *eps, normed);
+                    quantize_row_in_place(self.isa, row, k, pieces)
+                }
             }
-            // SAFETY: as above; the region's row lies elsewhere.
-            _ => unsafe { quantize_input_row(self.isa, self.row(out, 0), piece, row) },
+            // SAFETY: as above; the region's row lies in the arena's regions, scratch in its workspace.
+            _ => unsafe { quantize_input_row(self.isa, self.row(out, 0), pieces, row) },
         };
         self.note(finite, operation, 0);
     }

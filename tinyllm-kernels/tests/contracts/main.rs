@@ -1,0 +1,10 @@
+//! What safe code can ask of this crate: right numbers, or an error. Each case here once was undefined behaviour, a wrong number
+//! or a panic.
+
+#![forbid(unsafe_code)]
+
+mod arithmetic;
+mod binding;
+mod harness;
+mod programs;
+mod steps;
