@@ -1,10 +1,10 @@
 //! The seam between models and machines: what a backend promises. The processor's implementation is in `cpu`.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use tinyllm_mem::{Buffer, MappedFile, Part, Region, Space};
+use tinyllm_mem::{Buffer, Part, Region, Space};
 
-use crate::{FloatRows, KernelError, Program, QuantizedRows, RawQuantized, Step, VectorId, WeightId};
+use crate::{FloatRows, KernelError, MappedWeight, Program, QuantizedRows, Step, VectorId, WeightId};
 
 /// Everything a program needs on a backend, known before anything is allocated.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,47 +31,6 @@ pub enum WeightSource<'a> {
     /// f32 rows, quantised whenever they are read until [`Backend::load_more`] has moved them into the slab. The weight's
     /// format is W8A16, its scales f16.
     Shared(&'a Arc<dyn FloatRows>),
-}
-
-/// int8 rows inside a mapped file, kept alive by whoever uses them.
-#[derive(Clone, Debug)]
-pub struct MappedWeight {
-    /// `(n, k)`.
-    pub shape: (usize, usize),
-    /// The file.
-    pub file: Arc<MappedFile>,
-    /// `[n, row_bytes]`.
-    pub values: Range<usize>,
-    /// Bytes from one row to the next, at least k.
-    pub row_bytes: usize,
-    /// Whether a byte is `q + 128`, else it is q in two's complement.
-    pub offset_binary: bool,
-    /// The file that holds the scales.
-    pub scales_file: Arc<MappedFile>,
-    /// `[n, groups]`, little-endian, of the format's scale type; not aligned.
-    pub scales: Range<usize>,
-}
-
-impl QuantizedRows for MappedWeight {
-    fn shape(&self) -> (usize, usize) {
-        self.shape
-    }
-
-    fn raw(&self) -> RawQuantized<'_> {
-        RawQuantized {
-            values: &self.file.bytes()[self.values.clone()],
-            row_bytes: self.row_bytes,
-            offset_binary: self.offset_binary,
-            scales: &self.scales_file.bytes()[self.scales.clone()],
-        }
-    }
-
-    fn consumed(&self, rows: Range<usize>) {
-        let RawQuantized { values, row_bytes, scales, .. } = self.raw();
-        self.file.drop_pages(&values[rows.start * row_bytes..rows.end * row_bytes]);
-        let row_scales = scales.len() / self.shape.0.max(1);
-        self.scales_file.drop_pages(&scales[rows.start * row_scales..rows.end * row_scales]);
-    }
 }
 
 /// What runs programs: a processor or a device. The model is written once against this.

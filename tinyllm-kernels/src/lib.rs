@@ -25,7 +25,7 @@ mod program;
 pub mod quantize;
 mod source;
 
-pub use backend::{Backend, MappedWeight, Requirements, WeightSource};
+pub use backend::{Backend, Requirements, WeightSource};
 pub use cpu::{Cpu, CpuWeights, Prepared, Reading};
 pub use error::KernelError;
 use format::MAX_PIECES;
@@ -36,4 +36,4 @@ pub use program::{
     InputFormat, Limits, LinearPart, Op, Placement, Product, Program, ProgramBuilder, RegionId, RegionSpec,
     Rows, Step, VectorFormat, VectorId, VectorSpec, WeightId, WeightSpec,
 };
-pub use source::{FloatRows, QuantizedRows, RawQuantized};
+pub use source::{FetchedRows, FloatRows, MappedWeight, QuantizedLayout, QuantizedRows};

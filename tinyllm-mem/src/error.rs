@@ -103,7 +103,31 @@ pub enum MemError {
         /// Elements of the buffer.
         len: usize,
     },
-    /// A file cannot be opened or mapped.
+    /// A path that names something else than a file with contents of its own.
+    #[error("{}: is {kind}, not a regular file", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+        /// What it names.
+        kind: &'static str,
+    },
+    /// A file or stream with more bytes than are read of such a one.
+    #[error("{}: is longer than {max_bytes} bytes, the most that is read of such a file", path.display())]
+    TooLong {
+        /// The file, or what the stream is called.
+        path: PathBuf,
+        /// The most that is read.
+        max_bytes: u64,
+    },
+    /// A file that somebody else changed while it was in use.
+    #[error("{}: {problem}; try again when nobody writes to it", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What happened to it.
+        problem: String,
+    },
+    /// A file cannot be opened, mapped or read.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.

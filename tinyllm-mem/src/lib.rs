@@ -22,6 +22,7 @@ mod category;
 mod device;
 mod error;
 mod failure_injection;
+mod file_bytes;
 mod host;
 mod limiting;
 mod logging;
@@ -37,10 +38,11 @@ pub use category::{Category, Part};
 pub use device::{DeviceResource, MappedResource, PinnedHostResource, StreamOrderedResource};
 pub use error::MemError;
 pub use failure_injection::{FailureInjection, Failures};
+pub use file_bytes::FileBytes;
 pub use host::{HostResource, HugePages};
 pub use limiting::{Budget, Limiting};
 pub use logging::{Logging, Replay, replay};
-pub use mapping::MappedFile;
+pub use mapping::{MappedFile, MappedRange};
 pub use plan::{Plan, Region};
 pub use resource::{
     Allocation, Device, Host, HostMemory, MAX_ALIGN_BYTES, MemoryInfo, MemoryResource, Request, Space, Stream,

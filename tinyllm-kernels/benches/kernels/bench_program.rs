@@ -6,7 +6,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, measurement::WallTime};
 use half::f16;
 use tinyllm_kernels::{
     Backend, Cpu, GroupSize, InputFormat, Isa, KernelError, KvFormat, KvLayout, Limits, Op, Placement,
-    Prepared, ProgramBuilder, QuantizedRows, RawQuantized, RegionId, RegionSpec, Rows, ScaleType, Step,
+    Prepared, ProgramBuilder, QuantizedLayout, QuantizedRows, RegionId, RegionSpec, Rows, ScaleType, Step,
     VectorFormat, VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec,
 };
 use tinyllm_mem::{Buffer, Category, HostResource, Plan, Request};
@@ -201,10 +201,20 @@ impl QuantizedRows for Int8 {
         self.shape
     }
 
-    fn raw(&self) -> RawQuantized<'_> {
-        let (values, row_bytes, scales) = (&self.values, self.shape.1, &self.scales);
-        RawQuantized { values, row_bytes, offset_binary: false, scales }
+    fn layout(&self) -> QuantizedLayout {
+        let (n, k) = self.shape;
+        QuantizedLayout { row_bytes: k, offset_binary: false, row_scale_bytes: self.scales.len() / n }
     }
 
-    fn consumed(&self, _rows: Range<usize>) {}
+    fn read_values(&self, rows: Range<usize>, out: &mut [u8]) -> Result<(), KernelError> {
+        let row = self.layout().row_bytes;
+        out.copy_from_slice(&self.values[rows.start * row..rows.end * row]);
+        Ok(())
+    }
+
+    fn read_scales(&self, rows: Range<usize>, out: &mut [u8]) -> Result<(), KernelError> {
+        let row = self.layout().row_scale_bytes;
+        out.copy_from_slice(&self.scales[rows.start * row..rows.end * row]);
+        Ok(())
+    }
 }

@@ -8,23 +8,19 @@ use super::{
     finite::{check_finite, to_f16},
     lanes::{Kernel, Lanes, dispatch},
     layout::{PANEL, PanelLayout, WeightBytes},
-    products::{self, Floats, Quantized, Rows},
+    products::{self, Floats, Quantized, Rows, fetched_rows},
     team::Team,
 };
 use crate::{
-    FloatRows, GroupSize, Isa, KernelError, QuantizedRows, RawQuantized, ScaleType, WeightFormat,
-    WeightSource, WeightSpec,
+    FetchedRows, FloatRows, GroupSize, Isa, KernelError, QuantizedLayout, QuantizedRows, ScaleType,
+    WeightFormat, WeightSource, WeightSpec,
 };
 
-/// What a thread takes at a time of a large weight: the system calls that give its source's pages back, and the buffers,
-/// cost little beside it.
+/// What a thread takes at a time of a large weight: the buffers cost little beside it.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Pieces a thread at least, so that threads end together on small weights too.
 const PIECES_A_THREAD: usize = 4;
-
-/// Weights from this size give their source's pages back piece by piece, smaller ones at their end.
-const LARGE_BYTES: usize = 4 << 20;
 
 /// Fills panels of a weight: stretches of them, each with the number of its first.
 ///
@@ -42,13 +38,11 @@ pub(super) fn fill(
         return Ok(());
     }
     let panel_bytes = WeightBytes::of(spec).panel(spec);
-    let bytes = stretches.iter().map(|(_, stretch)| stretch.len()).sum::<usize>();
-    let (panels, is_large) = (bytes / panel_bytes, bytes >= LARGE_BYTES);
+    let panels = stretches.iter().map(|(_, stretch)| stretch.len()).sum::<usize>() / panel_bytes;
     let rows = |first: usize, bytes: usize| {
         let panels = first..first + bytes / panel_bytes;
         panels.start * PANEL..(panels.end * PANEL).min(spec.n)
     };
-    let filled: Vec<_> = stretches.iter().map(|(first, stretch)| rows(*first, stretch.len())).collect();
     let piece = panels.div_ceil(PIECES_A_THREAD * team.members()).min(PIECE_BYTES / panel_bytes).max(1);
     let pieces: Vec<Mutex<Piece<'_>>> = stretches
         .into_iter()
@@ -65,17 +59,12 @@ pub(super) fn fill(
         let Ok(mut piece) = pieces[index].lock() else { return };
         // SAFETY: `Cpu::new` saw to it that the processor has `isa`.
         let result = unsafe { dispatch(isa, Fill { piece: &mut piece, spec, source: &source }) };
-        if is_large {
-            source.consumed(piece.rows.clone());
-        }
         if let (Err(error), Ok(mut first)) = (result, failure.lock())
             && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
         {
             *first = Some((index, error));
         }
     });
-    // Whatever was mapped again around a piece's ends goes as well.
-    filled.into_iter().for_each(|rows| source.consumed(rows));
     match failure.into_inner() {
         Ok(Some((_, error))) => Err(error),
         _ => Ok(()),
@@ -85,7 +74,7 @@ pub(super) fn fill(
 /// Where rows come from, checked against the weight.
 enum Source<'a> {
     Float(&'a dyn FloatRows),
-    Quantized { rows: &'a dyn QuantizedRows, raw: RawQuantized<'a>, group_size: GroupSize, scales: ScaleType },
+    Quantized { rows: &'a dyn QuantizedRows, group_size: GroupSize, scales: ScaleType },
 }
 
 impl<'a> Source<'a> {
@@ -98,7 +87,7 @@ impl<'a> Source<'a> {
             }
             (WeightSource::Float(rows), _) => return Ok(Source::Float(rows)),
             (WeightSource::Quantized(rows), WeightFormat::W8A16 { group_size, scales }) => {
-                return Ok(Source::Quantized { rows, raw: rows.raw(), group_size, scales });
+                return Ok(Source::Quantized { rows, group_size, scales });
             }
             (WeightSource::Quantized(_), WeightFormat::F16 | WeightFormat::F32) => {
                 "int8 rows cannot fill a floating-point weight".into()
@@ -108,13 +97,6 @@ impl<'a> Source<'a> {
             }
         };
         Err(KernelError::Source { name: spec.name.clone(), problem })
-    }
-
-    fn consumed(&self, rows: Range<usize>) {
-        match self {
-            Source::Float(source) => source.consumed(rows),
-            Source::Quantized { rows: source, .. } => source.consumed(rows),
-        }
     }
 }
 
@@ -139,16 +121,22 @@ impl Kernel for Fill<'_, '_> {
     unsafe fn run<L: Lanes>(self) -> Self::Output {
         let Fill { piece, spec, source } = self;
         let mut buffers = Buffers::default();
-        for (index, bytes) in piece.bytes.chunks_mut(piece.panel_bytes).enumerate() {
-            let first = piece.rows.start + index * PANEL;
-            let rows = first..(first + PANEL).min(piece.rows.end);
-            let mut panel = Panel { rows, bytes };
-            // SAFETY: the caller's promise.
-            unsafe {
-                match source {
-                    Source::Float(source) => panel.fill_from_floats::<L>(spec, *source, &mut buffers)?,
-                    Source::Quantized { raw, group_size, scales, .. } => {
-                        panel.fill_from_quantized::<L>(spec.k, raw, *group_size, *scales);
+        let fetched = fetched_rows(spec.k);
+        for (index, bytes) in piece.bytes.chunks_mut(fetched / PANEL * piece.panel_bytes).enumerate() {
+            let first = piece.rows.start + index * fetched;
+            let rows = first..(first + fetched).min(piece.rows.end);
+            buffers.fetch(spec, source, rows.clone())?;
+            for (first, bytes) in rows.clone().step_by(PANEL).zip(bytes.chunks_mut(piece.panel_bytes)) {
+                let mut panel = Panel { rows: first..(first + PANEL).min(rows.end), bytes };
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match source {
+                        Source::Float(source) => {
+                            panel.fill_from_floats::<L>(spec, *source, &mut buffers)?;
+                        }
+                        Source::Quantized { group_size, scales, .. } => {
+                            panel.fill_from_quantized::<L>(spec.k, &buffers.int8, *group_size, *scales);
+                        }
                     }
                 }
             }
@@ -160,11 +148,72 @@ impl Kernel for Fill<'_, '_> {
 /// Rows between their source and their panel.
 #[derive(Default)]
 struct Buffers {
+    /// Of floats that stay floats.
+    fetched: FetchedRows,
     quantized: Quantized,
+    int8: Int8Rows,
     /// `[k]`.
     row: Vec<f32>,
     /// `[16][k]`.
     halves: Vec<f16>,
+}
+
+impl Buffers {
+    /// Copies rows out of their source.
+    fn fetch(
+        &mut self,
+        spec: &WeightSpec,
+        source: &Source<'_>,
+        rows: Range<usize>,
+    ) -> Result<(), KernelError> {
+        match (source, spec.format) {
+            (Source::Quantized { rows: source, .. }, _) => self.int8.fetch(*source, rows),
+            (Source::Float(source), WeightFormat::W8A16 { group_size, .. }) => {
+                self.quantized.fetch(&floats(spec, *source, group_size), rows)
+            }
+            (Source::Float(source), _) => source.fetch(rows, &mut self.fetched),
+        }
+    }
+}
+
+fn floats<'a>(spec: &'a WeightSpec, rows: &'a dyn FloatRows, group_size: GroupSize) -> Floats<'a> {
+    Floats { rows, name: &spec.name, n: spec.n, k: spec.k, group_size }
+}
+
+/// int8 rows as their source stores them.
+#[derive(Default)]
+struct Int8Rows {
+    rows: Range<usize>,
+    row_bytes: usize,
+    offset_binary: bool,
+    row_scale_bytes: usize,
+    values: Vec<u8>,
+    scales: Vec<u8>,
+}
+
+impl Int8Rows {
+    fn fetch(&mut self, source: &dyn QuantizedRows, rows: Range<usize>) -> Result<(), KernelError> {
+        let QuantizedLayout { row_bytes, offset_binary, row_scale_bytes } = source.layout();
+        (self.row_bytes, self.offset_binary, self.row_scale_bytes) =
+            (row_bytes, offset_binary, row_scale_bytes);
+        self.values.resize(rows.len() * row_bytes, 0);
+        self.scales.resize(rows.len() * row_scale_bytes, 0);
+        source.read_values(rows.clone(), &mut self.values)?;
+        source.read_scales(rows.clone(), &mut self.scales)?;
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// Some of the rows that were fetched.
+    fn rows(&self, rows: &Range<usize>) -> Rows<'_> {
+        let bytes = |row: usize| (rows.start - self.rows.start) * row..(rows.end - self.rows.start) * row;
+        Rows {
+            values: &self.values[bytes(self.row_bytes)],
+            row_bytes: self.row_bytes,
+            offset_binary: self.offset_binary,
+            scales: &self.scales[bytes(self.row_scale_bytes)],
+        }
+    }
 }
 
 /// One panel to fill, on a processor that has the lanes.
@@ -182,22 +231,22 @@ impl Panel<'_> {
         buffers: &mut Buffers,
     ) -> Result<(), KernelError> {
         let (k, count) = (spec.k, self.rows.len());
-        let Buffers { quantized, row: values, halves } = buffers;
+        let Buffers { fetched, quantized, row: values, halves, .. } = buffers;
         values.resize(k, 0.0);
         match spec.format {
             WeightFormat::W8A16 { group_size, scales: scale_type } => {
-                let floats = Floats { rows: source, name: &spec.name, n: spec.n, k, group_size };
+                let floats = floats(spec, source, group_size);
                 let layout = PanelLayout { k, group_size, scale_type };
                 // SAFETY: the caller's promise.
                 unsafe {
-                    quantized.read::<L>(&floats, self.rows.clone())?;
+                    quantized.quantize::<L>(&floats, self.rows.clone())?;
                     products::pack_rows::<L>(&quantized.rows(k), layout, self.bytes);
                 }
             }
             WeightFormat::F16 => {
                 halves.resize(count * k, f16::ZERO);
                 for (row, halves) in self.rows.clone().zip(halves.chunks_mut(k)) {
-                    source.read(row..row + 1, values)?;
+                    source.read_fetched(row, fetched, values)?;
                     check_finite(&spec.name, row, values)?;
                     halves.convert_from_f32_slice(values);
                     if let Some(column) = halves.iter().position(|half| !half.is_finite()) {
@@ -213,7 +262,7 @@ impl Panel<'_> {
             WeightFormat::F32 => {
                 let panel: &mut [f32] = bytemuck::cast_slice_mut(self.bytes);
                 for (lane, row) in self.rows.clone().enumerate() {
-                    source.read(row..row + 1, values)?;
+                    source.read_fetched(row, fetched, values)?;
                     check_finite(&spec.name, row, values)?;
                     for (out, value) in panel[lane..].iter_mut().step_by(PANEL).zip(&*values) {
                         *out = *value;
@@ -228,19 +277,13 @@ impl Panel<'_> {
     unsafe fn fill_from_quantized<L: Lanes>(
         &mut self,
         k: usize,
-        raw: &RawQuantized<'_>,
+        fetched: &Int8Rows,
         group_size: GroupSize,
         scale_type: ScaleType,
     ) {
-        let row_scales = group_size.groups(k) * scale_type.size_bytes();
-        let rows = Rows {
-            values: &raw.values[self.rows.start * raw.row_bytes..self.rows.end * raw.row_bytes],
-            row_bytes: raw.row_bytes,
-            offset_binary: raw.offset_binary,
-            scales: &raw.scales[self.rows.start * row_scales..self.rows.end * row_scales],
-        };
+        let (rows, layout) = (fetched.rows(&self.rows), PanelLayout { k, group_size, scale_type });
         // SAFETY: the caller's promise.
-        unsafe { products::pack_rows::<L>(&rows, PanelLayout { k, group_size, scale_type }, self.bytes) };
+        unsafe { products::pack_rows::<L>(&rows, layout, self.bytes) };
     }
 }
 

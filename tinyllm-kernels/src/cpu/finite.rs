@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::products::read_scale;
-use crate::{KernelError, RawQuantized, ScaleType, WeightFormat, WeightSpec};
+use crate::{KernelError, QuantizedRows, ScaleType, WeightFormat, WeightSpec};
 
 /// Refuses a row of a weight that is not finite.
 pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(), KernelError> {
@@ -24,28 +24,36 @@ pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Resul
     Err(KernelError::F16Overflow { name: name.into(), row, group: column, value })
 }
 
+/// Scales that are looked at together: they stay in the nearest cache.
+const SCALE_BYTES: usize = 16 << 10;
+
 /// Refuses int8 rows that are not as many as the weight's, or whose scales are not, or not finite.
-pub(super) fn check_rows(spec: &WeightSpec, raw: &RawQuantized<'_>) -> Result<(), KernelError> {
+pub(super) fn check_rows(spec: &WeightSpec, rows: &dyn QuantizedRows) -> Result<(), KernelError> {
     let WeightFormat::W8A16 { group_size, scales } = spec.format else { return Ok(()) };
-    let groups = group_size.groups(spec.k);
-    let sizes = [
-        ("a row", raw.row_bytes.min(spec.k), spec.k),
-        ("rows", raw.values.len(), spec.n * raw.row_bytes),
-        ("scales", raw.scales.len(), spec.n * groups * scales.size_bytes()),
-    ];
+    let (groups, layout) = (group_size.groups(spec.k), rows.layout());
+    let row_bytes = groups * scales.size_bytes();
+    let sizes =
+        [("values", layout.row_bytes.min(spec.k), spec.k), ("scales", layout.row_scale_bytes, row_bytes)];
     if let Some((what, found, needed)) = sizes.into_iter().find(|(_, found, needed)| found != needed) {
-        let problem = format!("{found} bytes of {what} where {needed} are needed");
+        let problem = format!("rows of {found} bytes of {what} where {needed} are needed");
         return Err(KernelError::Source { name: spec.name.clone(), problem });
     }
-    if are_finite(raw.scales, scales) {
-        return Ok(());
+    let count = (SCALE_BYTES / row_bytes.max(1)).clamp(1, spec.n.max(1));
+    let mut buffer = vec![0; count * row_bytes];
+    for first in (0..spec.n).step_by(count) {
+        let block = first..spec.n.min(first + count);
+        let bytes = &mut buffer[..block.len() * row_bytes];
+        rows.read_scales(block, bytes)?;
+        if are_finite(bytes, scales) {
+            continue;
+        }
+        let read = |index: &usize| read_scale(bytes, scales, *index);
+        if let Some(index) = (0..bytes.len() / scales.size_bytes()).find(|index| !read(index).is_finite()) {
+            let (row, group, value) = (first + index / groups, index % groups, read(&index));
+            return Err(KernelError::NonFiniteScale { name: spec.name.clone(), row, group, value });
+        }
     }
-    let read = |index| read_scale(raw.scales, scales, index);
-    let found = (0..spec.n * groups).find(|index| !read(*index).is_finite());
-    found.map_or(Ok(()), |index| {
-        let (row, group) = (index / groups, index % groups);
-        Err(KernelError::NonFiniteScale { name: spec.name.clone(), row, group, value: read(index) })
-    })
+    Ok(())
 }
 
 /// Whether no exponent is all ones: the largest of what is left without the sign.
@@ -67,19 +75,25 @@ fn are_finite(scales: &[u8], scale_type: ScaleType) -> bool {
 #[cfg(test)]
 mod tests {
     use half::bf16;
-    use tinyllm_mem::Category;
+    use tinyllm_mem::{Category, MappedFile};
 
     use super::*;
-    use crate::{GroupSize, Placement};
+    use crate::{GroupSize, MappedWeight, Placement};
 
-    /// Checks two rows of 64 with two scales each: `scale` three times, and `last`.
+    /// With scales of f32 that are looked at in blocks of 2,048 rows: more than one.
+    const ROWS: usize = 5000;
+
+    /// Checks rows of 64 with two scales each: `scale`, and `last` at the end.
     fn check(scales: ScaleType, scale: &[u8], last: &[u8]) -> Result<(), String> {
         let format = WeightFormat::W8A16 { group_size: GroupSize::Elements(32), scales };
         let (name, category, placement) = ("q".into(), Category::Weights, Placement::Slab);
-        let spec = WeightSpec { name, n: 2, k: 64, format, category, placement };
-        let scales = [scale, scale, scale, last].concat();
-        let raw = RawQuantized { values: &[0; 128], row_bytes: 64, offset_binary: false, scales: &scales };
-        check_rows(&spec, &raw).map_err(|error| error.to_string())
+        let spec = WeightSpec { name, n: ROWS, k: 64, format, category, placement };
+        let values = MappedFile::from_static(&[0; ROWS * 64], "q").range(0..ROWS * 64).unwrap();
+        let stored = [scale.repeat(2 * ROWS - 1), last.to_vec()].concat().leak();
+        let stored = MappedFile::from_static(stored, "q").range(0..stored.len()).unwrap();
+        let rows =
+            MappedWeight::new((ROWS, 64), values, 64, false, stored).map_err(|error| error.to_string())?;
+        check_rows(&spec, &rows).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -102,7 +116,7 @@ mod tests {
             assert_eq!(check(scales, &least, &largest), Ok(()));
             for (last, word) in [(infinity, "-inf"), (nan, "NaN")] {
                 let error = check(scales, &largest, &last).unwrap_err();
-                assert!(error.contains(&format!("row 1, group 1 is {word}")), "{error}");
+                assert!(error.contains(&format!("row 4999, group 1 is {word}")), "{error}");
             }
         }
     }
@@ -110,8 +124,8 @@ mod tests {
     #[test]
     fn sizes_are_the_weights() {
         let error = check(ScaleType::F16, &[0; 2], &[]).unwrap_err();
-        assert!(error.contains("6 bytes of scales where 8 are needed"), "{error}");
+        assert!(error.contains("19998 of scales for [5000, 64]"), "{error}");
         let error = check(ScaleType::F32, &[0; 2], &[0; 2]).unwrap_err();
-        assert!(error.contains("8 bytes of scales where 16 are needed"), "{error}");
+        assert!(error.contains("4 bytes of scales where 8 are needed"), "{error}");
     }
 }

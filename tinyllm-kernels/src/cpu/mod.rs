@@ -12,6 +12,7 @@ mod math;
 mod norm;
 mod peak;
 mod products;
+mod raw_bytes;
 mod requirements;
 mod rope;
 mod run;

@@ -15,8 +15,8 @@ use super::{
     vector::VectorView,
 };
 use crate::{
-    FloatRows, Isa, KernelError, MappedWeight, Program, QuantizedRows, RawQuantized, ScaleType, VectorFormat,
-    VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec, program::ProgramId,
+    FloatRows, Isa, KernelError, MappedWeight, Program, QuantizedLayout, QuantizedRows, ScaleType,
+    VectorFormat, VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec, program::ProgramId,
 };
 
 /// A program's weights in a slab.
@@ -50,10 +50,11 @@ impl Kept {
         }
     }
 
-    fn consumed(&self, rows: Range<usize>) {
+    /// Gives back the pages in which some of its rows were read where they lie.
+    fn drop_pages(&self, rows: Range<usize>) {
         match self {
-            Kept::Rows(source) => source.consumed(rows),
-            Kept::Floats(source) => source.consumed(rows),
+            Kept::Rows(source) => source.drop_pages(rows),
+            Kept::Floats(_) => {}
         }
     }
 }
@@ -112,12 +113,12 @@ impl CpuWeights {
         let (n, k) = (spec.n, spec.k);
         match (spec.format, &self.layout.weights[weight.index()], self.kept(weight.index())) {
             (WeightFormat::W8A16 { group_size, scales }, _, Some(Kept::Rows(mapped))) => {
-                let RawQuantized { values, row_bytes, offset_binary, scales: bytes } = mapped.raw();
+                let QuantizedLayout { row_bytes, offset_binary, .. } = mapped.layout();
                 WeightView::RowMajor(products::RowMajor {
-                    values,
+                    values: mapped.values().into(),
                     row_bytes,
                     offset_binary,
-                    scales: bytes,
+                    scales: mapped.scales().into(),
                     scale_type: scales,
                     n,
                     k,
@@ -188,15 +189,15 @@ impl CpuWeights {
         let shape = match &source {
             WeightSource::Float(rows) => rows.shape(),
             WeightSource::Quantized(rows) => rows.shape(),
-            WeightSource::Mapped(mapped) => mapped.shape,
+            WeightSource::Mapped(mapped) => mapped.shape(),
             WeightSource::Shared(rows) => rows.shape(),
         };
         if shape != (spec.n, spec.k) {
             return Err(mismatch(format!("shape {shape:?} where {:?} is needed", (spec.n, spec.k))));
         }
         match &source {
-            WeightSource::Quantized(rows) => check_rows(&spec, &rows.raw())?,
-            WeightSource::Mapped(rows) => check_rows(&spec, &rows.raw())?,
+            WeightSource::Quantized(rows) => check_rows(&spec, *rows)?,
+            WeightSource::Mapped(rows) => check_rows(&spec, *rows)?,
             WeightSource::Float(_) | WeightSource::Shared(_) => {}
         }
         let placed = self.layout.weights[weight.index()].is_some();
@@ -242,6 +243,7 @@ impl CpuWeights {
                 let to = (from + room.div_ceil(panel_bytes)).min(panels);
                 let stretches = stretches(&mut self.slab, &self.layout, spec, weight, from..to);
                 fill(team, isa, spec, stretches, source.source())?;
+                source.drop_pages(from * PANEL..(to * PANEL).min(spec.n));
                 self.loaded.1 = to;
                 room = room.saturating_sub((to - from) * panel_bytes);
                 if to < panels {
@@ -260,7 +262,7 @@ impl CpuWeights {
         let places = self.layout.weights[..loaded].iter().zip(&mut self.sources).zip(&self.specs);
         for ((_, source), spec) in places.filter(|((place, _), _)| place.is_some()) {
             if let Some(source) = source {
-                source.consumed(0..spec.n);
+                source.drop_pages(0..spec.n);
             }
             if loaded == self.specs.len() {
                 *source = None;

@@ -11,9 +11,7 @@ mod hugging_face;
 pub(crate) mod rows;
 pub mod safetensors;
 
-use std::{ops::Range, path::Path, sync::Arc};
-
-use tinyllm_mem::MappedFile;
+use std::{ops::Range, path::Path};
 
 pub use gguf::GgufCheckpoint;
 pub use hugging_face::HuggingFaceCheckpoint;
@@ -99,31 +97,11 @@ pub use tinyllm_kernels::ScaleType;
 pub enum TensorData<'a> {
     /// Anything that reads as f32.
     Float(Box<dyn FloatRows + 'a>),
-    /// int8 weights with scales.
-    W8A16(W8A16Tensor<'a>),
+    /// int8 weights with scales, as the file holds them.
+    W8A16(MappedWeight),
 }
 
-pub use tinyllm_kernels::FloatRows;
-
-/// int8 weights as a file holds them: bytes that borrow the mapping.
-pub struct W8A16Tensor<'a> {
-    /// `[n, row_bytes]`: `offset_binary` → `u8 = q + 128`, else two's complement.
-    pub values: &'a [u8],
-    /// Bytes from one row to the next (k, rounded up to 4 in pack-quantized).
-    pub row_bytes: usize,
-    /// Whether a byte is `q + 128` (pack-quantized) or `q` (int-quantized).
-    pub offset_binary: bool,
-    /// `[n, groups]`, little-endian, of the storage's scale type.
-    pub scales: &'a [u8],
-    /// The file that holds the values.
-    pub file: &'a Arc<MappedFile>,
-    /// The file that holds the scales.
-    pub scales_file: &'a Arc<MappedFile>,
-    /// Rows of the matrix.
-    pub n: usize,
-    /// Columns.
-    pub k: usize,
-}
+pub use tinyllm_kernels::{FloatRows, MappedWeight};
 
 /// Rows of a tensor, as an index range.
 pub type Rows = Range<usize>;

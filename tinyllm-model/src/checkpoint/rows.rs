@@ -1,11 +1,11 @@
-//! Rows of a stored f32, f16 or bf16 tensor as f32, read from a mapping whose pages can be dropped behind the reader.
+//! Rows of a stored f32, f16 or bf16 tensor as f32, copied out of its file.
 
 use std::{ops::Range, sync::Arc};
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::Dtype;
-use tinyllm_kernels::{FloatRows, KernelError};
-use tinyllm_mem::MappedFile;
+use tinyllm_kernels::{FetchedRows, FloatRows, KernelError};
+use tinyllm_mem::MappedRange;
 
 /// The floating-point types that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +65,30 @@ pub(crate) fn halves(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// A `[n, k]` tensor in a mapping; a vector is one row.
+/// [`FloatRows::read`] of a source whose rows are fetched and then converted.
+pub(crate) fn read_by_fetching(
+    source: &dyn FloatRows,
+    rows: Range<usize>,
+    out: &mut [f32],
+) -> Result<(), KernelError> {
+    let (_, k) = source.shape();
+    let mut fetched = FetchedRows::default();
+    source.fetch(rows.clone(), &mut fetched)?;
+    rows.zip(out.chunks_mut(k.max(1))).try_for_each(|(row, out)| source.read_fetched(row, &fetched, out))
+}
+
+/// A reader that asks for what it has not fetched.
+pub(crate) fn not_fetched(name: &str, row: usize) -> KernelError {
+    KernelError::Source { name: name.to_owned(), problem: format!("row {row} was not fetched") }
+}
+
+/// A `[n, k]` tensor in a file; a vector is one row.
 #[derive(Clone)]
-pub(crate) struct MappedRows {
+pub(crate) struct StoredRows {
     /// The tensor, for errors.
     pub(crate) name: String,
-    /// The mapping.
-    pub(crate) file: Arc<MappedFile>,
-    /// Where in it `n · k` elements are.
-    pub(crate) at: Range<usize>,
+    /// `n · k` elements.
+    pub(crate) bytes: MappedRange,
     /// Their type.
     pub(crate) element: FloatType,
     /// Rows.
@@ -82,38 +97,42 @@ pub(crate) struct MappedRows {
     pub(crate) k: usize,
 }
 
-impl MappedRows {
-    /// The bytes of some rows; `None` where the tensor has no such rows.
-    fn bytes(&self, rows: &Range<usize>) -> Option<&[u8]> {
-        let row_bytes = self.k * self.element.size_bytes();
-        let (start, end) = (rows.start.checked_mul(row_bytes)?, rows.end.checked_mul(row_bytes)?);
-        self.file.bytes().get(self.at.clone())?.get(start..end)
+impl StoredRows {
+    fn misfit(&self, rows: &Range<usize>, elements: usize) -> KernelError {
+        let problem = format!("rows {rows:?} of [{}, {}] do not fit {elements} elements", self.n, self.k);
+        KernelError::Source { name: self.name.clone(), problem }
     }
 }
 
-impl FloatRows for MappedRows {
+impl FloatRows for StoredRows {
     fn shape(&self) -> (usize, usize) {
         (self.n, self.k)
     }
 
     fn read(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), KernelError> {
-        let Some(source) = self.bytes(&rows).filter(|_| rows.len() * self.k == out.len()) else {
-            let problem =
-                format!("rows {rows:?} of [{}, {}] do not fit {} elements", self.n, self.k, out.len());
-            return Err(KernelError::Source { name: self.name.clone(), problem });
-        };
-        self.element.decode(source, out);
+        if rows.len().checked_mul(self.k) != Some(out.len()) {
+            return Err(self.misfit(&rows, out.len()));
+        }
+        read_by_fetching(self, rows, out)
+    }
+
+    fn fetch(&self, rows: Range<usize>, fetched: &mut FetchedRows) -> Result<(), KernelError> {
+        if rows.start > rows.end || rows.end > self.n {
+            return Err(self.misfit(&rows, rows.len()));
+        }
+        let row_bytes = self.k * self.element.size_bytes();
+        let start = rows.start * row_bytes;
+        Ok(self.bytes.read_at(start, fetched.replace(rows, row_bytes))?)
+    }
+
+    fn read_fetched(&self, row: usize, fetched: &FetchedRows, out: &mut [f32]) -> Result<(), KernelError> {
+        let bytes = fetched.row(row).ok_or_else(|| not_fetched(&self.name, row))?;
+        self.element.decode(bytes, out);
         Ok(())
     }
 
-    fn consumed(&self, rows: Range<usize>) {
-        if let Some(bytes) = self.bytes(&rows) {
-            self.file.drop_pages(bytes);
-        }
-    }
-
-    fn halves(&self) -> Option<&[u8]> {
-        self.bytes(&(0..self.n)).filter(|_| self.element == FloatType::F16)
+    fn halves<'a>(&self, row: usize, fetched: &'a FetchedRows) -> Option<&'a [u8]> {
+        fetched.row(row).filter(|_| self.element == FloatType::F16)
     }
 
     fn shared(&self) -> Option<Arc<dyn FloatRows>> {
@@ -123,11 +142,13 @@ impl FloatRows for MappedRows {
 
 #[cfg(test)]
 mod tests {
+    use tinyllm_mem::MappedFile;
+
     use super::*;
 
-    fn rows(bytes: &'static [u8], element: FloatType, n: usize, k: usize) -> MappedRows {
-        let file = MappedFile::from_static(bytes, "t.safetensors");
-        MappedRows { name: "t".into(), file, at: 0..bytes.len(), element, n, k }
+    fn rows(bytes: &'static [u8], element: FloatType, n: usize, k: usize) -> StoredRows {
+        let bytes = MappedFile::from_static(bytes, "t.safetensors").range(0..bytes.len()).unwrap();
+        StoredRows { name: "t".into(), bytes, element, n, k }
     }
 
     #[test]

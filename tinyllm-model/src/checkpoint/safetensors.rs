@@ -11,9 +11,12 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use tinyllm_mem::MappedFile;
 
 use crate::{ModelError, Result};
 
+/// What the header's length takes.
+const LENGTH_BYTES: usize = 8;
 /// The format's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 const MAX_TENSORS: usize = 1 << 17;
@@ -33,25 +36,34 @@ pub struct StoredTensor {
     pub bytes: Range<usize>,
 }
 
-/// Reads the header of a whole file and checks it against the file's length. Tensors come in file order.
+/// Reads the header of a file and checks it against the file's length. Tensors come in file order.
 ///
 /// # Errors
 /// [`ModelError::Malformed`] naming the tensor at fault: a header that is not the format's JSON, a name twice, bytes that
-/// overlap, leave holes, end outside the file or do not fit the shape.
-pub fn read_safetensors_header(file: &[u8], path: &Path) -> Result<Vec<StoredTensor>> {
+/// overlap, leave holes, end outside the file or do not fit the shape; the file's own where it cannot be read.
+pub fn read_safetensors_header(file: &MappedFile) -> Result<Vec<StoredTensor>> {
+    let (path, file_bytes) = (file.path(), file.len());
     let header_error = |problem: String| ModelError::malformed(path, "header", problem);
-    let Some((length, rest)) = file.split_first_chunk::<8>() else {
-        return Err(header_error(format!("the file of {} bytes is too short to have one", file.len())));
-    };
-    let header_bytes = u64::from_le_bytes(*length);
-    if header_bytes > MAX_HEADER_BYTES || header_bytes > rest.len() as u64 {
+    let mut length = [0; LENGTH_BYTES];
+    if file_bytes < LENGTH_BYTES {
+        return Err(header_error(format!("the file of {file_bytes} bytes is too short to have one")));
+    }
+    file.read_at(0, &mut length)?;
+    let header_bytes = u64::from_le_bytes(length);
+    if header_bytes > MAX_HEADER_BYTES || header_bytes > (file_bytes - LENGTH_BYTES) as u64 {
         let problem = format!(
-            "claims {header_bytes} bytes of the {} in the file; at most {MAX_HEADER_BYTES} are allowed",
-            file.len()
+            "claims {header_bytes} bytes of the {file_bytes} in the file; at most {MAX_HEADER_BYTES} are allowed"
         );
         return Err(header_error(problem));
     }
-    let (header, data) = rest.split_at(header_bytes as usize);
+    let mut header = vec![0; header_bytes as usize];
+    file.read_at(LENGTH_BYTES, &mut header)?;
+    parse(&header, file_bytes - LENGTH_BYTES - header.len(), path)
+}
+
+/// The tensors of a header before `data_bytes` of data.
+fn parse(header: &[u8], data_bytes: usize, path: &Path) -> Result<Vec<StoredTensor>> {
+    let header_error = |problem: String| ModelError::malformed(path, "header", problem);
     let mut json = serde_json::Deserializer::from_slice(header);
     let mut tensors =
         HeaderVisitor.deserialize(&mut json).map_err(|error| header_error(error.to_string()))?;
@@ -68,10 +80,9 @@ pub fn read_safetensors_header(file: &[u8], path: &Path) -> Result<Vec<StoredTen
                 "data_offsets must begin at {expected_start}, where the tensor before ends; are [{start}, {end}]"
             )));
         }
-        if end > data.len() {
-            let held = data.len();
+        if end > data_bytes {
             return Err(malformed(format!(
-                "data_offsets end at {end}, and the file holds {held} bytes of data"
+                "data_offsets end at {end}, and the file holds {data_bytes} bytes of data"
             )));
         }
         let size = stored_bytes(&tensor.shape, tensor.dtype)
@@ -86,11 +97,11 @@ pub fn read_safetensors_header(file: &[u8], path: &Path) -> Result<Vec<StoredTen
         }
         expected_start = end;
     }
-    if expected_start != data.len() {
-        let problem = format!("{} bytes follow the last tensor", data.len() - expected_start);
+    if expected_start != data_bytes {
+        let problem = format!("{} bytes follow the last tensor", data_bytes - expected_start);
         return Err(ModelError::malformed(path, "data", problem));
     }
-    let data_start = 8 + header.len();
+    let data_start = LENGTH_BYTES + header.len();
     for tensor in &mut tensors {
         tensor.bytes = tensor.bytes.start + data_start..tensor.bytes.end + data_start;
     }

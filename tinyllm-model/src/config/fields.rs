@@ -2,10 +2,10 @@
 //!
 //! Here is also the bounded reading of small files. What the keys mean is said by the readers of each format.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use std::path::Path;
 
 use serde_json::{Map, Value};
-use tinyllm_mem::MappedFile;
+use tinyllm_mem::FileBytes;
 
 use crate::{ModelError, Result};
 
@@ -163,37 +163,5 @@ fn kind(value: &Value) -> &'static str {
 /// # Errors
 /// Where it is not a regular file, cannot be read, or is longer.
 pub(crate) fn read_bounded(path: &Path, most_bytes: u64) -> Result<Vec<u8>> {
-    check_regular(path)?;
-    let io = |source| ModelError::io(path, source);
-    let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(most_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
-    check_length(path, bytes.len(), most_bytes)?;
-    Ok(bytes)
-}
-
-/// Maps a file of at most `most_bytes`: one that is read once, and so long that its copy would take time.
-///
-/// # Errors
-/// As [`read_bounded`].
-pub(crate) fn map_bounded(path: &Path, most_bytes: u64) -> Result<Arc<MappedFile>> {
-    check_regular(path)?;
-    let file = MappedFile::open(path)?;
-    check_length(path, file.bytes().len(), most_bytes)?;
-    Ok(file)
-}
-
-/// Opening a named pipe would block, so what a file is is asked before.
-fn check_regular(path: &Path) -> Result<()> {
-    if std::fs::metadata(path).map_err(|source| ModelError::io(path, source))?.is_file() {
-        return Ok(());
-    }
-    Err(ModelError::malformed(path, "file", "is not a regular file"))
-}
-
-fn check_length(path: &Path, bytes: usize, most_bytes: u64) -> Result<()> {
-    if bytes as u64 <= most_bytes {
-        return Ok(());
-    }
-    let problem = format!("is longer than {most_bytes} bytes, the most that is read of such a file");
-    Err(ModelError::malformed(path, "file", problem))
+    Ok(FileBytes::read(path, most_bytes)?.into_vec())
 }

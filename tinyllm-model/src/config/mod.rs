@@ -7,7 +7,7 @@ mod hugging_face;
 mod rope;
 pub(crate) mod validate;
 
-pub(crate) use fields::{Fields, is_empty, map_bounded, read_bounded};
+pub(crate) use fields::{Fields, is_empty, read_bounded};
 pub(crate) use hugging_face::{MAX_CONFIG_BYTES, parse_config_bytes};
 
 /// The families of models the engine runs. They differ in names and switches, not in the shape of a layer.

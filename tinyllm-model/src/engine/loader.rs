@@ -2,16 +2,12 @@
 
 use std::collections::HashMap;
 
-use tinyllm_kernels::{
-    Backend, MappedWeight, Placement, Program, QuantizedRows, WeightFormat, WeightSource, WeightSpec,
-};
-
-use tinyllm_mem::MappedFile;
+use tinyllm_kernels::{Backend, KernelError, Placement, Program, WeightFormat, WeightSource, WeightSpec};
 
 use super::dequantize::Dequantized;
 use crate::{
     ModelError, Result,
-    checkpoint::{Checkpoint, Storage, TensorData, W8A16Tensor},
+    checkpoint::{Checkpoint, Storage, TensorData},
     config::QuantizationType,
 };
 
@@ -67,7 +63,11 @@ pub(crate) fn load<B: Backend>(
 ) -> Result<()> {
     let lazily = lazily && checkpoint.config().quantization == QuantizationType::W8A16;
     let index = TensorIndex::new(checkpoint);
-    let failed = |source| ModelError::Load { path: checkpoint.path().to_owned(), source };
+    let failed = |source| match source {
+        // It names the file itself.
+        KernelError::Memory(error) => ModelError::Memory(error),
+        source => ModelError::Load { path: checkpoint.path().to_owned(), source },
+    };
     let total_bytes = checkpoint.tensors().iter().map(|info| info.bytes).sum();
     let mut done_bytes = 0;
     let mut report = |position: usize| {
@@ -88,14 +88,14 @@ pub(crate) fn load<B: Backend>(
             TensorData::W8A16(tensor)
                 if spec.placement == Placement::Mapped || (lazily && is_w8a16(spec)) =>
             {
-                backend.upload(weights, id, WeightSource::Mapped(&tensor.mapped()))
+                backend.upload(weights, id, WeightSource::Mapped(tensor))
             }
             TensorData::W8A16(tensor) => match (spec.format, checkpoint.tensors()[position].storage) {
                 (WeightFormat::W8A16 { .. }, _) => {
-                    backend.upload(weights, id, WeightSource::Quantized(&tensor.mapped()))
+                    backend.upload(weights, id, WeightSource::Quantized(tensor))
                 }
                 (_, Storage::W8A16 { group_size, scales }) => {
-                    let rows = Dequantized::new(tensor, group_size, scales);
+                    let rows = Dequantized::new(&spec.name, tensor, group_size, scales);
                     backend.upload(weights, id, WeightSource::Float(&rows))
                 }
                 _ => {
@@ -119,37 +119,10 @@ pub(crate) fn load<B: Backend>(
         values.clear();
         values.resize(spec.len, 0.0);
         rows.read(0..rows.shape().0, &mut values).map_err(failed)?;
-        rows.consumed(0..rows.shape().0);
         backend.upload_vector(weights, id, &values).map_err(failed)?;
         report(position);
     }
-    // Reading a tensor mapped pages of its neighbours again.
-    for (_, spec) in program.weight_ids().filter(|(_, spec)| spec.placement == Placement::Slab && !lazily) {
-        match checkpoint.open(index.position(&spec.name)?)? {
-            TensorData::Float(rows) => rows.consumed(0..rows.shape().0),
-            TensorData::W8A16(tensor) => tensor.mapped().consumed(0..tensor.n),
-        }
-    }
     Ok(())
-}
-
-impl W8A16Tensor<'_> {
-    /// The same rows, whose file stays mapped for as long as somebody holds them.
-    pub(super) fn mapped(&self) -> MappedWeight {
-        let range = |file: &MappedFile, bytes: &[u8]| {
-            let start = bytes.as_ptr().addr() - file.bytes().as_ptr().addr();
-            start..start + bytes.len()
-        };
-        MappedWeight {
-            shape: (self.n, self.k),
-            file: self.file.clone(),
-            values: range(self.file, self.values),
-            row_bytes: self.row_bytes,
-            offset_binary: self.offset_binary,
-            scales_file: self.scales_file.clone(),
-            scales: range(self.scales_file, self.scales),
-        }
-    }
 }
 
 fn is_w8a16(spec: &WeightSpec) -> bool {

@@ -14,7 +14,7 @@ use std::{
 
 use half::f16;
 use rayon::prelude::*;
-use tinyllm_kernels::{FloatRows, GroupSize, KernelError, quantize::quantize_row};
+use tinyllm_kernels::{FetchedRows, FloatRows, GroupSize, KernelError, quantize::quantize_row};
 
 use self::layout::{Entry, Layout};
 use crate::{
@@ -152,12 +152,14 @@ impl TensorWriter<'_> {
         let (n, k) = rows.shape();
         let (packed_k, groups) = (k.next_multiple_of(4), k.div_ceil(group));
         let (mut worst, mut squares, mut lost) = (0.0f64, 0.0f64, 0.0f64);
+        let mut fetched = FetchedRows::default();
         for first in (0..n).step_by(BLOCK_ROWS) {
             let block = first..(first + BLOCK_ROWS).min(n);
+            rows.fetch(block.clone(), &mut fetched).map_err(failed)?;
             let quantized: Vec<Quantized> = block
                 .clone()
                 .into_par_iter()
-                .map(|row| Quantized::of(&self.tensor.name, rows, row, k, group))
+                .map(|row| Quantized::of(&self.tensor.name, rows, &fetched, row, group))
                 .collect::<Result<_, KernelError>>()
                 .map_err(failed)?;
             let mut packed = Vec::with_capacity(block.len() * packed_k);
@@ -172,7 +174,6 @@ impl TensorWriter<'_> {
             }
             self.write_at(self.entry.values + (block.start * packed_k) as u64, &packed)?;
             self.write_at(self.entry.scales + (block.start * groups * 2) as u64, &scales)?;
-            rows.consumed(block);
         }
         let shape: Vec<u8> = [n as i64, k as i64].iter().flat_map(|size| size.to_le_bytes()).collect();
         self.write_at(self.entry.shape, &shape)?;
@@ -207,7 +208,6 @@ impl TensorWriter<'_> {
                 bytes.extend_from_slice(&rounded.to_le_bytes());
             }
             self.write_at(self.entry.values + (block.start * k * 2) as u64, &bytes)?;
-            rows.consumed(block);
         }
         Ok(())
     }
@@ -223,9 +223,16 @@ struct Quantized {
 }
 
 impl Quantized {
-    fn of(name: &str, rows: &dyn FloatRows, row: usize, k: usize, group: usize) -> Result<Self, KernelError> {
+    fn of(
+        name: &str,
+        rows: &dyn FloatRows,
+        fetched: &FetchedRows,
+        row: usize,
+        group: usize,
+    ) -> Result<Self, KernelError> {
+        let (_, k) = rows.shape();
         let mut weights = vec![0.0f32; k];
-        rows.read(row..row + 1, &mut weights)?;
+        rows.read_fetched(row, fetched, &mut weights)?;
         let (mut q, mut scales) = (vec![0i8; k], vec![f16::ZERO; k.div_ceil(group)]);
         quantize_row(name, row, &weights, group, &mut q, &mut scales)?;
         let (mut worst, mut squares, mut lost) = (0.0f64, 0.0f64, 0.0f64);

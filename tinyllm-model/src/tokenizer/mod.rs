@@ -12,7 +12,7 @@ use std::{
 
 pub use stream::DecodeStream;
 
-use crate::{ModelError, Result, config::map_bounded};
+use crate::{ModelError, Result, config::read_bounded};
 
 /// The longest tokenizer.json that is read; the largest published ones are below 40 MB.
 const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
@@ -40,7 +40,7 @@ impl Tokenizer {
     /// A file that is missing, malformed, or too large.
     pub fn from_directory(directory: &Path) -> Result<Self> {
         let path = directory.join("tokenizer.json");
-        Self::from_json(map_bounded(&path, MAX_TOKENIZER_BYTES)?.bytes(), &path)
+        Self::from_json(&read_bounded(&path, MAX_TOKENIZER_BYTES)?, &path)
     }
 
     /// The contents of a tokenizer.json; `label` is what errors call it.

@@ -7,7 +7,7 @@ use half::f16;
 
 use super::{InputView, Output, ProductKernel, RowMajor, Rows, WeightView};
 use crate::{
-    FloatRows, GroupSize, Isa, KernelError, ScaleType,
+    FetchedRows, FloatRows, GroupSize, Isa, KernelError, ScaleType,
     cpu::{
         lanes::{Kernel, LANES, Lanes, Portable, dispatch, store_to},
         layout::PANEL,
@@ -15,9 +15,17 @@ use crate::{
     quantize,
 };
 
-/// Panels whose rows are quantised at a time: they stay in the second cache, and the system call that gives the pages of
-/// their source back costs little beside them.
+/// Panels whose rows are quantised at a time: they stay in the second cache.
 const PANELS: usize = 16;
+
+/// Elements that are copied out of their source at a time: the system call costs little beside them, and they are still in
+/// the second cache when they are converted.
+const FETCHED_ELEMS: usize = 64 << 10;
+
+/// Rows of `k` that are copied out of their source at a time: whole panels.
+pub(crate) fn fetched_rows(k: usize) -> usize {
+    (FETCHED_ELEMS / (k.max(1) * PANEL)).max(1) * PANEL
+}
 
 /// A matrix of such rows.
 #[derive(Clone, Copy)]
@@ -39,6 +47,8 @@ impl fmt::Debug for Floats<'_> {
 /// Rows that have been quantised, one after another, with scales of f16.
 #[derive(Default)]
 pub(crate) struct Quantized {
+    /// Rows as their source stores them.
+    fetched: FetchedRows,
     /// `[k]`: a row before.
     row: Vec<f32>,
     /// `[rows][k]`.
@@ -48,7 +58,15 @@ pub(crate) struct Quantized {
 }
 
 impl Quantized {
-    /// Takes the place of what was there.
+    /// Copies rows out of their source, for [`Quantized::quantize`].
+    ///
+    /// # Errors
+    /// The rows' own.
+    pub(crate) fn fetch(&mut self, floats: &Floats<'_>, rows: Range<usize>) -> Result<(), KernelError> {
+        floats.rows.fetch(rows, &mut self.fetched)
+    }
+
+    /// Quantises rows that were fetched; they take the place of those before.
     ///
     /// # Safety
     /// The processor has `L`.
@@ -56,7 +74,41 @@ impl Quantized {
     /// # Errors
     /// The rows' own, [`KernelError::NonFiniteWeight`] and [`KernelError::F16Overflow`].
     #[inline(always)]
-    pub(crate) unsafe fn read<L: Lanes>(
+    pub(crate) unsafe fn quantize<L: Lanes>(
+        &mut self,
+        floats: &Floats<'_>,
+        rows: Range<usize>,
+    ) -> Result<(), KernelError> {
+        self.q.clear();
+        self.scales.clear();
+        // SAFETY: the caller's promise.
+        unsafe { self.append::<L>(floats, rows) }
+    }
+
+    /// Fetches rows and quantises them.
+    ///
+    /// # Safety
+    /// The processor has `L`.
+    ///
+    /// # Errors
+    /// As [`Quantized::quantize`].
+    #[inline(always)]
+    unsafe fn read<L: Lanes>(&mut self, floats: &Floats<'_>, rows: Range<usize>) -> Result<(), KernelError> {
+        self.q.clear();
+        self.scales.clear();
+        let count = fetched_rows(floats.k);
+        for first in rows.clone().step_by(count) {
+            let rows = first..rows.end.min(first + count);
+            self.fetch(floats, rows.clone())?;
+            // SAFETY: the caller's promise.
+            unsafe { self.append::<L>(floats, rows) }?;
+        }
+        Ok(())
+    }
+
+    /// [`Quantized::quantize`], behind those before.
+    #[inline(always)]
+    unsafe fn append<L: Lanes>(
         &mut self,
         floats: &Floats<'_>,
         rows: Range<usize>,
@@ -64,16 +116,17 @@ impl Quantized {
         let (k, group_size) = (floats.k, floats.group_size);
         let groups = group_size.groups(k);
         self.row.resize(k, 0.0);
-        self.q.resize(rows.len() * k, 0);
-        self.scales.resize(rows.len() * groups, f16::ZERO);
-        let halves = floats.rows.halves();
+        let before = (self.q.len(), self.scales.len());
+        self.q.resize(before.0 + rows.len() * k, 0);
+        self.scales.resize(before.1 + rows.len() * groups, f16::ZERO);
         for (index, row) in rows.enumerate() {
-            match halves {
+            match floats.rows.halves(row, &self.fetched) {
                 // SAFETY: the caller's promise.
-                Some(bytes) => unsafe { convert::<L>(&bytes[2 * row * k..][..2 * k], &mut self.row) },
-                None => floats.rows.read(row..row + 1, &mut self.row)?,
+                Some(bytes) => unsafe { convert::<L>(&bytes[..2 * k], &mut self.row) },
+                None => floats.rows.read_fetched(row, &self.fetched, &mut self.row)?,
             }
-            let (q, scales) = (&mut self.q[index * k..][..k], &mut self.scales[index * groups..][..groups]);
+            let q = &mut self.q[before.0 + index * k..][..k];
+            let scales = &mut self.scales[before.1 + index * groups..][..groups];
             quantize::quantize(floats.name, row, &self.row, group_size.elements(k), q, scales)?;
         }
         Ok(())
@@ -92,6 +145,7 @@ impl Quantized {
     /// As a matrix of its own.
     pub(super) fn matrix(&self, k: usize, group_size: GroupSize) -> RowMajor<'_> {
         let Rows { values, row_bytes, offset_binary, scales } = self.rows(k);
+        let (values, scales) = (values.into(), scales.into());
         let n = self.q.len().checked_div(k).unwrap_or(0);
         RowMajor { values, row_bytes, offset_binary, scales, scale_type: ScaleType::F16, n, k, group_size }
     }
@@ -148,7 +202,6 @@ pub(super) unsafe fn floats(
         let rows = panels.start * PANEL..(panels.end * PANEL).min(floats.n);
         // SAFETY: the caller's promise.
         unsafe { dispatch(isa, Read { into: quantized, floats, rows: rows.clone() }) }?;
-        floats.rows.consumed(rows.clone());
         let weight = &WeightView::RowMajor(quantized.matrix(floats.k, floats.group_size));
         let (panels, output) = (0..panels.len(), &output.only(rows));
         // SAFETY: the caller's promise, of these columns.

@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use half::f16;
 
-pub(crate) use floats::{Floats, Quantized};
+pub(crate) use floats::{Floats, Quantized, fetched_rows};
 pub(crate) use input::{ProductInputLayout, quantize_input_row, quantize_row_in_place};
 pub(crate) use output::{Output, Store};
 pub(crate) use pack::{Rows, pack_rows, pack_values, read_scale, unpack_row};
@@ -29,6 +29,7 @@ pub(crate) use streams::{Factors, MAX_STREAMS, Part, Streams, multiply};
 use super::{
     lanes::{Kernel, Lanes, dispatch},
     layout::{PANEL, PanelLayout, Stretch},
+    raw_bytes::RawBytes,
 };
 use crate::{GroupSize, Isa, KernelError, ScaleType};
 
@@ -46,13 +47,13 @@ pub(crate) struct Panels<'a> {
 /// int8 weights as a file holds them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowMajor<'a> {
-    /// `[n][row_bytes]`.
-    pub(crate) values: &'a [u8],
+    /// `[n][row_bytes]`; the last row may end after k.
+    pub(crate) values: RawBytes<'a>,
     pub(crate) row_bytes: usize,
     /// Whether a byte is `q + 128`.
     pub(crate) offset_binary: bool,
     /// `[n][groups]` of `scale_type`, not aligned.
-    pub(crate) scales: &'a [u8],
+    pub(crate) scales: RawBytes<'a>,
     pub(crate) scale_type: ScaleType,
     pub(crate) n: usize,
     pub(crate) k: usize,

@@ -49,7 +49,7 @@ pub(crate) unsafe fn pack_values<L: Lanes>(
 
 /// A group's scales of up to sixteen rows, `[rows][groups]`.
 #[inline(always)]
-pub(super) fn pack_scales<const SIZE: usize>(scales: &[u8], groups: usize, group: usize, out: &mut [u8]) {
+fn pack_scales<const SIZE: usize>(scales: &[u8], groups: usize, group: usize, out: &mut [u8]) {
     let scales = scales.as_chunks::<SIZE>().0;
     for (lane, out) in out.as_chunks_mut::<SIZE>().0.iter_mut().enumerate() {
         *out = scales.get(lane * groups + group).copied().unwrap_or([0; SIZE]);
@@ -104,12 +104,16 @@ pub(crate) fn unpack_row(weight: &WeightView<'_>, row: usize, out: &mut [f32]) -
             });
         }
         WeightView::RowMajor(weight) => {
-            let values = &weight.values[row * weight.row_bytes..][..weight.k];
-            let groups = weight.group_size.groups(weight.k);
+            let first = row * weight.row_bytes;
+            let values = weight.values.part(first..first + weight.k);
+            let (groups, size) = (weight.group_size.groups(weight.k), weight.scale_type.size_bytes());
+            let scales = weight.scales.part(row * groups * size..(row + 1) * groups * size);
             let offset = if weight.offset_binary { 0x80 } else { 0 };
+            let mut scale = [0; 4];
             scaled(out, weight.group_size, |column, group| {
-                let q = (values[column] ^ offset) as i8;
-                (i32::from(q), read_scale(weight.scales, weight.scale_type, row * groups + group))
+                let [value] = values.array(column);
+                scales.copy_to(group * size, &mut scale[..size]);
+                (i32::from((value ^ offset) as i8), read_scale(&scale, weight.scale_type, 0))
             });
         }
         WeightView::Floats(weight) => return floats::unpack(weight, row, out),
@@ -125,7 +129,7 @@ pub(crate) fn unpack_row(weight: &WeightView<'_>, row: usize, out: &mut [f32]) -
     Ok(())
 }
 
-fn scaled(out: &mut [f32], group_size: GroupSize, at: impl Fn(usize, usize) -> (i32, f32)) {
+fn scaled(out: &mut [f32], group_size: GroupSize, mut at: impl FnMut(usize, usize) -> (i32, f32)) {
     let elements = group_size.elements(out.len());
     for (column, out) in out.iter_mut().enumerate() {
         let (q, scale) = at(column, column / elements);

@@ -3,11 +3,7 @@
 
 use std::{mem::MaybeUninit, ops::Range};
 
-use super::{
-    RowMajor,
-    block::Block,
-    pack::{pack_scales, pack_values},
-};
+use super::{RowMajor, block::Block, pack::pack_values};
 use crate::{
     GroupSize, ScaleType,
     cpu::{
@@ -29,7 +25,7 @@ impl Block for RowMajor<'_> {
         let columns = 2 * pairs.start..(2 * pairs.end).min(self.k);
         let outputs = PANEL.min(self.n - panel * PANEL);
         let first = panel * PANEL * self.row_bytes;
-        let rows = &self.values[first..first + (outputs - 1) * self.row_bytes + self.k];
+        let rows = self.values.part(first..first + (outputs - 1) * self.row_bytes + self.k);
         let (whole, rest) = out[..pairs.len()].split_at_mut(match outputs {
             PANEL => columns.len() / BLOCK * TRANSPOSED_PAIRS,
             _ => 0,
@@ -37,10 +33,11 @@ impl Block for RowMajor<'_> {
         let flipped = if self.offset_binary { 0x80 } else { 0 };
         let mut at = columns.start;
         for out in whole.as_chunks_mut::<TRANSPOSED_PAIRS>().0 {
-            let columns = rows[at..].as_ptr();
+            let columns = rows.as_ptr().wrapping_add(at);
             let mut block = [[[0; 2]; PANEL]; TRANSPOSED_PAIRS];
-            // SAFETY: sixteen rows have these columns, and a pair of them is 32 int8; a prefetch reads nothing; the
-            // instruction set is the caller's promise.
+            // SAFETY: `rows` are sixteen rows of k columns (`whole` is empty where they are fewer), and these are some of
+            // them: `columns.len() / BLOCK` blocks begin at `columns.start`. A pair of sixteen rows is 32 int8. A prefetch
+            // reads nothing. The instruction set is the caller's promise.
             unsafe {
                 for row in (PANEL..2 * PANEL).filter(|_| at % LINE_BYTES == 0) {
                     L::prefetch_early(columns.wrapping_add(row * self.row_bytes));
@@ -53,12 +50,15 @@ impl Block for RowMajor<'_> {
             at += BLOCK;
         }
         for out in rest.chunks_mut(TRANSPOSED_PAIRS) {
-            let count = BLOCK.min(columns.end - at);
-            let mut block = [0; PANEL * BLOCK];
+            let count = BLOCK.min(columns.end - at).max(1);
+            let (mut copied, mut block) = ([0; PANEL * BLOCK], [0; PANEL * BLOCK]);
+            for (row, copy) in copied.chunks_exact_mut(count).take(outputs).enumerate() {
+                rows.copy_to(row * self.row_bytes + at, copy);
+            }
             let packed = &mut block[..2 * PANEL * out.len()];
-            // SAFETY: as above.
+            // SAFETY: a pair of sixteen rows is 32 int8; the instruction set is the caller's promise.
             unsafe {
-                pack_values::<L>(&rows[at..], self.row_bytes, count, self.offset_binary, packed);
+                pack_values::<L>(&copied[..outputs * count], count, count, self.offset_binary, packed);
                 for (out, values) in out.iter_mut().zip(packed.chunks_exact(2 * PANEL)) {
                     out.write(L::load_pairs(values.as_ptr().cast()));
                 }
@@ -69,16 +69,26 @@ impl Block for RowMajor<'_> {
 
     #[inline(always)]
     unsafe fn scales<L: Lanes>(&self, panel: usize, group: usize) -> L::Floats {
-        let (groups, first) = (self.group_size.groups(self.k), panel * PANEL);
-        let scales = &self.scales[first * groups * self.scale_type.size_bytes()..];
         let mut packed = [0; 4 * PANEL];
         match self.scale_type {
-            ScaleType::F16 | ScaleType::Bf16 => {
-                pack_scales::<2>(scales, groups, group, &mut packed[..2 * PANEL])
-            }
-            ScaleType::F32 => pack_scales::<4>(scales, groups, group, &mut packed),
+            ScaleType::F16 | ScaleType::Bf16 => self.copy_scales::<2>(panel, group, &mut packed),
+            ScaleType::F32 => self.copy_scales::<4>(panel, group, &mut packed),
         }
         // SAFETY: sixteen scales; the instruction set is the caller's promise.
         unsafe { L::load_scales(packed.as_ptr(), self.scale_type) }
+    }
+}
+
+impl RowMajor<'_> {
+    /// The scales of a panel's group, of as many rows as it has.
+    #[inline(always)]
+    fn copy_scales<const SIZE: usize>(&self, panel: usize, group: usize, out: &mut [u8; 4 * PANEL]) {
+        let (groups, first) = (self.group_size.groups(self.k), panel * PANEL);
+        let rows = PANEL.min(self.n - first);
+        let start = (first * groups + group) * SIZE;
+        let scales = self.scales.part(start..start + ((rows - 1) * groups + 1) * SIZE);
+        for (row, out) in out.as_chunks_mut::<SIZE>().0.iter_mut().take(rows).enumerate() {
+            *out = scales.array(row * groups * SIZE);
+        }
     }
 }

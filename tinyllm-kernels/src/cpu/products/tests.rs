@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{reference, *};
 use crate::{
-    FloatRows, Pieces,
+    FetchedRows, FloatRows, Pieces,
     cpu::{lanes::Portable, vector::VectorView},
 };
 
@@ -98,10 +98,10 @@ impl Weights {
         [
             WeightView::Panels(self.panels()),
             WeightView::RowMajor(RowMajor {
-                values: &self.row_major,
+                values: self.row_major.as_slice().into(),
                 row_bytes: k,
                 offset_binary: true,
-                scales: &self.row_major_scales,
+                scales: self.row_major_scales.as_slice().into(),
                 scale_type,
                 n,
                 k,
@@ -280,8 +280,14 @@ impl FloatRows for Halves {
         Ok(())
     }
 
-    fn halves(&self) -> Option<&[u8]> {
-        Some(&self.0)
+    fn fetch(&self, rows: Range<usize>, fetched: &mut FetchedRows) -> Result<(), KernelError> {
+        let bytes = 2 * rows.start * self.1..2 * rows.end * self.1;
+        fetched.replace(rows, 2 * self.1).copy_from_slice(&self.0[bytes]);
+        Ok(())
+    }
+
+    fn halves<'a>(&self, row: usize, fetched: &'a FetchedRows) -> Option<&'a [u8]> {
+        fetched.row(row)
     }
 }
 

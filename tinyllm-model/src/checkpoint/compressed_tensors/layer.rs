@@ -139,8 +139,10 @@ impl Parts<'_> {
             return Ok(());
         }
         let (at, _) = self.required(PART, &[Dtype::I64], &[&[2]])?;
+        let mut bytes = [0; 16];
+        self.files.range(&at)?.read_at(0, &mut bytes)?;
         let stored: Vec<i64> =
-            self.files.bytes(&at).as_chunks().0.iter().map(|element| i64::from_le_bytes(*element)).collect();
+            bytes.as_chunks().0.iter().map(|element| i64::from_le_bytes(*element)).collect();
         if stored != [n as i64, k as i64] {
             let problem = format!("says {stored:?}, and the layer's tensors are of [{n}, {k}]");
             return Err(self.malformed(PART, &at, problem));
@@ -156,7 +158,7 @@ impl Parts<'_> {
         }
         let integers = [Dtype::I8, Dtype::I16, Dtype::I32, Dtype::I64];
         let (at, _) = self.required(PART, &integers, shapes)?;
-        if self.files.bytes(&at).iter().any(|&byte| byte != 0) {
+        if self.files.any_block(&at, |bytes| bytes.iter().any(|byte| *byte != 0))? {
             return Err(ModelError::unsupported(
                 &self.files.file(at.file).path,
                 format!("{}.{PART}", self.module),

@@ -2,18 +2,20 @@
 
 use std::{ops::Range, path::Path};
 
-use tinyllm_kernels::{FloatRows, KernelError};
+use tinyllm_kernels::{FetchedRows, FloatRows, KernelError};
+use tinyllm_mem::MappedRange;
 
 use super::{
     Gguf, GgufTensor, config,
     dequantize::dequantize,
     tensors::{self, Found, RowOrder},
 };
-use tinyllm_mem::MappedFile;
-
 use crate::{
     ModelConfig, ModelError, Result,
-    checkpoint::{Checkpoint, Storage, TensorData, TensorInfo},
+    checkpoint::{
+        Checkpoint, Storage, TensorData, TensorInfo,
+        rows::{not_fetched, read_by_fetching},
+    },
 };
 
 /// A model in a GGUF file: configuration and tensors found and checked, weights not yet read.
@@ -83,8 +85,7 @@ impl Checkpoint for GgufCheckpoint {
         })?;
         let tensor = &self.gguf.tensors()[found.index];
         Ok(TensorData::Float(Box::new(GgufRows {
-            file: self.gguf.file(tensor),
-            bytes: self.gguf.bytes(tensor),
+            bytes: self.gguf.bytes(tensor)?,
             tensor,
             order: found.order,
         })))
@@ -93,17 +94,39 @@ impl Checkpoint for GgufCheckpoint {
 
 /// The rows of one tensor.
 struct GgufRows<'a> {
-    file: &'a MappedFile,
-    bytes: &'a [u8],
+    bytes: MappedRange,
     tensor: &'a GgufTensor,
     order: RowOrder,
 }
 
 impl GgufRows<'_> {
-    /// Dequantises rows as they lie in the file.
-    fn read_in_file(&self, rows: Range<usize>, row_bytes: usize, out: &mut [f32]) {
-        let bytes = &self.bytes[rows.start * row_bytes..rows.end * row_bytes];
+    fn misfit(&self, rows: &Range<usize>, floats: usize) -> KernelError {
+        let (n, k) = self.shape();
+        let problem = format!("rows {rows:?} of {n}, each of {k}, into {floats} floats");
+        KernelError::Source { name: self.tensor.name.clone(), problem }
+    }
+
+    /// Whether its elements are the rows of its matrix: a bias.
+    fn is_vector(&self) -> bool {
+        self.tensor.shape.len() == 1
+    }
+
+    /// The rows of the file in which rows are.
+    fn rows_in_file(&self, rows: Range<usize>) -> Range<usize> {
+        match self.order {
+            RowOrder::Interleaved { .. } if !self.is_vector() => {
+                let in_file = || rows.clone().map(|row| self.order.row_in_file(row));
+                in_file().min().unwrap_or(0)..in_file().max().map_or(0, |last| last + 1)
+            }
+            _ => rows,
+        }
+    }
+
+    /// Dequantises a row that was fetched, as it lies in the file.
+    fn read_in_file(&self, row: usize, fetched: &FetchedRows, out: &mut [f32]) -> Result<(), KernelError> {
+        let bytes = fetched.row(row).ok_or_else(|| not_fetched(&self.tensor.name, row))?;
         dequantize(self.tensor.ggml_type, bytes, out);
+        Ok(())
     }
 }
 
@@ -116,37 +139,33 @@ impl FloatRows for GgufRows<'_> {
     }
 
     fn read(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), KernelError> {
-        let (n, k) = self.shape();
-        if rows.start > rows.end || rows.end > n || out.len() != rows.len() * k {
-            let problem = format!("rows {rows:?} of {n}, each of {k}, into {} floats", out.len());
-            return Err(KernelError::Source { name: self.tensor.name.clone(), problem });
+        if rows.len().checked_mul(self.shape().1) != Some(out.len()) {
+            return Err(self.misfit(&rows, out.len()));
         }
-        let row_bytes = self.bytes.len() / n;
-        match self.order {
-            RowOrder::HuggingFace => self.read_in_file(rows, row_bytes, out),
-            // A bias: its elements are the rows of its matrix.
-            order if self.tensor.shape.len() == 1 => {
-                let mut in_file = vec![0.0; k];
-                self.read_in_file(0..1, row_bytes, &mut in_file);
-                for (index, out) in out.iter_mut().enumerate() {
-                    *out = in_file[order.row_in_file(index)];
-                }
-            }
-            order => {
-                for (row, out) in rows.zip(out.chunks_exact_mut(k)) {
-                    let row = order.row_in_file(row);
-                    self.read_in_file(row..row + 1, row_bytes, out);
-                }
-            }
-        }
-        Ok(())
+        read_by_fetching(self, rows, out)
     }
 
-    fn consumed(&self, rows: Range<usize>) {
-        // Interleaved rows lie in the same heads, so the same range will do.
-        let row_bytes = self.bytes.len() / self.shape().0;
-        if let Some(bytes) = self.bytes.get(rows.start * row_bytes..rows.end * row_bytes) {
-            self.file.drop_pages(bytes);
+    fn fetch(&self, rows: Range<usize>, fetched: &mut FetchedRows) -> Result<(), KernelError> {
+        let (n, k) = self.shape();
+        if rows.start > rows.end || rows.end > n {
+            return Err(self.misfit(&rows, rows.len().saturating_mul(k)));
+        }
+        let (rows, row_bytes) = (self.rows_in_file(rows), self.bytes.len() / n);
+        let start = rows.start * row_bytes;
+        Ok(self.bytes.read_at(start, fetched.replace(rows, row_bytes))?)
+    }
+
+    fn read_fetched(&self, row: usize, fetched: &FetchedRows, out: &mut [f32]) -> Result<(), KernelError> {
+        match self.order {
+            RowOrder::Interleaved { .. } if self.is_vector() => {
+                let mut in_file = vec![0.0; out.len()];
+                self.read_in_file(row, fetched, &mut in_file)?;
+                for (index, out) in out.iter_mut().enumerate() {
+                    *out = in_file[self.order.row_in_file(index)];
+                }
+                Ok(())
+            }
+            order => self.read_in_file(order.row_in_file(row), fetched, out),
         }
     }
 }

@@ -1,8 +1,11 @@
-//! Reads a header front to back: little-endian numbers and length-prefixed strings, never past the end.
+//! Reads a header front to back, a little ahead of what is asked for: little-endian numbers and length-prefixed strings,
+//! never past the end.
 //!
 //! Faults are sentences without a place; the caller knows which field it was reading and adds it.
 
 use std::ops::Range;
+
+use tinyllm_mem::MappedFile;
 
 /// Bytes of metadata and tensor infos together. The largest vocabularies in use (260,000 tokens with merges) take 15 MiB.
 const MAX_HEADER_BYTES: usize = 128 << 20;
@@ -10,16 +13,22 @@ const MAX_HEADER_BYTES: usize = 128 << 20;
 /// What is wrong at the cursor, for the `problem` of an error.
 pub(super) type Fault = String;
 
+/// Bytes read at a time.
+const READ_BYTES: usize = 256 << 10;
+
 /// A position in a header.
 pub(super) struct Cursor<'a> {
-    bytes: &'a [u8],
+    file: &'a MappedFile,
+    /// What has been read of it: its beginning.
+    bytes: Vec<u8>,
     at: usize,
-    file_bytes: usize,
+    /// Where the header ends at the latest.
+    limit: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(file: &'a [u8]) -> Self {
-        Cursor { bytes: &file[..file.len().min(MAX_HEADER_BYTES)], at: 0, file_bytes: file.len() }
+    pub(super) fn new(file: &'a MappedFile) -> Self {
+        Cursor { file, bytes: Vec::new(), at: 0, limit: file.len().min(MAX_HEADER_BYTES) }
     }
 
     /// Bytes from the start of the file.
@@ -27,8 +36,20 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// The file's beginning, up to this position at least.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The file's beginning, up to this position.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.at);
+        self.bytes.shrink_to_fit();
+        self.bytes
+    }
+
     fn left(&self) -> usize {
-        self.bytes.len() - self.at
+        self.limit - self.at
     }
 
     /// The next `len` bytes, as a range of the file.
@@ -37,16 +58,27 @@ impl<'a> Cursor<'a> {
         match usize::try_from(len) {
             Ok(len) if len <= left => {
                 let start = self.at;
+                self.read_to(start + len)?;
                 self.at += len;
                 Ok(start..self.at)
             }
-            _ if self.bytes.len() < self.file_bytes => {
+            _ if self.limit < self.file.len() => {
                 Err(format!("the header is larger than {} MiB", MAX_HEADER_BYTES >> 20))
             }
             _ => Err(format!(
                 "needs {len} bytes, and the file ends after {left} more: it is cut short or damaged"
             )),
         }
+    }
+
+    /// Reads the file up to `end`, which is within the limit.
+    fn read_to(&mut self, end: usize) -> Result<(), Fault> {
+        let held = self.bytes.len();
+        if end <= held {
+            return Ok(());
+        }
+        self.bytes.resize(end.max(held + READ_BYTES).min(self.limit), 0);
+        self.file.read_at(held, &mut self.bytes[held..]).map_err(|error| error.to_string())
     }
 
     /// Checks that `count` things of at least `min_bytes` each can follow, before anything is reserved for them.
@@ -76,14 +108,26 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A string of at most `cap` bytes, checked to be UTF-8.
-    pub(super) fn string(&mut self, cap: u64) -> Result<&'a str, Fault> {
+    /// A string of at most `cap` bytes, checked to be UTF-8, as a range of the file.
+    pub(super) fn text(&mut self, cap: u64) -> Result<Range<usize>, Fault> {
         let len = self.u64()?;
         if len > cap {
             return Err(format!("a string of {len} bytes is longer than the limit of {cap}"));
         }
         let range = self.skip(len)?;
-        std::str::from_utf8(&self.bytes[range]).map_err(|e| format!("a string that is not UTF-8: {e}"))
+        self.utf8(range.clone())?;
+        Ok(range)
+    }
+
+    /// A copy of such a string.
+    pub(super) fn string(&mut self, cap: u64) -> Result<String, Fault> {
+        let range = self.text(cap)?;
+        self.utf8(range).map(str::to_owned)
+    }
+
+    fn utf8(&self, range: Range<usize>) -> Result<&str, Fault> {
+        std::str::from_utf8(&self.bytes[range])
+            .map_err(|error| format!("a string that is not UTF-8: {error}"))
     }
 }
 
@@ -103,7 +147,8 @@ mod tests {
 
     #[test]
     fn nothing_is_read_past_the_end() {
-        let mut cursor = Cursor::new(&[1, 0, 0, 0, 9]);
+        let file = MappedFile::from_static(&[1, 0, 0, 0, 9], "header");
+        let mut cursor = Cursor::new(&file);
         assert_eq!(cursor.u32(), Ok(1));
         assert!(cursor.u32().is_err());
         assert!(cursor.skip(u64::MAX).is_err());
@@ -113,7 +158,8 @@ mod tests {
 
     #[test]
     fn counts_are_held_against_the_bytes_left() {
-        let cursor = Cursor::new(&[0; 100]);
+        let file = MappedFile::from_static(&[0; 100], "header");
+        let cursor = Cursor::new(&file);
         assert_eq!(cursor.check_count(12, 8, 1 << 20), Ok(12));
         assert!(cursor.check_count(13, 8, 1 << 20).is_err());
         assert!(cursor.check_count(u64::MAX, 8, u64::MAX).is_err());

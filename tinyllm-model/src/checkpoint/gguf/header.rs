@@ -8,10 +8,12 @@ use super::{
     types::GgmlType,
     value::ValueType,
 };
+use tinyllm_mem::MappedFile;
+
 use crate::{ModelError, Result};
 
-// Far above what any model has. Keys and tensor names are the only parts of a header that are copied, so with these
-// the reader's own memory stays below 64 MiB whatever a file claims or holds.
+// Far above what any model has. Beside the header itself, which is limited, keys and tensor names are kept, so with these
+// the reader's own memory stays below that limit and 64 MiB whatever a file claims or holds.
 const MAX_METADATA_ENTRIES: u64 = 1 << 14;
 const MAX_TENSORS: u64 = 1 << 14;
 const MAX_ARRAY_ELEMS: u64 = 1 << 24;
@@ -29,6 +31,8 @@ const MIN_TENSOR_INFO_BYTES: u64 = 8 + 4 + 8 + 4 + 8;
 
 /// A parsed header.
 pub(super) struct Header {
+    /// The file from its beginning to the end of the header: what the values are read from.
+    pub(super) bytes: Vec<u8>,
     pub(super) entries: Entries,
     pub(super) tensors: Vec<TensorEntry>,
 }
@@ -43,9 +47,9 @@ pub(super) struct TensorEntry {
     pub(super) data: Range<usize>,
 }
 
-/// Parses the header of `file`, which `path` names in errors.
-pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Header> {
-    let mut cursor = Cursor::new(file);
+/// Reads and parses the header of `file`.
+pub(super) fn parse(file: &MappedFile) -> Result<Header> {
+    let (path, mut cursor) = (file.path(), Cursor::new(file));
     let at = |field: &str| {
         let field = field.to_owned();
         move |problem: Fault| ModelError::malformed(path, field, problem)
@@ -58,7 +62,7 @@ pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Header> {
         .check_count(metadata_count, MIN_ENTRY_BYTES, MAX_METADATA_ENTRIES)
         .map_err(at("metadata count"))?;
     let entries = parse_metadata(path, &mut cursor, metadata_count)?;
-    let alignment_bytes = alignment(path, &entries, file)?;
+    let alignment_bytes = alignment(path, &entries, cursor.bytes())?;
 
     let tensor_count =
         cursor.check_count(tensor_count, MIN_TENSOR_INFO_BYTES, MAX_TENSORS).map_err(at("tensor count"))?;
@@ -71,7 +75,7 @@ pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Header> {
         .map(|info| info.place(path, data_start, alignment_bytes, file.len()))
         .collect::<Result<Vec<_>>>()?;
     check_distinct(path, &tensors)?;
-    Ok(Header { entries, tensors })
+    Ok(Header { bytes: cursor.into_bytes(), entries, tensors })
 }
 
 fn check_magic(path: &Path, cursor: &mut Cursor<'_>) -> Result<()> {
@@ -106,12 +110,12 @@ fn parse_metadata(path: &Path, cursor: &mut Cursor<'_>, count: usize) -> Result<
         let key = cursor
             .string(MAX_KEY_BYTES)
             .map_err(|problem| ModelError::malformed(path, format!("metadata key {index}"), problem))?;
-        let at_key = |problem: Fault| ModelError::malformed(path, shown(key), problem);
+        let at_key = |problem: Fault| ModelError::malformed(path, shown(&key), problem);
         let entry = parse_value(cursor).map_err(at_key)?;
-        if entries.by_key.insert(key.to_owned(), entry).is_some() {
+        if entries.by_key.insert(key.clone(), entry).is_some() {
             return Err(at_key("the key appears twice in the metadata".to_owned()));
         }
-        entries.keys.push(key.to_owned());
+        entries.keys.push(key);
     }
     Ok(entries)
 }
@@ -120,10 +124,7 @@ fn parse_value(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
     let value_type = parse_type(cursor)?;
     let mut elements = None;
     let bytes = match value_type {
-        ValueType::String => {
-            let text = cursor.string(MAX_STRING_BYTES)?;
-            cursor.position() - text.len()..cursor.position()
-        }
+        ValueType::String => cursor.text(MAX_STRING_BYTES)?,
         ValueType::Array => {
             let (element, count) = (parse_type(cursor)?, cursor.u64()?);
             let element_bytes = match element {
@@ -139,7 +140,7 @@ fn parse_value(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
                 None => {
                     let start = cursor.position();
                     for index in 0..count {
-                        cursor.string(MAX_STRING_BYTES).map_err(|problem| format!("[{index}]: {problem}"))?;
+                        cursor.text(MAX_STRING_BYTES).map_err(|problem| format!("[{index}]: {problem}"))?;
                     }
                     start..cursor.position()
                 }
@@ -156,8 +157,8 @@ fn parse_type(cursor: &mut Cursor<'_>) -> Result<ValueType, Fault> {
         .ok_or_else(|| format!("value type {number} is unknown; 0 to 12 are defined"))
 }
 
-fn alignment(path: &Path, entries: &Entries, file: &[u8]) -> Result<usize> {
-    let metadata = super::Metadata { path, file, entries };
+fn alignment(path: &Path, entries: &Entries, header: &[u8]) -> Result<usize> {
+    let metadata = super::Metadata { path, header, entries };
     let bytes = metadata.u32("general.alignment")?.unwrap_or(DEFAULT_ALIGNMENT_BYTES);
     if !bytes.is_power_of_two() || !(8..=MAX_ALIGNMENT_BYTES).contains(&bytes) {
         return Err(metadata.malformed(
@@ -181,7 +182,7 @@ fn parse_tensor_info(path: &Path, cursor: &mut Cursor<'_>, index: usize) -> Resu
     let name = cursor
         .string(MAX_TENSOR_NAME_BYTES)
         .map_err(|problem| ModelError::malformed(path, format!("tensor {index}"), problem))?;
-    let at_tensor = |problem: Fault| ModelError::malformed(path, shown(name), problem);
+    let at_tensor = |problem: Fault| ModelError::malformed(path, shown(&name), problem);
 
     let n_dims = cursor.u32().map_err(at_tensor)?;
     if !(1..=MAX_DIMS).contains(&n_dims) {
@@ -194,7 +195,7 @@ fn parse_tensor_info(path: &Path, cursor: &mut Cursor<'_>, index: usize) -> Resu
     shape.reverse();
     let number = cursor.u32().map_err(at_tensor)?;
     let ggml_type = GgmlType::from_number(number)
-        .map_err(|what| ModelError::unsupported(path, shown(name), what, GgmlType::SUPPORTED))?;
+        .map_err(|what| ModelError::unsupported(path, shown(&name), what, GgmlType::SUPPORTED))?;
     let offset = cursor.u64().map_err(at_tensor)?;
 
     let row_elems = shape.last().copied().unwrap_or(0);
@@ -217,7 +218,7 @@ fn parse_tensor_info(path: &Path, cursor: &mut Cursor<'_>, index: usize) -> Resu
         .iter()
         .map(|&dim| usize::try_from(dim).map_err(|_| at_tensor(format!("has a dimension of {dim}"))))
         .collect::<Result<Vec<_>>>()?;
-    Ok(TensorInfoRecord { name: name.to_owned(), shape, ggml_type, bytes, offset })
+    Ok(TensorInfoRecord { name, shape, ggml_type, bytes, offset })
 }
 
 impl TensorInfoRecord {

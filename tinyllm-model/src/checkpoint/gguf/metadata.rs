@@ -29,7 +29,8 @@ pub(super) struct Entries {
 #[derive(Clone, Copy, Debug)]
 pub struct Metadata<'a> {
     pub(super) path: &'a Path,
-    pub(super) file: &'a [u8],
+    /// The file's beginning, to the end of the header at least.
+    pub(super) header: &'a [u8],
     pub(super) entries: &'a Entries,
 }
 
@@ -52,7 +53,7 @@ impl<'a> Metadata<'a> {
     /// The value of a key, whatever its type.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
         let entry = self.entries.by_key.get(key)?;
-        let bytes = self.file.get(entry.bytes.clone())?;
+        let bytes = self.header.get(entry.bytes.clone())?;
         match (entry.value_type, entry.elements) {
             (ValueType::Array, Some((element, len))) => Some(Value::Array(Array { element, len, bytes })),
             (ValueType::String, _) => std::str::from_utf8(bytes).ok().map(Value::String),

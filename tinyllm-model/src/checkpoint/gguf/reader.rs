@@ -13,7 +13,7 @@ use super::{
     split::Split,
     types::GgmlType,
 };
-use tinyllm_mem::MappedFile;
+use tinyllm_mem::{MappedFile, MappedRange};
 
 use crate::{ModelError, Result};
 
@@ -91,20 +91,23 @@ impl Gguf {
     }
 
     /// A tensor's bytes, as they are in the file.
-    pub fn bytes(&self, tensor: &GgufTensor) -> &[u8] {
-        &self.file(tensor).bytes()[tensor.data.clone()]
+    ///
+    /// # Errors
+    /// Where the tensor is another file's, and this one has no such bytes.
+    pub fn bytes(&self, tensor: &GgufTensor) -> Result<MappedRange> {
+        Ok(self.parts[tensor.part].file.range(tensor.data.clone())?)
     }
 }
 
 impl Part {
     fn open(path: &Path) -> Result<Self> {
         let file = MappedFile::open(path)?;
-        let header = header::parse(path, file.bytes())?;
+        let header = header::parse(&file)?;
         Ok(Part { file, header })
     }
 
     fn metadata(&self) -> Metadata<'_> {
-        Metadata { path: self.file.path(), file: self.file.bytes(), entries: &self.header.entries }
+        Metadata { path: self.file.path(), header: &self.header.bytes, entries: &self.header.entries }
     }
 }
 

@@ -25,7 +25,9 @@ pub(super) fn scaling(gguf: &Gguf, keys: &Keys<'_>, head_dim: usize) -> Result<R
         return Err(ModelError::malformed(gguf.path(), ROPE_FREQS, problem));
     }
     let mut divisors = vec![0.0; head_dim / 2];
-    dequantize(freqs.ggml_type, gguf.bytes(freqs), &mut divisors);
+    let mut bytes = vec![0; freqs.len_bytes()];
+    gguf.bytes(freqs)?.read_at(0, &mut bytes)?;
+    dequantize(freqs.ggml_type, &bytes, &mut divisors);
     Ok(RopeScaling::Divisors(divisors))
 }
 

@@ -1,4 +1,5 @@
-//! Metadata values: their types on disk and views of them. Nothing is copied: arrays and strings borrow the file.
+//! Metadata values: their types on disk and views of them. Nothing is copied: arrays and strings borrow the
+//! header.
 
 /// The type of a metadata value, or of an array's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +150,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// The strings of an array, one after the other, borrowed from the file. They were checked to be UTF-8 when the file
-/// was opened; a file that is changed while it is mapped ends the iteration early.
+/// The strings of an array, one after the other, borrowed from the header. They were checked to be UTF-8 when it was read.
 #[derive(Clone, Debug)]
 pub struct Strings<'a> {
     bytes: &'a [u8],

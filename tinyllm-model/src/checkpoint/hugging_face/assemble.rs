@@ -10,6 +10,7 @@ use crate::{
         },
         expected::{EMBEDDING, ExpectedTensor, LM_HEAD, TensorKind, expected_tensors, is_harmless_extra},
         rows::FloatType,
+        safetensors::StoredTensor,
     },
 };
 
@@ -127,13 +128,12 @@ fn refuse_leftovers(config: &ModelConfig, inventory: &Inventory, files: &WeightF
         let malformed = |problem| Err(ModelError::malformed(&files.file(file).path, &tensor.name, problem));
         if tensor.name == LM_HEAD && config.tie_word_embeddings {
             let head = Located { file, bytes: tensor.bytes.clone() };
-            let is_equal = inventory.get(EMBEDDING).is_some_and(|(embedding_file, embedding)| {
-                let table = Located { file: embedding_file, bytes: embedding.bytes.clone() };
-                tensor.dtype == embedding.dtype
-                    && tensor.shape == embedding.shape
-                    && equal_bytes(files, &head, &table)
-            });
-            if is_equal {
+            let alike = |(_, embedding): &(usize, &StoredTensor)| {
+                tensor.dtype == embedding.dtype && tensor.shape == embedding.shape
+            };
+            if let Some((file, embedding)) = inventory.get(EMBEDDING).filter(alike)
+                && files.are_equal(&head, &Located { file, bytes: embedding.bytes.clone() })?
+            {
                 continue;
             }
             return malformed(format!(
@@ -154,17 +154,4 @@ fn refuse_leftovers(config: &ModelConfig, inventory: &Inventory, files: &WeightF
         ));
     }
     Ok(())
-}
-
-/// Compares two stretches of the files and drops their pages behind the comparison.
-fn equal_bytes(files: &WeightFiles, a: &Located, b: &Located) -> bool {
-    const BLOCK_BYTES: usize = 4 << 20;
-    let (a, b) = (files.bytes(a), files.bytes(b));
-    a.len() == b.len()
-        && a.chunks(BLOCK_BYTES).zip(b.chunks(BLOCK_BYTES)).all(|(a, b)| {
-            let equal = a == b;
-            files.drop_pages(a);
-            files.drop_pages(b);
-            equal
-        })
 }

@@ -11,7 +11,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor},
 };
-use tinyllm_mem::MappedFile;
+use tinyllm_mem::{MappedFile, MappedRange};
 
 use super::Located;
 use crate::{ModelError, Result, config::read_bounded};
@@ -22,6 +22,8 @@ const INDEX_FILE: &str = "model.safetensors.index.json";
 const MAX_INDEX_BYTES: u64 = 16 << 20;
 const MAX_INDEX_ENTRIES: usize = 1 << 17;
 const MAX_SHARDS: usize = 4096;
+/// What is looked at together where all bytes of a tensor are.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// The mapped files of a model, in the order of their names.
 pub(crate) struct WeightFiles {
@@ -34,14 +36,7 @@ pub(crate) struct WeightFile {
     pub(super) name: String,
     /// Its path, for errors.
     pub(crate) path: PathBuf,
-    mapping: Arc<MappedFile>,
-}
-
-impl WeightFile {
-    /// The whole file.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.mapping.bytes()
-    }
+    pub(super) mapping: Arc<MappedFile>,
 }
 
 /// The `weight_map` of an index: which shard holds each tensor.
@@ -98,25 +93,36 @@ impl WeightFiles {
     }
 
     /// Bytes that the inventory located.
-    pub(crate) fn bytes(&self, at: &Located) -> &[u8] {
-        &self.files[at.file].mapping.bytes()[at.bytes.clone()]
+    pub(crate) fn range(&self, at: &Located) -> Result<MappedRange> {
+        Ok(self.files[at.file].mapping.range(at.bytes.clone())?)
     }
 
-    /// The file that holds them.
-    pub(crate) fn mapping(&self, at: &Located) -> &Arc<MappedFile> {
-        &self.files[at.file].mapping
-    }
-
-    /// Gives back the pages of bytes of one of the files.
-    pub(super) fn drop_pages(&self, bytes: &[u8]) {
-        let start = bytes.as_ptr().addr();
-        let holds = |file: &&WeightFile| {
-            let mapped = file.mapping.bytes();
-            (mapped.as_ptr().addr()..mapped.as_ptr().addr() + mapped.len()).contains(&start)
-        };
-        if let Some(file) = self.files.iter().find(holds) {
-            file.mapping.drop_pages(bytes);
+    /// Reads them block by block until `each` says that it has seen enough; whether it has.
+    pub(crate) fn any_block(&self, at: &Located, mut each: impl FnMut(&[u8]) -> bool) -> Result<bool> {
+        let range = self.range(at)?;
+        let mut block = vec![0; BLOCK_BYTES.min(range.len())];
+        for start in (0..range.len()).step_by(BLOCK_BYTES) {
+            let count = BLOCK_BYTES.min(range.len() - start);
+            range.read_at(start, &mut block[..count])?;
+            if each(&block[..count]) {
+                return Ok(true);
+            }
         }
+        Ok(false)
+    }
+
+    /// Whether two tensors are the same bytes.
+    pub(super) fn are_equal(&self, a: &Located, b: &Located) -> Result<bool> {
+        let (other, mut at) = (self.range(b)?, 0);
+        let (mut block, mut failure) = (vec![0; BLOCK_BYTES.min(other.len())], None);
+        let differ = a.bytes.len() != b.bytes.len()
+            || self.any_block(a, |bytes| {
+                let block = &mut block[..bytes.len()];
+                failure = other.read_at(at, block).err();
+                at += bytes.len();
+                failure.is_some() || block != bytes
+            })?;
+        failure.map_or(Ok(!differ), |error| Err(error.into()))
     }
 
     /// Whether reading them would not wait for a disk.

@@ -20,7 +20,7 @@ impl Inventory {
     pub(super) fn of(files: &WeightFiles) -> Result<Self> {
         let mut inventory = Inventory { tensors: Vec::new(), by_name: HashMap::new(), used: Vec::new() };
         for (file_index, file) in files.iter().enumerate() {
-            for tensor in read_safetensors_header(file.bytes(), &file.path)? {
+            for tensor in read_safetensors_header(&file.mapping)? {
                 let position = inventory.tensors.len();
                 if let Some(&earlier) = inventory.by_name.get(&tensor.name) {
                     let other = &files.file(inventory.tensors[earlier].0).name;

@@ -10,15 +10,14 @@ mod inventory;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use self::files::ShardIndex;
 pub(crate) use self::{files::WeightFiles, inventory::Inventory};
 use super::{
-    Checkpoint, TensorData, TensorInfo, W8A16Tensor,
+    Checkpoint, MappedWeight, TensorData, TensorInfo,
     compressed_tensors::{QuantizationConfig, QuantizedLayer},
-    rows::{FloatType, MappedRows},
+    rows::{FloatType, StoredRows},
 };
 use crate::{
     ModelConfig, ModelError, Result,
@@ -134,24 +133,18 @@ impl Checkpoint for HuggingFaceCheckpoint {
             _ => (1, info.shape.iter().product()),
         };
         Ok(match contents {
-            Contents::Float { at, element } => TensorData::Float(Box::new(MappedRows {
+            Contents::Float { at, element } => TensorData::Float(Box::new(StoredRows {
                 name: info.name.clone(),
-                file: Arc::clone(self.files.mapping(at)),
-                at: at.bytes.clone(),
+                bytes: self.files.range(at)?,
                 element: *element,
                 n,
                 k,
             })),
-            Contents::W8A16(layer) => TensorData::W8A16(W8A16Tensor {
-                values: self.files.bytes(&layer.values),
-                row_bytes: layer.row_bytes,
-                offset_binary: layer.offset_binary,
-                scales: self.files.bytes(&layer.scales),
-                file: self.files.mapping(&layer.values),
-                scales_file: self.files.mapping(&layer.scales),
-                n,
-                k,
-            }),
+            Contents::W8A16(layer) => {
+                let (values, scales) = (self.files.range(&layer.values)?, self.files.range(&layer.scales)?);
+                let weight = MappedWeight::new((n, k), values, layer.row_bytes, layer.offset_binary, scales)?;
+                TensorData::W8A16(weight)
+            }
         })
     }
 }

@@ -4,12 +4,22 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
+use tinyllm_kernels::{QuantizedLayout, QuantizedRows};
+use tinyllm_mem::MappedFile;
 
 use super::*;
 use crate::{
-    checkpoint::{ScaleType, Storage, safetensors::read_safetensors_header},
+    checkpoint::{
+        ScaleType, Storage,
+        safetensors::{StoredTensor, read_safetensors_header},
+    },
     test_data,
 };
+
+fn stored_tensors(path: &Path) -> Result<Vec<StoredTensor>> {
+    let file = MappedFile::open(path)?;
+    read_safetensors_header(&file)
+}
 
 fn open(directory: &Path) -> Result<HuggingFaceCheckpoint> {
     HuggingFaceCheckpoint::open(directory)
@@ -155,7 +165,7 @@ fn what_is_not_a_directory_says_what_to_pass() {
 fn extra_tensors_are_refused_but_for_the_documented_ones() {
     let Some(valid) = test_data::malformed("dirs/00_valid") else { return };
     let file = fs::read(valid.join("model.safetensors")).unwrap();
-    let stored = read_safetensors_header(&file, &valid).unwrap();
+    let stored = stored_tensors(&valid.join("model.safetensors")).unwrap();
     let add = |name: &str, bytes: &[u8]| {
         let copy = copy_of(&valid);
         let dtypes: Vec<String> = stored.iter().map(|tensor| tensor.dtype.to_string()).collect();
@@ -210,7 +220,7 @@ fn an_embedded_model_reads_like_its_directory() {
 fn raw(directory: &Path, name: &str) -> (Vec<usize>, Vec<u8>) {
     let path = directory.join("model.safetensors");
     let file = fs::read(&path).unwrap();
-    let tensors = read_safetensors_header(&file, &path).unwrap();
+    let tensors = stored_tensors(&path).unwrap();
     let tensor = tensors.into_iter().find(|tensor| tensor.name == name).unwrap();
     (tensor.shape, file[tensor.bytes].to_vec())
 }
@@ -244,9 +254,14 @@ fn quantised_reference_models_open_with_the_layers_of_their_files() {
         let part = if offset_binary { "weight_packed" } else { "weight" };
         let (_, values) = raw(&directory, &format!("{layer}.{part}"));
         let (scale_shape, scale_bytes) = raw(&directory, &format!("{layer}.weight_scale"));
-        assert_eq!((tensor.n, tensor.row_bytes), (scale_shape[0], tensor.k));
-        assert_eq!((tensor.values, tensor.scales), (&values[..], &scale_bytes[..]));
-        assert_eq!(tensor.offset_binary, offset_binary);
+        let (n, k) = tensor.shape();
+        assert_eq!(n, scale_shape[0]);
+        let row_scale_bytes = scale_bytes.len() / n;
+        assert_eq!(tensor.layout(), QuantizedLayout { row_bytes: k, offset_binary, row_scale_bytes });
+        let (mut found, mut found_scales) = (vec![0; values.len()], vec![0; scale_bytes.len()]);
+        tensor.read_values(0..n, &mut found).unwrap();
+        tensor.read_scales(0..n, &mut found_scales).unwrap();
+        assert!((found, found_scales) == (values, scale_bytes));
     }
 }
 
@@ -292,7 +307,7 @@ fn parts_that_contradict_each_other_are_refused() {
     let copy = copy_of(&source);
     let path = copy.path().join("model.safetensors");
     let mut file = fs::read(&path).unwrap();
-    let tensors = read_safetensors_header(&file, &path).unwrap();
+    let tensors = stored_tensors(&path).unwrap();
     let at = tensors.iter().find(|tensor| tensor.name == name).unwrap().bytes.start;
     file[at + 8] = 63;
     fs::write(&path, &file).unwrap();
@@ -329,7 +344,7 @@ fn zero_points_may_be_there_as_zeros_only() {
     let Some(source) = test_data::oracle("ct/int_g32_f16") else { return };
     let path = source.join("model.safetensors");
     let file = fs::read(&path).unwrap();
-    let stored = read_safetensors_header(&file, &path).unwrap();
+    let stored = stored_tensors(&path).unwrap();
     let with = |name: &str, value: u8| {
         let copy = copy_of(&source);
         let dtypes: Vec<String> = stored.iter().map(|tensor| tensor.dtype.to_string()).collect();
