@@ -1,6 +1,7 @@
 //! The `tinyllm` program: words, progress, pictures. What a model does is in `tinyllm-model`.
 #![forbid(unsafe_code)]
 
+mod files;
 mod hub;
 mod models;
 mod options;

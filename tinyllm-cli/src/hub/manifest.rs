@@ -9,8 +9,12 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tinyllm_mem::FileBytes;
 
 const NAME: &str = ".tinyllm-pull.json";
+
+/// The most that is read of one.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// What has been pulled into one folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +30,8 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest of a folder; an empty one where there is none that can be read.
     pub(super) fn read(folder: &Path) -> Self {
-        let text = fs::read(folder.join(NAME)).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        let file = FileBytes::read(&folder.join(NAME), MAX_BYTES).ok();
+        file.and_then(|file| serde_json::from_slice(file.bytes()).ok()).unwrap_or_default()
     }
 
     /// Writes it beside, then gives it its name.

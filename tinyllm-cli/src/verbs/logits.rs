@@ -1,6 +1,6 @@
 //! `logits`: every position's, as JSON.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use clap::Args;
 
@@ -11,6 +11,9 @@ use crate::{
 
 /// Rows computed at once: enough to share the weights, few enough to stay small.
 const SAMPLED_ROWS: usize = 16;
+
+/// Bytes held before any are printed.
+const HELD_BYTES: usize = 1 << 20;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -31,24 +34,48 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     anyhow::ensure!(!ids.is_empty(), "--ids: at least one token id is needed");
     let model = Model::open(&arguments.model)?;
     let (mut engine, _) = arguments.load.load(&model, Some(ids.len()), SAMPLED_ROWS)?;
-    // Nothing is printed before every position has come out well.
-    let mut body = Vec::new();
-    let mut failure = None;
+    let mut out = Begun { out: io::stdout().lock(), held: Vec::new(), failure: None };
+    out.write(|body| write!(body, "{{\"ids\":{},\"logits\":[", serde_json::to_string(ids)?));
     engine.logits(ids, &mut |position, logits| {
-        if position > 0 {
-            body.push(b',');
-        }
-        if let Err(error) = serde_json::to_writer(&mut body, logits) {
-            failure = Some(error);
-        }
+        out.write(|body| {
+            if position > 0 {
+                body.push(b',');
+            }
+            Ok(serde_json::to_writer(body, logits)?)
+        });
     })?;
-    if let Some(error) = failure {
-        return Err(error.into());
+    out.write(|body| body.write_all(b"]}\n"));
+    out.finish()
+}
+
+/// JSON that is printed as it comes. What is short is held until all of it has come out well, so that nothing is printed of
+/// a failure; what is long ends, in a failure, where it had come to.
+struct Begun<W> {
+    out: W,
+    held: Vec<u8>,
+    /// The first failure: nothing is written after it.
+    failure: Option<io::Error>,
+}
+
+impl<W: Write> Begun<W> {
+    /// Adds what `body` appends.
+    fn write(&mut self, body: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
+        if self.failure.is_some() {
+            return;
+        }
+        let mut written = body(&mut self.held);
+        if written.is_ok() && self.held.len() >= HELD_BYTES {
+            written = self.out.write_all(&self.held);
+            self.held.clear();
+        }
+        self.failure = written.err();
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    write!(out, "{{\"ids\":{},\"logits\":[", serde_json::to_string(ids)?)?;
-    out.write_all(&body)?;
-    out.write_all(b"]}\n")?;
-    out.flush()?;
-    Ok(())
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        if let Some(error) = self.failure {
+            return Err(error.into());
+        }
+        self.out.write_all(&self.held)?;
+        Ok(self.out.flush()?)
+    }
 }

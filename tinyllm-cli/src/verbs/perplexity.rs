@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use serde::Deserialize;
 use serde_json::json;
 use tinyllm_model::{perplexity, tokenizer::EncodeOptions};
 
-use crate::{models::Model, options::LoadOptions, output};
+use crate::{files, models::Model, options::LoadOptions, output};
 
 const SAMPLED_ROWS: usize = 16;
 
@@ -85,16 +86,22 @@ fn ids(arguments: &Arguments, model: &Model) -> anyhow::Result<(String, Vec<u32>
     let path =
         arguments.ids_file.as_ref().or(arguments.file.as_ref()).context("a text file, or --ids-file")?;
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
     if arguments.ids_file.is_none() {
+        let text = files::text(path, files::MAX_TEXT_BYTES)?;
         let ids =
             model.tokenizer()?.encode(&text, EncodeOptions { parse_special: false, add_special: false })?;
         return Ok((name, ids));
     }
-    let mut value: serde_json::Value = serde_json::from_str(&text).with_context(|| name.clone())?;
-    if let Some(ids) = value.get_mut("ids") {
-        value = ids.take();
-    }
-    let ids = serde_json::from_value(value).with_context(|| format!("{name}: not a list of token ids"))?;
+    let ids = match files::json(path, files::MAX_TEXT_BYTES).context("not a list of token ids")? {
+        Ids::List(ids) | Ids::Object { ids } => ids,
+    };
     Ok((name, ids))
+}
+
+/// A file of token ids.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    List(Vec<u32>),
+    Object { ids: Vec<u32> },
 }

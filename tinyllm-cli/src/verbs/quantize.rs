@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use tinyllm_mem::FileBytes;
 use tinyllm_model::{engine::GroupSizeChoice, quantize};
 
 use crate::{models::Model, options::group_size, output};
@@ -39,6 +40,9 @@ const COMPANIONS: [&str; 6] = [
     "LICENSE",
 ];
 
+/// The most that is read of one of them: tokenizer.json is the longest.
+const MAX_COMPANION_BYTES: u64 = 128 << 20;
+
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let out = &arguments.out;
     anyhow::ensure!(!out.exists(), "{}: exists already; choose another name or remove it", out.display());
@@ -49,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(config) => config.clone(),
         None => checkpoint.config().to_hugging_face(model.path())?,
     };
+    let companions = companions(&model)?;
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = tempfile::Builder::new()
         .prefix(".tinyllm-quantize-")
@@ -62,7 +67,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             bar.set_position(done);
         })?;
     bar.finish_and_clear();
-    companions(&model, directory.path())?;
+    for (name, bytes) in companions {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).with_context(|| path.display().to_string())?;
+    }
     let directory = directory.keep();
     if let Err(error) = fs::rename(&directory, out) {
         // What cannot get its name must not stay under another.
@@ -95,24 +103,25 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ))
 }
 
-/// Tokenizer and template files: copied, or made from what a GGUF holds.
-fn companions(model: &Model, directory: &Path) -> anyhow::Result<()> {
+/// Tokenizer and template files by their names: copies, or made from what a GGUF holds.
+fn companions(model: &Model) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+    let mut files = Vec::new();
     if model.config_json().is_some() {
         for name in COMPANIONS {
             let source = model.path().join(name);
             if source.exists() {
-                fs::copy(&source, directory.join(name)).with_context(|| source.display().to_string())?;
+                files.push((name, FileBytes::read(&source, MAX_COMPANION_BYTES)?.into_vec()));
             }
         }
-        return Ok(());
+        return Ok(files);
     }
-    fs::write(directory.join("tokenizer.json"), model.tokenizer()?.to_json()?)?;
+    files.push(("tokenizer.json", model.tokenizer()?.to_json()?.into_bytes()));
     let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
     if let Some(source) = model.template_source()? {
         config["bos_token"] = json!(source.bos_token);
         config["eos_token"] = json!(source.eos_token);
         config["chat_template"] = json!(source.text);
     }
-    fs::write(directory.join("tokenizer_config.json"), serde_json::to_vec_pretty(&config)?)?;
-    Ok(())
+    files.push(("tokenizer_config.json", serde_json::to_vec_pretty(&config)?));
+    Ok(files)
 }

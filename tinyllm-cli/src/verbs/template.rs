@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use tinyllm_model::chat::{ChatTemplate, TemplateSource};
 
-use crate::{models::Model, output};
+use crate::{files, models::Model, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -23,10 +23,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let name = |path: &PathBuf| path.display().to_string();
-    let text = std::fs::read_to_string(&arguments.messages).with_context(|| name(&arguments.messages))?;
-    let messages: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| name(&arguments.messages))?;
+    let messages: serde_json::Value = files::json(&arguments.messages, files::MAX_PROMPT_BYTES)?;
     anyhow::ensure!(messages.is_array(), "{}: not a list of messages", arguments.messages.display());
     let model = Model::open_vocabulary(&arguments.model)?;
     let source = match &arguments.chat_template_file {
@@ -34,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             format!("{}: no chat template; pass --chat-template-file", model.path().display())
         })?,
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| name(path))?;
+            let text = files::text(path, files::MAX_SMALL_BYTES)?;
             let tokens = model.template_source()?;
             let (bos_token, eos_token) =
                 tokens.map_or_else(Default::default, |source| (source.bos_token, source.eos_token));

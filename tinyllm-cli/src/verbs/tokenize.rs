@@ -1,12 +1,10 @@
 //! `tokenize`: text to token ids.
 
-use std::io::Read;
-
-use anyhow::Context;
 use clap::Args;
+use serde::Serialize;
 use tinyllm_model::tokenizer::EncodeOptions;
 
-use crate::{models::Model, output};
+use crate::{files, models::Model, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -29,13 +27,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let tokenizer = Model::open_vocabulary(&arguments.model)?.tokenizer()?;
     let text = match &arguments.text {
         Some(text) => text.clone(),
-        None => {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).context("stdin")?;
-            String::from_utf8(bytes).context("stdin is not UTF-8")?
-        }
+        None => files::stdin(files::MAX_TEXT_BYTES)?,
     };
     let options =
         EncodeOptions { parse_special: arguments.parse_special, add_special: arguments.add_special };
-    output::print_json(&serde_json::json!({"ids": tokenizer.encode(&text, options)?}))
+    output::print_json(&Tokens { ids: tokenizer.encode(&text, options)? })
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Tokens {
+    ids: Vec<u32>,
 }

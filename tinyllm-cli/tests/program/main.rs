@@ -10,6 +10,7 @@ mod json;
 mod output;
 mod plan;
 mod readme;
+mod special_files;
 
 use std::{
     io::Write,

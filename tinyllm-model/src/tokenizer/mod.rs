@@ -2,6 +2,7 @@
 
 mod gguf;
 mod parts;
+mod pieces;
 mod stream;
 mod wellformed;
 
@@ -69,10 +70,8 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
         let mut inner = self.lock();
         inner.set_encode_special_tokens(!options.parse_special);
-        let encoding = inner
-            .encode_fast(text, options.add_special)
-            .map_err(|error| ModelError::malformed(&self.path, "tokenizer", error.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        pieces::encode(&inner, text, options.add_special)
+            .map_err(|error| ModelError::malformed(&self.path, "tokenizer", error.to_string()))
     }
 
     /// The text of `ids`, with or without special tokens.

@@ -1,11 +1,8 @@
 //! One prompt: from the command line, a file or a pipe, and as tokens.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-};
+use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use tinyllm_model::{
     Tokenizer,
     chat::{ChatTemplate, Message},
@@ -13,10 +10,7 @@ use tinyllm_model::{
 };
 
 use super::Arguments;
-use crate::models::Model;
-
-/// The longest prompt that is read.
-const MAX_BYTES: u64 = 64 << 20;
+use crate::{files, models::Model};
 
 /// A prompt as it was given.
 pub(super) enum Prompt {
@@ -63,13 +57,19 @@ impl Prompt {
 
 /// What --file or stdin holds, then PROMPT.
 fn text(arguments: &Arguments) -> anyhow::Result<String> {
-    let mut text = String::new();
-    match arguments.file.as_deref() {
-        Some("-") => read(io::stdin().lock(), "stdin", &mut text)?,
-        Some(path) => read(File::open(path).with_context(|| path.to_owned())?, path, &mut text)?,
-        None if arguments.prompt.is_none() => read(io::stdin().lock(), "stdin", &mut text)?,
-        None => {}
-    }
+    let (name, text) = match arguments.file.as_deref() {
+        Some("-") => ("stdin", Some(files::stdin(files::MAX_PROMPT_BYTES)?)),
+        Some(path) => (path, Some(files::text(Path::new(path), files::MAX_PROMPT_BYTES)?)),
+        None if arguments.prompt.is_none() => ("stdin", Some(files::stdin(files::MAX_PROMPT_BYTES)?)),
+        None => ("", None),
+    };
+    let mut text = match text {
+        Some(text) => {
+            ensure!(!text.trim().is_empty(), "{name}: the prompt is empty");
+            text
+        }
+        None => String::new(),
+    };
     if let Some(prompt) = &arguments.prompt {
         if !text.is_empty() {
             text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
@@ -78,14 +78,4 @@ fn text(arguments: &Arguments) -> anyhow::Result<String> {
     }
     ensure!(!text.trim().is_empty(), "the prompt is empty: pass PROMPT, --file FILE or text on stdin");
     Ok(text)
-}
-
-fn read(source: impl Read, name: &str, text: &mut String) -> anyhow::Result<()> {
-    let count = source.take(MAX_BYTES + 1).read_to_string(text).with_context(|| name.to_owned())?;
-    ensure!(
-        count as u64 <= MAX_BYTES,
-        "{name}: longer than {MAX_BYTES} bytes, the most that a prompt may have"
-    );
-    ensure!(!text.trim().is_empty(), "{name}: the prompt is empty");
-    Ok(())
 }

@@ -6,6 +6,8 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::files;
+
 /// A file of results.
 #[derive(Default, Deserialize)]
 pub(in crate::verbs::bench) struct Results {
@@ -106,7 +108,7 @@ impl Results {
     /// Reads a list of rows, or an object that has them.
     pub(in crate::verbs::bench) fn read(path: &Path) -> anyhow::Result<Self> {
         let read = || -> anyhow::Result<Results> {
-            let text = std::fs::read_to_string(path)?;
+            let text = files::text(path, files::MAX_SMALL_BYTES)?;
             let results = if text.trim_start().starts_with('[') {
                 Results { rows: serde_json::from_str(&text)?, ..Results::default() }
             } else {

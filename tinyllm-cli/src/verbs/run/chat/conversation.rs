@@ -1,8 +1,8 @@
 //! What was said so far, as messages and as tokens, and as a file.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tinyllm_model::{
@@ -12,9 +12,7 @@ use tinyllm_model::{
 };
 
 use super::settings::Settings;
-
-/// The largest file that is read.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+use crate::files;
 
 /// What was said so far.
 #[derive(Default)]
@@ -72,9 +70,7 @@ impl Conversation {
     /// Reads one, and its settings.
     pub(super) fn load(path: &Path, settings: &mut Settings) -> anyhow::Result<Self> {
         let name = || path.display().to_string();
-        let bytes = fs::metadata(path).with_context(name)?.len();
-        anyhow::ensure!(bytes <= MAX_FILE_BYTES, "{}: longer than {MAX_FILE_BYTES} bytes", name());
-        let saved: Saved = serde_json::from_slice(&fs::read(path).with_context(name)?).with_context(name)?;
+        let saved: Saved = files::json(path, files::MAX_PROMPT_BYTES)?;
         settings.set_all(&saved.settings).map_err(|problem| anyhow!("{}: settings: {problem}", name()))?;
         Ok(Conversation { system: saved.system, messages: saved.messages })
     }

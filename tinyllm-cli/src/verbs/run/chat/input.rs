@@ -1,17 +1,27 @@
 //! Lines of a chat: from a terminal with editing and history, or from a pipe.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, BufRead, ErrorKind, IsTerminal, Read},
+    path::PathBuf,
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rustyline::{DefaultEditor, error::ReadlineError};
+
+use crate::files;
 
 /// Marks the beginning and the end of a message of several lines.
 const FENCE: &str = "\"\"\"";
+
+/// The longest message: a line of a pipe, or the lines between fences.
+const MAX_BYTES: u64 = files::MAX_PROMPT_BYTES;
 
 /// What a user did.
 pub(super) enum Input {
     /// A line, or the several lines of a fenced message.
     Line { text: String, is_fenced: bool },
+    /// A line that is no text.
+    Unreadable,
     /// Ctrl-C at the prompt.
     Interrupted,
     /// Ctrl-D, or the end of the pipe.
@@ -20,6 +30,8 @@ pub(super) enum Input {
 
 /// Where lines come from.
 pub(super) struct Lines {
+    /// Whether somebody types them.
+    is_terminal: bool,
     editor: DefaultEditor,
     history: Option<PathBuf>,
 }
@@ -32,7 +44,7 @@ impl Lines {
             // There is none the first time.
             let _ = editor.load_history(path);
         }
-        Ok(Lines { editor, history })
+        Ok(Lines { is_terminal: io::stdin().is_terminal(), editor, history })
     }
 
     /// The next line or fenced message.
@@ -45,25 +57,37 @@ impl Lines {
             self.remember(&line);
             return Ok(Input::Line { text: line, is_fenced: false });
         };
-        let mut text = first.to_owned();
+        let (mut text, mut is_text) = (first.to_owned(), true);
         while !text.trim_end().ends_with(FENCE) {
             match self.read("... ")? {
                 Ok(line) => {
+                    ensure!(text.len() as u64 <= MAX_BYTES, "stdin: a message longer than {MAX_BYTES} bytes");
                     text.push('\n');
                     text.push_str(&line);
                 }
+                // The message ends where its fence does.
+                Err(Input::Unreadable) => is_text = false,
                 Err(other) => return Ok(other),
             }
+        }
+        if !is_text {
+            return Ok(Input::Unreadable);
         }
         let text = text.trim_end().trim_end_matches(FENCE).trim_matches('\n').to_owned();
         Ok(Input::Line { text, is_fenced: true })
     }
 
     fn read(&mut self, prompt: &str) -> anyhow::Result<Result<String, Input>> {
+        if !self.is_terminal {
+            return read_line(&mut io::stdin().lock());
+        }
         match self.editor.readline(prompt) {
             Ok(line) => Ok(Ok(line)),
             Err(ReadlineError::Interrupted) => Ok(Err(Input::Interrupted)),
             Err(ReadlineError::Eof) => Ok(Err(Input::End)),
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                Ok(Err(Input::Unreadable))
+            }
             Err(error) => Err(error).context("stdin"),
         }
     }
@@ -78,4 +102,20 @@ impl Lines {
             let _ = self.editor.append_history(path);
         }
     }
+}
+
+/// The next line of a pipe or file, without its end.
+fn read_line(source: &mut impl BufRead) -> anyhow::Result<Result<String, Input>> {
+    let mut line = Vec::new();
+    source.take(MAX_BYTES + 1).read_until(b'\n', &mut line).context("stdin")?;
+    ensure!(line.len() as u64 <= MAX_BYTES, "stdin: a line longer than {MAX_BYTES} bytes");
+    if line.is_empty() {
+        return Ok(Err(Input::End));
+    }
+    let end = line.strip_suffix(b"\n").map_or(line.len(), <[u8]>::len);
+    line.truncate(end);
+    if line.ends_with(b"\r") {
+        line.pop();
+    }
+    Ok(String::from_utf8(line).map_err(|_| Input::Unreadable))
 }

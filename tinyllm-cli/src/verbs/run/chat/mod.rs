@@ -51,6 +51,10 @@ pub(super) fn run(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
                 output::note("Ctrl-D or /bye leaves");
                 continue;
             }
+            Input::Unreadable => {
+                output::note("error: a line that is not UTF-8 was left out");
+                continue;
+            }
             Input::End => return Ok(()),
         };
         if text.trim().is_empty() {

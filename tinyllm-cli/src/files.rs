@@ -1,0 +1,37 @@
+//! Files and streams that the command line names: regular files, stdin, and never more of them than a stated limit.
+
+use std::{io, path::Path};
+
+use anyhow::Context;
+use serde::de::DeserializeOwned;
+use tinyllm_mem::FileBytes;
+
+/// The most that is read of a prompt, a conversation or a list of messages.
+pub(crate) const MAX_PROMPT_BYTES: u64 = 64 << 20;
+
+/// The most that is read of a text to tokenize or to measure, and of a list of token ids.
+pub(crate) const MAX_TEXT_BYTES: u64 = 256 << 20;
+
+/// The most that is read of a file that somebody writes by hand, and of results.
+pub(crate) const MAX_SMALL_BYTES: u64 = 16 << 20;
+
+/// A file's text.
+pub(crate) fn text(path: &Path, max_bytes: u64) -> anyhow::Result<String> {
+    utf8(FileBytes::read(path, max_bytes)?)
+}
+
+/// What a file of JSON holds.
+pub(crate) fn json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> anyhow::Result<T> {
+    let file = FileBytes::read(path, max_bytes)?;
+    serde_json::from_slice(file.bytes()).with_context(|| path.display().to_string())
+}
+
+/// Everything that comes from stdin.
+pub(crate) fn stdin(max_bytes: u64) -> anyhow::Result<String> {
+    utf8(FileBytes::read_from(io::stdin().lock(), Path::new("stdin"), max_bytes)?)
+}
+
+fn utf8(file: FileBytes) -> anyhow::Result<String> {
+    let name = file.path().display().to_string();
+    String::from_utf8(file.into_vec()).with_context(|| format!("{name} is not UTF-8"))
+}
