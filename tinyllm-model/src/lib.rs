@@ -27,6 +27,7 @@ pub mod config;
 pub mod engine;
 mod error;
 pub mod generation;
+mod library_panics;
 pub mod perplexity;
 pub mod quantize;
 pub mod sampling;

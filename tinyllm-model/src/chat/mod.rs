@@ -1,21 +1,19 @@
 //! Chat templates, rendered as transformers renders them.
 
+mod bounds;
 mod encode;
 mod json;
+mod render;
 mod source;
+mod stack;
+mod syntax;
 
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, syntax::SyntaxConfig};
+use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
 pub use source::TemplateSource;
 
 use crate::{ModelError, Result};
-
-/// Instructions a template may take: thousands of messages, and the end of an endless loop.
-const FUEL: u64 = 2_000_000;
-
-/// The longest `range` a template may make.
-const MAX_RANGE: i64 = 100_000;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,90 +24,47 @@ pub struct Message {
     pub content: String,
 }
 
-/// A compiled template with the tokens it may name.
+/// A template that was found sound, with the tokens it may name.
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    text: String,
     bos_token: String,
     eos_token: String,
 }
 
 impl ChatTemplate {
-    /// Compiles a template.
+    /// Checks a template.
     ///
     /// # Errors
-    /// A syntax error, with its line.
+    /// A syntax error, with its line; a template beyond the limits on length and depth.
     pub fn new(source: &TemplateSource) -> Result<Self> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()
-            .map_err(|error| ModelError::malformed(&source.path, "chat_template", describe(&error)))?;
-        environment.set_syntax(syntax);
-        environment.set_fuel(Some(FUEL));
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_filter("tojson", json::to_json);
-        environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message))
-        });
-        environment.add_function("range", range);
         // `{% generation %}` marks the assistant's words for training; it renders nothing.
         let text = source.text.replace("{% generation %}", "").replace("{% endgeneration %}", "");
         let text = text.replace("{%- generation %}", "").replace("{%- endgeneration %}", "");
         let text = text.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "");
-        environment
-            .add_template_owned("chat_template", text)
-            .map_err(|error| ModelError::malformed(&source.path, "chat_template", describe(&error)))?;
-        Ok(ChatTemplate {
-            environment,
-            bos_token: source.bos_token.clone(),
-            eos_token: source.eos_token.clone(),
-        })
+        stack::run(|| render::check(&text))
+            .and_then(|checked| checked)
+            .map_err(|problem| ModelError::malformed(&source.path, "chat_template", problem))?;
+        Ok(ChatTemplate { text, bos_token: source.bos_token.clone(), eos_token: source.eos_token.clone() })
     }
 
-    /// Renders a conversation (messages as a list of objects).
+    /// Renders a conversation (messages as a list of objects). What a template may spend grows with the conversation;
+    /// a template that would go on for ever, or make more text than that, is an error.
     ///
     /// # Errors
     /// What the template raises, or what it does wrong with these messages.
     pub fn render(&self, messages: &serde_json::Value, add_generation_prompt: bool) -> Result<String> {
-        let context = minijinja::context! {
-            messages => Value::from(minijinja::value::Serde(messages)),
-            add_generation_prompt => add_generation_prompt,
-            bos_token => self.bos_token.as_str(),
-            eos_token => self.eos_token.as_str(),
-        };
-        self.environment
-            .get_template("chat_template")
-            .and_then(|template| template.render(context))
-            .map_err(|error| ModelError::Request(format!("chat template: {}", describe(&error))))
+        let fuel = render::fuel(messages)?;
+        let rendered = stack::run(|| {
+            let context = minijinja::context! {
+                messages => Value::from(minijinja::value::Serde(messages)),
+                add_generation_prompt => add_generation_prompt,
+                bos_token => self.bos_token.as_str(),
+                eos_token => self.eos_token.as_str(),
+            };
+            render::render(&self.text, context, fuel)
+        });
+        rendered
+            .and_then(|rendered| rendered)
+            .map_err(|problem| ModelError::Request(format!("chat template: {problem}")))
     }
-}
-
-/// The error with its line and its causes.
-fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
-}
-
-/// Python's range, bounded.
-fn range(first: i64, second: Option<i64>, step: Option<i64>) -> Result<Vec<i64>, Error> {
-    let (start, end) = second.map_or((0, first), |end| (first, end));
-    let step = step.unwrap_or(1);
-    let span = end.saturating_sub(start);
-    let count = if step == 0 || (span > 0) != (step > 0) {
-        0
-    } else {
-        (span.saturating_sub(step.signum())) / step + 1
-    };
-    if count > MAX_RANGE || step == 0 {
-        let problem = format!("range({start}, {end}, {step}): at most {MAX_RANGE} steps");
-        return Err(Error::new(ErrorKind::InvalidOperation, problem));
-    }
-    Ok((0..count).map(|index| start + index * step).collect())
 }

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 use tokenizers::{AddedToken, models::bpe::Vocab};
 
-use super::parts::{self, Bpe, Pipeline};
+use super::{
+    guarded,
+    parts::{self, Bpe, Library, Pipeline},
+};
 use crate::{ModelError, Result, checkpoint::gguf::Metadata};
 
 /// Token types of `tokenizer.ggml.token_type`.
@@ -17,7 +20,10 @@ const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-pub(super) fn tokenizer(metadata: &Metadata<'_>) -> Result<tokenizers::Tokenizer> {
+/// The sum of the squares of all tokens' lengths; those of a vocabulary of 256,000 are below 50 million.
+const MAX_SQUARES: u64 = 1 << 28;
+
+pub(super) fn tokenizer(metadata: &Metadata<'_>) -> Result<Library> {
     let kind =
         metadata.string("tokenizer.ggml.model")?.ok_or_else(|| metadata.missing("tokenizer.ggml.model"))?;
     let tokens = metadata
@@ -51,8 +57,7 @@ pub(super) fn tokenizer(metadata: &Metadata<'_>) -> Result<tokenizers::Tokenizer
         }
     };
     pipeline.post_processor = post_processor(metadata, &tokens, kind)?;
-    parts::assemble(pipeline, model, added)
-        .map_err(|error| ModelError::malformed(metadata.path(), "tokenizer.ggml", error.to_string()))
+    guarded(metadata.path(), "tokenizer.ggml", || parts::assemble(pipeline, model, added))
 }
 
 /// The tokens a prompt begins and ends with.
@@ -144,6 +149,12 @@ fn sentence_piece(metadata: &Metadata<'_>, tokens: &[&str], types: &[i32]) -> Re
     if scores.len() != tokens.len() {
         let problem = format!("{} scores for {} tokens", scores.len(), tokens.len());
         return Err(metadata.malformed("tokenizer.ggml.scores", problem));
+    }
+    // Each token is looked up in all the ways it falls in two: the square of its length.
+    let work: u64 = tokens.iter().map(|token| (token.len() as u64).saturating_mul(token.len() as u64)).sum();
+    if work > MAX_SQUARES {
+        let problem = "tokens so long that their merges cannot be found".to_owned();
+        return Err(metadata.malformed("tokenizer.ggml.tokens", problem));
     }
     let ids: HashMap<&str, usize> = tokens.iter().enumerate().rev().map(|(id, token)| (*token, id)).collect();
     let mut merges: Vec<(f32, usize, usize, (String, String))> = Vec::new();

@@ -1,10 +1,11 @@
 //! Text to tokens and back: tokenizer.json, or the vocabulary inside a GGUF, both through the `tokenizers` crate.
 
+mod bounded;
+mod checks;
 mod gguf;
 mod parts;
 mod pieces;
 mod stream;
-mod wellformed;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,10 +14,14 @@ use std::{
 
 pub use stream::DecodeStream;
 
-use crate::{ModelError, Result, config::read_bounded};
+use crate::{ModelError, Result, config::read_bounded, library_panics};
+use parts::Library;
 
 /// The longest tokenizer.json that is read; the largest published ones are below 40 MB.
 const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
+
+/// The longest error of the library that is passed on: it may quote the file.
+const MAX_ERROR_CHARS: usize = 1000;
 
 /// How text becomes tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +36,7 @@ pub struct EncodeOptions {
 pub struct Tokenizer {
     path: PathBuf,
     /// Whether special tokens are text is a state of the library's tokenizer, hence the lock.
-    inner: Mutex<tokenizers::Tokenizer>,
+    inner: Mutex<Library>,
 }
 
 impl Tokenizer {
@@ -49,8 +54,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::from_directory`].
     pub fn from_json(json: &[u8], label: &Path) -> Result<Self> {
-        let inner = parts::from_json(json)
-            .map_err(|error| ModelError::malformed(label, "tokenizer", error.to_string()))?;
+        let inner = guarded(label, "tokenizer", || parts::from_json(json))?;
         Ok(Tokenizer { path: label.to_owned(), inner: Mutex::new(inner) })
     }
 
@@ -70,8 +74,15 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
         let mut inner = self.lock();
         inner.set_encode_special_tokens(!options.parse_special);
-        pieces::encode(&inner, text, options.add_special)
-            .map_err(|error| ModelError::malformed(&self.path, "tokenizer", error.to_string()))
+        guarded(&self.path, "tokenizer", || {
+            let normalizer = inner.get_normalizer();
+            normalizer.iter().for_each(|normalizer| normalizer.begin(text.len()));
+            let ids = pieces::encode(&inner, text, options.add_special)?;
+            match normalizer.and_then(|normalizer| normalizer.problem()) {
+                Some(problem) => Err(format!("normalizer: {problem}").into()),
+                None => Ok(ids),
+            }
+        })
     }
 
     /// The text of `ids`, with or without special tokens.
@@ -83,9 +94,7 @@ impl Tokenizer {
         if let Some(id) = ids.iter().find(|id| inner.id_to_token(**id).is_none()) {
             return Err(ModelError::Request(format!("token {id} is not in the tokenizer's vocabulary")));
         }
-        inner
-            .decode(ids, skip_special)
-            .map_err(|error| ModelError::malformed(&self.path, "decoder", error.to_string()))
+        guarded(&self.path, "decoder", || inner.decode(ids, skip_special))
     }
 
     /// The tokenizer as a tokenizer.json.
@@ -93,8 +102,8 @@ impl Tokenizer {
     /// # Errors
     /// Where the library cannot write it.
     pub fn to_json(&self) -> Result<String> {
-        let text = self.lock().to_string(true);
-        text.map_err(|error| ModelError::malformed(&self.path, "tokenizer", error.to_string()))
+        let inner = self.lock();
+        guarded(&self.path, "tokenizer", || inner.to_string(true))
     }
 
     /// A decoder of one token after another.
@@ -124,7 +133,22 @@ impl Tokenizer {
     }
 
     /// A panic elsewhere leaves the tokenizer as it is: encoding does not change it.
-    fn lock(&self) -> MutexGuard<'_, tokenizers::Tokenizer> {
+    fn lock(&self) -> MutexGuard<'_, Library> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the library gives; its errors, and what it panics over, as this file's. It changes nothing that is read
+/// afterwards: a tokenizer that was being read is dropped, and reading text only fills its caches.
+fn guarded<T>(path: &Path, field: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    let problem = match library_panics::catch(work) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("the tokenizer library cannot go on with this file: {panic}"),
+    };
+    let problem = match problem.char_indices().nth(MAX_ERROR_CHARS) {
+        Some((end, _)) => problem[..end].to_owned() + "…",
+        None => problem,
+    };
+    Err(ModelError::malformed(path, field, problem))
 }

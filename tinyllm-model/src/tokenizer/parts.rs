@@ -9,21 +9,28 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error, SeqAccess, Visitor},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokenizers::{
-    AddedToken,
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    TokenizerImpl,
     models::bpe::{BPE, Merges, Vocab},
 };
 
-use super::wellformed;
+use super::{
+    bounded::{Decoder, Normalizer},
+    checks,
+};
 
-/// The normaliser, pre-tokeniser and so on, as a tokenizer.json has them; null where there is none.
+/// The library's tokenizer with a bound on what it makes of a text.
+pub(super) type Library =
+    TokenizerImpl<ModelWrapper, Normalizer, PreTokenizerWrapper, PostProcessorWrapper, Decoder>;
+
+/// The normaliser, pre-tokeniser and so on, as a tokenizer.json has them; null where there is none. Truncation and
+/// padding are not among them: they are what training left behind, and say nothing about other texts.
 #[derive(Default)]
 pub(super) struct Pipeline {
-    pub(super) truncation: Value,
-    pub(super) padding: Value,
     pub(super) normalizer: Value,
     pub(super) pre_tokenizer: Value,
     pub(super) post_processor: Value,
@@ -53,16 +60,11 @@ pub(super) enum BpeTag {
     Bpe,
 }
 
-/// A tokenizer.json whose model is BPE.
+/// A tokenizer.json.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
+struct File<M> {
     #[serde(rename = "version", default)]
     _version: Version,
-    #[serde(default)]
-    truncation: Value,
-    #[serde(default)]
-    padding: Value,
     #[serde(default)]
     added_tokens: Vec<NumberedToken>,
     #[serde(default)]
@@ -73,7 +75,7 @@ struct File {
     post_processor: Value,
     #[serde(default)]
     decoder: Value,
-    model: Bpe,
+    model: M,
 }
 
 #[derive(Default, Deserialize)]
@@ -92,20 +94,37 @@ struct NumberedToken {
     token: AddedToken,
 }
 
+impl<M> File<M> {
+    fn parts(self) -> (Pipeline, M, Vec<AddedToken>) {
+        let pipeline = Pipeline {
+            normalizer: self.normalizer,
+            pre_tokenizer: self.pre_tokenizer,
+            post_processor: self.post_processor,
+            decoder: self.decoder,
+        };
+        (pipeline, self.model, self.added_tokens.into_iter().map(|numbered| numbered.token).collect())
+    }
+}
+
 /// The tokenizer that a tokenizer.json describes.
-pub(super) fn from_json(json: &[u8]) -> tokenizers::Result<tokenizers::Tokenizer> {
-    let Ok(file) = serde_json::from_slice::<File>(json) else { return whole(json) };
-    let pipeline = Pipeline {
-        truncation: file.truncation,
-        padding: file.padding,
-        normalizer: file.normalizer,
-        pre_tokenizer: file.pre_tokenizer,
-        post_processor: file.post_processor,
-        decoder: file.decoder,
-    };
-    let model = file.model.build()?;
-    let Ok(empty) = pipeline.build() else { return whole(json) };
-    finish(empty, model, file.added_tokens.into_iter().map(|numbered| numbered.token))
+pub(super) fn from_json(json: &[u8]) -> tokenizers::Result<Library> {
+    match serde_json::from_slice::<File<Bpe>>(json) {
+        Ok(file) => {
+            let (pipeline, model, added_tokens) = file.parts();
+            let model = model.build().map_err(|problem| format!("model: {problem}"))?;
+            pipeline.build(model.into(), added_tokens)
+        }
+        Err(_) => whole(json),
+    }
+}
+
+/// A tokenizer.json whose model the library reads.
+fn whole(json: &[u8]) -> tokenizers::Result<Library> {
+    let (pipeline, model, added_tokens) = serde_json::from_slice::<File<Value>>(json)?.parts();
+    checks::model(&model).map_err(|problem| format!("model: {problem}"))?;
+    let model =
+        serde_json::from_value::<ModelWrapper>(model).map_err(|problem| format!("model: {problem}"))?;
+    pipeline.build(model, added_tokens)
 }
 
 /// The tokenizer of parts that come from elsewhere.
@@ -113,42 +132,54 @@ pub(super) fn assemble(
     pipeline: Pipeline,
     model: Bpe,
     added_tokens: Vec<AddedToken>,
-) -> tokenizers::Result<tokenizers::Tokenizer> {
-    finish(pipeline.build()?, model.build()?, added_tokens)
+) -> tokenizers::Result<Library> {
+    pipeline.build(model.build()?.into(), added_tokens)
 }
 
-/// Added tokens come last: their ids are the vocabulary's.
-fn finish(
-    mut empty: tokenizers::Tokenizer,
-    model: BPE,
-    added_tokens: impl IntoIterator<Item = AddedToken>,
-) -> tokenizers::Result<tokenizers::Tokenizer> {
-    empty.with_model(model);
-    empty.add_tokens(added_tokens)?;
-    Ok(empty)
-}
-
-/// A tokenizer.json as the library reads it.
-fn whole(json: &[u8]) -> tokenizers::Result<tokenizers::Tokenizer> {
-    // The library panics over what is no JSON inside a decoder.
-    serde_json::from_slice::<wellformed::Json>(json)?;
-    tokenizers::Tokenizer::from_bytes(json)
+/// A part that the library reads from `written`; none where that is null.
+fn part<T: DeserializeOwned>(name: &str, written: Value) -> tokenizers::Result<Option<T>> {
+    checks::written(&written).map_err(|problem| format!("{name}: {problem}"))?;
+    Ok(serde_json::from_value(written).map_err(|problem| format!("{name}: {problem}"))?)
 }
 
 impl Pipeline {
-    /// A tokenizer without tokens.
-    fn build(self) -> tokenizers::Result<tokenizers::Tokenizer> {
-        let json = json!({
-            "version": "1.0", "truncation": self.truncation, "padding": self.padding, "normalizer": self.normalizer,
-            "pre_tokenizer": self.pre_tokenizer, "post_processor": self.post_processor, "decoder": self.decoder,
-            "model": {"type": "BPE", "vocab": {}, "merges": []},
-        });
-        tokenizers::Tokenizer::from_bytes(serde_json::to_vec(&json)?)
+    /// The tokenizer of these parts and a model. Added tokens come last: their ids are the vocabulary's.
+    fn build(
+        self,
+        model: ModelWrapper,
+        added_tokens: impl IntoIterator<Item = AddedToken>,
+    ) -> tokenizers::Result<Library> {
+        let normalizer = part::<NormalizerWrapper>("normalizer", self.normalizer)?;
+        let pre_tokenizer = part::<PreTokenizerWrapper>("pre_tokenizer", self.pre_tokenizer)?;
+        let post_processor = part::<PostProcessorWrapper>("post_processor", self.post_processor)?;
+        let decoder = part::<DecoderWrapper>("decoder", self.decoder)?;
+        if let Some(pre_tokenizer) = &pre_tokenizer {
+            checks::pre_tokenizer(pre_tokenizer).map_err(|problem| format!("pre_tokenizer: {problem}"))?;
+        }
+        if let Some(post_processor) = &post_processor {
+            let written = serde_json::to_value(post_processor)?;
+            checks::post_processor(&written).map_err(|problem| format!("post_processor: {problem}"))?;
+        }
+        let normalizer = normalizer.map(Normalizer::new).transpose();
+        let decoder = decoder.map(Decoder::new).transpose();
+        let mut library = Library::new(model);
+        library.with_normalizer(normalizer.map_err(|problem| format!("normalizer: {problem}"))?)?;
+        library.with_pre_tokenizer(pre_tokenizer);
+        library.with_post_processor(post_processor);
+        library.with_decoder(decoder.map_err(|problem| format!("decoder: {problem}"))?);
+        library.add_tokens(added_tokens)?;
+        Ok(library)
     }
 }
 
 impl Bpe {
     fn build(self) -> tokenizers::Result<BPE> {
+        checks::ids(&self.vocab)?;
+        checks::affix(
+            "continuing_subword_prefix",
+            self.continuing_subword_prefix.as_deref().unwrap_or_default(),
+        )?;
+        checks::affix("end_of_word_suffix", self.end_of_word_suffix.as_deref().unwrap_or_default())?;
         let longest = self.vocab.keys().map(String::len).max().unwrap_or(0);
         let prefix = self.continuing_subword_prefix.as_ref().map_or(0, String::len);
         // The library panics over these instead of finding that no vocabulary has them.
@@ -274,7 +305,7 @@ mod tests {
         let headed = SOUND.replace(r#"["a b"]"#, r##"["#version: 0.2","a b"]"##);
         let untyped = SOUND.replace(r#""type":"BPE","#, "");
         for json in [SOUND, &in_pairs, &headed, &untyped] {
-            assert!(serde_json::from_str::<File>(json).is_ok(), "{json}");
+            assert!(serde_json::from_str::<File<Bpe>>(json).is_ok(), "{json}");
             let (read, library) = (from_json(json.as_bytes()).unwrap(), whole(json.as_bytes()).unwrap());
             assert_eq!(read.to_string(false).unwrap(), library.to_string(false).unwrap());
         }
@@ -290,6 +321,8 @@ mod tests {
             ("Fuse", "Fuze"),
             ("1.0", "2.0"),
             (r#""unk_token":"u""#, r#""continuing_subword_prefix":"bb""#),
+            ("Fuse", "\\uD800"),
+            (r#""merges":["a b"]}}"#, r#""merges":["a b"]}"#),
         ] {
             let json = SOUND.replace(from, to);
             assert!(json != SOUND && from_json(json.as_bytes()).is_err(), "{json}");

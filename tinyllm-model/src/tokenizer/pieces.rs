@@ -17,7 +17,9 @@
 //! - What post-processors add stands before and after the whole.
 
 use serde_json::Value;
-use tokenizers::{ModelWrapper, Tokenizer, models::bpe::BPE};
+use tokenizers::{ModelWrapper, models::bpe::BPE};
+
+use super::parts::Library;
 
 /// How long pieces are, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +65,12 @@ const BRANCHES: [&str; 23] = [
 ];
 
 /// The tokens of `text`.
-pub(super) fn encode(tokenizer: &Tokenizer, text: &str, add_special: bool) -> tokenizers::Result<Vec<u32>> {
+pub(super) fn encode(tokenizer: &Library, text: &str, add_special: bool) -> tokenizers::Result<Vec<u32>> {
     encode_as(tokenizer, text, add_special, LENGTHS)
 }
 
 fn encode_as(
-    tokenizer: &Tokenizer,
+    tokenizer: &Library,
     text: &str,
     add_special: bool,
     lengths: Lengths,
@@ -89,7 +91,7 @@ fn encode_as(
 
 /// What the post-processor puts before and after any text; `None` where it does something else.
 fn surroundings(
-    tokenizer: &Tokenizer,
+    tokenizer: &Library,
     add_special: bool,
 ) -> tokenizers::Result<Option<(Vec<u32>, Vec<u32>)>> {
     const SAMPLE: &str = "a";
@@ -122,7 +124,7 @@ struct Seams {
 
 impl Seams {
     /// `None` where the tokenizer has a part of which nothing is known.
-    fn of(tokenizer: &Tokenizer) -> Option<Self> {
+    fn of(tokenizer: &Library) -> Option<Self> {
         let ModelWrapper::BPE(model) = tokenizer.get_model() else { return None };
         let is_random = model.dropout.is_some_and(|dropout| dropout != 0.0);
         if is_random || tokenizer.get_truncation().is_some() || tokenizer.get_padding().is_some() {
@@ -280,7 +282,7 @@ fn spaces_replaced(parts: &[Value]) -> Option<bool> {
 }
 
 /// Whether no token has the sign for a space after another character, so that text without pre-tokens falls apart before it.
-fn has_no_token_across_spaces(tokenizer: &Tokenizer, model: &BPE) -> bool {
+fn has_no_token_across_spaces(tokenizer: &Library, model: &BPE) -> bool {
     let is_plain = !model.ignore_merges
         && model.continuing_subword_prefix.is_none()
         && model.end_of_word_suffix.is_none()

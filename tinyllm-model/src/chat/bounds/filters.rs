@@ -1,0 +1,163 @@
+//! Filters and methods that make much from little: what they will make is charged for before they do.
+
+use minijinja::{
+    Environment, Error, ErrorKind, State, Value,
+    value::{Kwargs, Rest, StringInput, ValueOrKwargs, from_args},
+};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+use super::{BYTES_PER_FUEL, program, size};
+
+/// Adds the checks, and the bounded form of each filter and method that needs one.
+pub(in crate::chat) fn add_to(environment: &mut Environment<'_>) {
+    program::add_checks(environment);
+    environment.remove_global("debug");
+    environment.set_formatter(|out, state, value| {
+        if value.as_object().is_some() {
+            size::charge(state, value, size::Charge::Printed)?;
+        }
+        minijinja::escape_formatter(out, state, value)
+    });
+    environment.add_filter("indent", indent);
+    environment.add_filter("trim", trim);
+    environment.add_filter("split", split);
+    environment.add_filter("lines", lines);
+    environment.add_filter("sort", sort);
+    environment.add_filter("sum", sum);
+    environment.add_filter("format", format);
+    environment.set_unknown_method_callback(method);
+}
+
+fn charge_bytes(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
+    state.consume_fuel(bytes as u64 / BYTES_PER_FUEL)
+}
+
+/// `count` values of a list.
+fn charge_values(state: &State<'_, '_>, count: usize) -> Result<(), Error> {
+    state.consume_fuel(count as u64 / 2)
+}
+
+/// The width is the template's to say, and is written once for each line, or not at all.
+fn indent(state: &State<'_, '_>, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let arguments = arguments.into_values();
+    type Arguments<'a> = (StringInput<'a>, Option<usize>, Option<bool>, Option<bool>, Kwargs);
+    let (value, width, first, blank, keywords): Arguments<'_> = from_args(&arguments)?;
+    let width = match width {
+        Some(width) => width,
+        None => keywords.get::<Option<usize>>("width")?.unwrap_or(4),
+    };
+    let lines = value.as_str().bytes().filter(|byte| *byte == b'\n').count() + 1;
+    charge_bytes(state, width.saturating_mul(lines))?;
+    minijinja::filters::indent(value, Some(width), first, blank, keywords)
+}
+
+/// Each character may be compared with all that are trimmed.
+fn charge_trim(state: &State<'_, '_>, text: &str, characters: &str) -> Result<(), Error> {
+    let work = text.len().saturating_mul(characters.len().saturating_sub(8));
+    charge_bytes(state, work)
+}
+
+fn trim(state: &State<'_, '_>, value: StringInput<'_>, characters: Option<String>) -> Result<Value, Error> {
+    if let Some(characters) = &characters {
+        charge_trim(state, value.as_str(), characters)?;
+    }
+    Ok(minijinja::filters::trim(value, characters.map(Into::into)))
+}
+
+/// A list's place takes 24 bytes, a separator perhaps one.
+fn charge_parts<T>(state: &State<'_, '_>, parts: impl Iterator<Item = T>) -> Result<(), Error> {
+    let (_, fuel) = state.fuel_levels().unwrap_or((0, u64::MAX));
+    let most = usize::try_from(fuel.saturating_mul(2)).unwrap_or(usize::MAX);
+    charge_values(state, parts.take(most.saturating_add(2)).count())
+}
+
+fn charge_split(state: &State<'_, '_>, text: &str, separator: Option<&str>) -> Result<(), Error> {
+    match separator {
+        Some(separator) => charge_parts(state, text.matches(separator)),
+        None => charge_parts(state, text.split_whitespace()),
+    }
+}
+
+fn split(
+    state: &State<'_, '_>,
+    value: &Value,
+    separator: Option<std::sync::Arc<str>>,
+    most: Option<i64>,
+) -> Result<Value, Error> {
+    charge_split(state, value.as_str().unwrap_or_default(), separator.as_deref())?;
+    minijinja::filters::split(value, separator, most)
+}
+
+fn lines(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    charge_parts(state, value.as_str().unwrap_or_default().lines())?;
+    minijinja::filters::lines(value)
+}
+
+/// Each value gets a key of as many parts as the attribute has.
+fn sort(state: &State<'_, '_>, value: Value, keywords: Kwargs) -> Result<Value, Error> {
+    let parts = match keywords.get::<Option<&str>>("attribute") {
+        Ok(Some(attribute)) => attribute.matches(',').count() + 1,
+        _ => 1,
+    };
+    charge_values(state, value.len().unwrap_or(0).saturating_mul(parts))?;
+    minijinja::filters::sort(state, value, keywords)
+}
+
+/// Lists are joined two by two, so that the first is copied again and again.
+fn sum(
+    state: &State<'_, '_>,
+    value: Value,
+    attribute: Option<&str>,
+    start: Option<Value>,
+    keywords: Kwargs,
+) -> Result<Value, Error> {
+    let start = match start {
+        Some(start) => Some(start),
+        None => keywords.get::<Option<Value>>("start")?,
+    };
+    if start.as_ref().is_some_and(|start| !start.is_number()) {
+        let values = value.len().unwrap_or(0);
+        charge_values(state, values.saturating_mul(values) / 8)?;
+    }
+    minijinja::filters::sum(state, value, attribute, start, keywords)
+}
+
+fn format(state: &mut State<'_, '_>, value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let given: Vec<Value> = arguments.iter().map(|argument| Value::clone(argument)).collect();
+    charge_format(state, value.as_str().unwrap_or_default(), &given)?;
+    minijinja::filters::format(state, value, arguments)
+}
+
+/// Python's methods, as the engine's companion has them.
+fn method(state: &mut State<'_, '_>, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+    let first = arguments.first().and_then(Value::as_str);
+    if let Some(text) = value.as_str() {
+        match (name, first) {
+            ("strip" | "lstrip" | "rstrip", Some(characters)) => charge_trim(state, text, characters)?,
+            ("split" | "rsplit", separator) => charge_split(state, text, separator)?,
+            ("splitlines", _) => charge_parts(state, text.lines())?,
+            ("format", _) => charge_format(state, text, arguments)?,
+            _ => (),
+        }
+    }
+    unknown_method_callback(state, value, name, arguments)
+}
+
+/// Widths are numbers in the format; each field may name the longest argument.
+fn charge_format(state: &State<'_, '_>, format: &str, arguments: &[Value]) -> Result<(), Error> {
+    let numbers = format.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let widths = numbers.map(|digits| digits.parse().unwrap_or(usize::MAX)).fold(0, usize::saturating_add);
+    charge_bytes(state, widths)?;
+    let fields = format.bytes().filter(|byte| matches!(byte, b'{' | b'%')).count() as u64;
+    let before = state.fuel_levels().map_or(0, |(used, _)| used);
+    arguments.iter().try_for_each(|argument| size::charge(state, argument, size::Charge::Printed))?;
+    let once = state.fuel_levels().map_or(0, |(used, _)| used).saturating_sub(before);
+    if fields > 1 {
+        state.consume_fuel(once.saturating_mul(fields - 1))?;
+    }
+    let limit = 1 << 20;
+    if fields > limit {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("a format of more than {limit} fields")));
+    }
+    Ok(())
+}

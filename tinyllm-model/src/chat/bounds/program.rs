@@ -1,0 +1,302 @@
+//! The instructions of a template with checks put between them.
+//!
+//! A check is a call of a function that no template can name. It takes what an instruction is about to take from the
+//! stack and puts it back (as a list, which is unpacked), or takes what one has left there and puts it back settled.
+
+use std::{fmt, sync::Arc};
+
+use minijinja::{
+    Environment, Error, State, Value,
+    machinery::{Instruction, Instructions},
+    value::{Object, ObjectRepr, ValueKind},
+};
+
+use super::{
+    BYTES_PER_FUEL,
+    size::{Charge, charge, charge_length, may_be_kept_in_a_namespace, settle},
+};
+
+/// A check: what it does to values, and how it puts them back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// Makes one value whole.
+    Settle,
+    /// Whether a namespace may hold the value.
+    Keep,
+    /// Charges for going through the values once.
+    Length,
+    /// Charges for all values in them.
+    Values,
+    /// Charges for their printed form.
+    Printed,
+    /// As `Printed`, but for the first, whose method is called.
+    Arguments,
+    /// Charges for a comparison.
+    Compare,
+    /// Charges for looking the first up in the second.
+    Contains,
+    /// Charges for looking the second up in the first.
+    Item,
+}
+
+const CHECKS: [(Check, [&str; 3]); 9] = [
+    (Check::Settle, ["\u{1}settle", "\u{1}settle these", "\u{1}settle all"]),
+    (Check::Keep, ["\u{1}keep", "\u{1}keep these", "\u{1}keep all"]),
+    (Check::Length, ["\u{1}length", "\u{1}length these", "\u{1}length all"]),
+    (Check::Values, ["\u{1}values", "\u{1}values these", "\u{1}values all"]),
+    (Check::Printed, ["\u{1}printed", "\u{1}printed these", "\u{1}printed all"]),
+    (Check::Arguments, ["\u{1}arguments", "\u{1}arguments these", "\u{1}arguments all"]),
+    (Check::Compare, ["\u{1}compare", "\u{1}compare these", "\u{1}compare all"]),
+    (Check::Contains, ["\u{1}contains", "\u{1}contains these", "\u{1}contains all"]),
+    (Check::Item, ["\u{1}item", "\u{1}item these", "\u{1}item all"]),
+];
+
+/// How a check's values go back onto the stack.
+#[derive(Clone, Copy, Debug)]
+enum Back {
+    /// The only one, itself.
+    One,
+    /// As many as the instruction says, in a list that `UnpackList` turns around.
+    These,
+    /// As many as the stack says, in a list that `UnpackLists` unpacks with their count.
+    All,
+}
+
+struct Checker {
+    check: Check,
+    back: Back,
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.check)
+    }
+}
+
+impl Object for Checker {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, values: &[Value]) -> Result<Value, Error> {
+        self.check.run(state, values)?;
+        Ok(match (self.back, values) {
+            (Back::One, [value]) if self.check == Check::Settle => settle(state, value)?,
+            (Back::One, [value]) => value.clone(),
+            (Back::These, _) => values.iter().rev().cloned().collect(),
+            _ => values.iter().cloned().collect(),
+        })
+    }
+}
+
+impl Check {
+    fn run(self, state: &State<'_, '_>, values: &[Value]) -> Result<(), Error> {
+        match (self, values) {
+            (Check::Settle, _) => Ok(()),
+            (Check::Keep, _) => values.iter().try_for_each(may_be_kept_in_a_namespace),
+            (Check::Length, _) => values.iter().try_for_each(|value| charge_length(state, value)),
+            (Check::Values, _) => values.iter().try_for_each(|value| charge(state, value, Charge::Values)),
+            (Check::Arguments, [_, arguments @ ..]) => {
+                arguments.iter().try_for_each(|value| charge(state, value, Charge::Printed))
+            }
+            (Check::Compare, [left, right]) => match (left.as_object(), right.as_object()) {
+                (Some(_), Some(_)) => {
+                    charge(state, left, Charge::Printed)?;
+                    charge(state, right, Charge::Printed)
+                }
+                (None, None) if left.as_bytes().map(<[u8]>::len) < right.as_bytes().map(<[u8]>::len) => {
+                    charge_length(state, left)
+                }
+                (None, None) => charge_length(state, right),
+                // Values of different kinds differ at the first look.
+                _ => Ok(()),
+            },
+            (Check::Contains, [value, container]) => contains(state, value, container),
+            (Check::Item, [container, key]) => {
+                if container.kind() == ValueKind::String {
+                    charge_length(state, container)?;
+                }
+                charge(state, key, Charge::Printed)
+            }
+            _ => values.iter().try_for_each(|value| charge(state, value, Charge::Printed)),
+        }
+    }
+
+    /// The name of the function that does it.
+    fn name(self, back: Back) -> &'static str {
+        let names = CHECKS.iter().find(|(check, _)| *check == self).map_or(&CHECKS[0].1, |(_, names)| names);
+        names[back as usize]
+    }
+
+    fn one<'s>(self) -> Instruction<'s> {
+        Instruction::CallFunction(self.name(Back::One), Some(1))
+    }
+
+    /// The check of the `count` values on top of the stack, or of as many as the stack says.
+    fn several<'s>(self, count: Option<u16>) -> Vec<Instruction<'s>> {
+        match count {
+            Some(0) => vec![],
+            Some(1) => vec![self.one()],
+            Some(count) => vec![
+                Instruction::CallFunction(self.name(Back::These), Some(count)),
+                Instruction::UnpackList(usize::from(count)),
+            ],
+            None => vec![Instruction::CallFunction(self.name(Back::All), None), Instruction::UnpackLists(1)],
+        }
+    }
+}
+
+/// The engine charges for a string that is searched, and for each value of a list; comparing them is charged for here.
+fn contains(state: &State<'_, '_>, value: &Value, container: &Value) -> Result<(), Error> {
+    charge(state, value, Charge::Printed)?;
+    if !matches!(container.kind(), ValueKind::Seq | ValueKind::Iterable) {
+        return Ok(());
+    }
+    match value.as_bytes() {
+        Some(bytes) => {
+            let values = container.len().unwrap_or(0) as u64;
+            state.consume_fuel(values.saturating_mul(bytes.len() as u64) / BYTES_PER_FUEL)
+        }
+        None if value.as_object().is_some() => charge(state, container, Charge::Printed),
+        None => Ok(()),
+    }
+}
+
+/// Makes the checks known to the engine.
+pub(super) fn add_checks(environment: &mut Environment<'_>) {
+    for (check, names) in CHECKS {
+        for (back, name) in [Back::One, Back::These, Back::All].into_iter().zip(names) {
+            environment.add_global(name, Value::from_object(Checker { check, back }));
+        }
+    }
+}
+
+/// A template's instructions with checks between them.
+pub(in crate::chat) fn checked<'s>(plain: &Instructions<'s>) -> Instructions<'s> {
+    let groups: Vec<Vec<Instruction<'s>>> = (0..)
+        .map_while(|at: u32| Some((at, plain.get(at)?)))
+        .map(|(at, instruction)| {
+            let before = at.checked_sub(1).and_then(|before| plain.get(before));
+            group(instruction, before)
+        })
+        .collect();
+    // Where each instruction's group begins: jumps lead there.
+    let mut starts: Vec<u32> = vec![0];
+    for group in &groups {
+        starts.push(starts.last().copied().unwrap_or(0) + group.len() as u32);
+    }
+    let moved = |target: u32| starts.get(target as usize).copied().unwrap_or(target);
+    let mut out = Instructions::new(plain.name(), plain.source());
+    for (at, group) in (0..).zip(groups) {
+        for mut instruction in group {
+            use Instruction::*;
+            match &mut instruction {
+                Iterate(target)
+                | Jump(target)
+                | JumpIfFalse(target)
+                | JumpIfFalseOrPop(target)
+                | JumpIfTrueOrPop(target)
+                | BuildMacro(_, target, _) => *target = moved(*target),
+                _ => (),
+            }
+            match (plain.get_span(at), plain.get_line(at)) {
+                (Some(span), _) => out.add_with_span(instruction, span),
+                (None, Some(line)) => out.add_with_line(instruction, u16::try_from(line).unwrap_or(u16::MAX)),
+                (None, None) => out.add(instruction),
+            };
+        }
+    }
+    out
+}
+
+/// Filters that look at how long a value is, or at one value in it.
+const GLANCES: [&str; 6] = ["length", "count", "first", "last", "default", "d"];
+
+/// Filters that walk over a list and leave what is in it alone.
+const WALKS: [&str; 12] = [
+    "items",
+    "list",
+    "reverse",
+    "select",
+    "reject",
+    "selectattr",
+    "rejectattr",
+    "batch",
+    "slice",
+    "chain",
+    "zip",
+    "attr",
+];
+
+/// Tests that look at a value's kind.
+const KINDS: [&str; 15] = [
+    "defined",
+    "undefined",
+    "none",
+    "boolean",
+    "true",
+    "false",
+    "number",
+    "integer",
+    "float",
+    "string",
+    "sequence",
+    "iterable",
+    "mapping",
+    "filter",
+    "test",
+];
+
+/// An instruction with its checks.
+fn group<'s>(instruction: &Instruction<'s>, before: Option<&Instruction<'s>>) -> Vec<Instruction<'s>> {
+    use Instruction::*;
+    let (mut group, settles) = match instruction {
+        BuildList(_) | BuildTuple(_) | Add | Mul | CallObject(_) => (vec![], true),
+        LoadConst(value) => (vec![], value.kind() == ValueKind::Iterable),
+        BuildMap(pairs) => (keys(*pairs), true),
+        Slice => (Check::Length.several(Some(4)), true),
+        GetItem if !is_name(before) => (Check::Item.several(Some(2)), false),
+        StringConcat => (Check::Printed.several(Some(2)), false),
+        Eq | Ne | Lt | Lte | Gt | Gte if !is_short(before) => (Check::Compare.several(Some(2)), false),
+        In => (Check::Contains.several(Some(2)), false),
+        CompareAndPreserve(_) => (Check::Printed.several(Some(2)), false),
+        PushLoop(_) | FastRecurse => (vec![Check::Length.one()], false),
+        SetAttr(_) => (vec![Swap, Check::Keep.one(), Swap], false),
+        ApplyFilter(name, ..) if GLANCES.contains(name) => (vec![], false),
+        ApplyFilter(name, count, _) if WALKS.contains(name) => (Check::Values.several(*count), true),
+        ApplyFilter(_, count, _) => (Check::Printed.several(*count), true),
+        PerformTest(name, ..) if KINDS.contains(name) => (vec![], false),
+        PerformTest(_, count, _) => (Check::Printed.several(*count), false),
+        CallMethod(name, count) if ["count", "index"].contains(name) => {
+            (Check::Printed.several(*count), true)
+        }
+        CallMethod(_, count) => (Check::Arguments.several(*count), true),
+        CallFunction(_, count) => (Check::Length.several(*count), true),
+        _ => (vec![], false),
+    };
+    group.push(instruction.clone());
+    if settles {
+        group.push(Check::Settle.one());
+    }
+    group
+}
+
+/// The check of a map's keys, which are hashed, and its values.
+fn keys<'s>(pairs: usize) -> Vec<Instruction<'s>> {
+    match u16::try_from(2 * pairs) {
+        Ok(count) => Check::Values.several(Some(count)),
+        // No tag has so many tokens.
+        Err(_) => vec![],
+    }
+}
+
+/// Whether the value that is on top of the stack is a constant name.
+fn is_name(before: Option<&Instruction<'_>>) -> bool {
+    matches!(before, Some(Instruction::LoadConst(value)) if value.kind() == ValueKind::String)
+}
+
+/// Whether the value that is on top of the stack is a constant that is compared at once.
+fn is_short(before: Option<&Instruction<'_>>) -> bool {
+    matches!(before, Some(Instruction::LoadConst(value))
+        if value.as_object().is_none() && value.as_bytes().is_none_or(|bytes| bytes.len() < 64))
+}
