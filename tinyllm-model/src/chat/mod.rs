@@ -37,6 +37,8 @@ impl ChatTemplate {
     /// # Errors
     /// A syntax error, with its line; a template beyond the limits on length and depth.
     pub fn new(source: &TemplateSource) -> Result<Self> {
+        syntax::check_length(&source.text)
+            .map_err(|error| ModelError::malformed(&source.path, "chat_template", error.to_string()))?;
         // `{% generation %}` marks the assistant's words for training; it renders nothing.
         let text = source.text.replace("{% generation %}", "").replace("{% endgeneration %}", "");
         let text = text.replace("{%- generation %}", "").replace("{%- endgeneration %}", "");

@@ -17,7 +17,7 @@ const NAME: &str = "chat_template";
 
 /// Fuel of a short conversation: about so many instructions, or 64 times as many bytes. Published templates take some
 /// thousands.
-const FUEL: u64 = 4_000_000;
+const FUEL: u64 = 3_000_000;
 
 /// The most fuel of any conversation: two seconds, roughly.
 const MAX_FUEL: u64 = 48_000_000;

@@ -25,9 +25,12 @@ pub(super) const MAX_BRANCHES: usize = 1024;
 /// Values in lists that are computed with before rendering, where no fuel is charged.
 const MAX_FOLDED: u64 = 20_000;
 
-/// The syntax tree of a template within the limits.
-pub(super) fn tree<'a>(name: &'a str, text: &'a str, config: SyntaxConfig) -> Result<ast::Stmt<'a>, Error> {
-    let refuse = |problem: String| Err(Error::new(ErrorKind::SyntaxError, problem));
+fn refuse<T>(problem: String) -> Result<T, Error> {
+    Err(Error::new(ErrorKind::SyntaxError, problem))
+}
+
+/// Whether a template is short enough to be read.
+pub(super) fn check_length(text: &str) -> Result<(), Error> {
     if text.len() > MAX_BYTES {
         return refuse(format!("{} bytes of template, at most {MAX_BYTES} are read", text.len()));
     }
@@ -35,6 +38,12 @@ pub(super) fn tree<'a>(name: &'a str, text: &'a str, config: SyntaxConfig) -> Re
     if lines > MAX_LINES {
         return refuse(format!("{lines} lines of template, at most {MAX_LINES} are read"));
     }
+    Ok(())
+}
+
+/// The syntax tree of a template within the limits.
+pub(super) fn tree<'a>(name: &'a str, text: &'a str, config: SyntaxConfig) -> Result<ast::Stmt<'a>, Error> {
+    check_length(text)?;
     let (mut tokens, mut branches) = (0, 0);
     let mut starts_block = false;
     for token in tokenize(text, false, config.clone()) {

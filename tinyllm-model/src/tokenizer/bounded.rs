@@ -10,8 +10,8 @@ use std::{
 
 use serde::{Serialize, Serializer};
 use tokenizers::{
-    Decoder as _, DecoderWrapper, NormalizedString, Normalizer as _, NormalizerWrapper, Result,
-    normalizers::Replace, utils::SysRegex,
+    DecoderWrapper, NormalizedString, Normalizer as _, NormalizerWrapper, Result, normalizers::Replace,
+    utils::SysRegex,
 };
 
 use super::checks::MAX_STEPS;

@@ -39,12 +39,16 @@ pub(crate) fn bytes(sound: &[u8], reach: usize, wounds: &[Wound]) -> Vec<u8> {
     bytes
 }
 
-/// A copy of JSON with values replaced, by their order in the text.
-pub(crate) fn json(sound: &serde_json::Value, wounds: &[Wound]) -> serde_json::Value {
+/// A copy of JSON with values replaced, by their order in the text: by other kinds, or by values of `foreign`.
+pub(crate) fn json(
+    sound: &serde_json::Value,
+    wounds: &[Wound],
+    foreign: &[serde_json::Value],
+) -> serde_json::Value {
     let mut value = sound.clone();
     for wound in wounds.iter().take(4) {
         let mut left = wound.at as usize % count(&value).max(1);
-        wound_value(&mut value, &mut left, wound);
+        wound_value(&mut value, &mut left, wound, foreign);
     }
     value
 }
@@ -58,27 +62,40 @@ fn count(value: &serde_json::Value) -> usize {
 }
 
 /// Replaces the value that comes `left` values later; whether it was found.
-fn wound_value(value: &mut serde_json::Value, left: &mut usize, wound: &Wound) -> bool {
+fn wound_value(
+    value: &mut serde_json::Value,
+    left: &mut usize,
+    wound: &Wound,
+    foreign: &[serde_json::Value],
+) -> bool {
     use serde_json::json;
     if *left == 0 {
-        *value = match wound.kind % 10 {
-            0 => json!(null),
-            1 => json!(EXTREMES[wound.value as usize % EXTREMES.len()]),
-            2 => json!(-(wound.value as i32 as i64)),
-            3 => json!(f64::from_bits(wound.value)),
-            4 => json!(""),
-            5 => json!([]),
-            6 => json!({}),
-            7 => json!(wound.value.is_multiple_of(2)),
-            8 => json!([value.take(), 1e300]),
-            _ => json!("(a*)*\u{0}$\\p{Nd}".repeat(wound.value as usize % 9)),
+        let other = foreign.get(wound.value as usize % foreign.len().max(1));
+        *value = match (wound.kind % 16, other) {
+            (10..16, Some(other)) => other.clone(),
+            (kind, _) => match kind % 10 {
+                0 => json!(null),
+                1 => json!(EXTREMES[wound.value as usize % EXTREMES.len()]),
+                2 => json!(-(wound.value as i32 as i64)),
+                3 => json!(f64::from_bits(wound.value)),
+                4 => json!(""),
+                5 => json!([]),
+                6 => json!({}),
+                7 => json!(wound.value.is_multiple_of(2)),
+                8 => json!([value.take(), 1e300]),
+                _ => json!("(a*)*\u{0}$\\p{Nd}".repeat(wound.value as usize % 9)),
+            },
         };
         return true;
     }
     *left -= 1;
     match value {
-        serde_json::Value::Array(items) => items.iter_mut().any(|item| wound_value(item, left, wound)),
-        serde_json::Value::Object(map) => map.values_mut().any(|item| wound_value(item, left, wound)),
+        serde_json::Value::Array(items) => {
+            items.iter_mut().any(|item| wound_value(item, left, wound, foreign))
+        }
+        serde_json::Value::Object(map) => {
+            map.values_mut().any(|item| wound_value(item, left, wound, foreign))
+        }
         _ => false,
     }
 }

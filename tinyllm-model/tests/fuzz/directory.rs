@@ -16,7 +16,7 @@ fn reading() {
     let folder = tempfile::tempdir().unwrap();
     type Input = (u8, Vec<damage::Wound>, Vec<damage::Wound>);
     fuzz::<Input>(|(kind, first, second)| {
-        let text = damage::json(&config, if kind % 3 == 0 { &[] } else { first }).to_string();
+        let text = damage::json(&config, if kind % 3 == 0 { &[] } else { first }, &[]).to_string();
         // Now and then what is no JSON at all.
         let text = damage::bytes(text.as_bytes(), text.len(), if kind % 7 == 0 { second } else { &[] });
         std::fs::write(folder.path().join("config.json"), text).unwrap();

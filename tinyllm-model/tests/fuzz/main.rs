@@ -1,14 +1,18 @@
 //! Fuzz targets for everything a user may hand over: GGUF files, model directories, tokenizers, chat templates.
 //!
-//! `cargo test` runs each for a fixed number of seeded inputs; `cargo bolero test gguf::reading` goes on for as long as one
-//! likes, led by coverage. An input is damage to a sound file. The property: an answer or an error of readable length, no
-//! panic, and less than 256 MiB.
+//! `cargo test` runs each for a fixed number of seeded inputs; with `TINYLLM_FUZZ_INPUTS=1000000` for that many, and with
+//! `TINYLLM_FUZZ_FROM=n` from another seed (`cargo test --release -p tinyllm-model --test fuzz template`);
+//! `cargo bolero test gguf::reading` goes on for as long as one likes, led by coverage. An input is damage to a sound file,
+//! or made of the parts that such files have. The property: an answer or an error of readable length, no panic, and less
+//! than 256 MiB.
 #![allow(clippy::unwrap_used)] // a test ends where it fails
 
 mod damage;
 mod directory;
 mod gguf;
 mod memory;
+mod phrases;
+mod pipeline;
 mod template;
 mod tokenizer;
 
@@ -28,16 +32,28 @@ fn fuzz<T: TypeGenerator + Debug + 'static>(target: impl Fn(&T) + RefUnwindSafe)
     if cfg!(fuzzing) {
         return bolero::check!().with_type::<T>().for_each(target);
     }
-    for seed in 0..SEEDED_INPUTS {
+    let inputs = setting("TINYLLM_FUZZ_INPUTS").unwrap_or(SEEDED_INPUTS);
+    let from = setting("TINYLLM_FUZZ_FROM").unwrap_or(0);
+    let mut run = 0;
+    for seed in from.. {
+        if run == inputs {
+            break;
+        }
         let mut state = seed;
-        let bytes: Vec<u8> = (0..64).flat_map(|_| random(&mut state).to_le_bytes()).collect();
+        let bytes: Vec<u8> = (0..256).flat_map(|_| random(&mut state).to_le_bytes()).collect();
         let options = bolero::generator::bolero_generator::driver::Options::default();
         let mut driver = bolero::generator::bolero_generator::driver::ByteSliceDriver::new(&bytes, &options);
         if let Some(input) = T::generate(&mut driver) {
             let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
             assert!(outcome.is_ok(), "input {seed}: {input:?}");
+            run += 1;
         }
     }
+    println!("{run} inputs from {from}");
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).

@@ -1,10 +1,10 @@
-//! Chat templates: damaged ones, and any messages.
+//! Chat templates: damaged ones, ones made of their parts, and any messages.
 
 use std::path::PathBuf;
 
 use tinyllm_model::chat::{ChatTemplate, TemplateSource};
 
-use crate::{check_message, damage, fuzz, memory};
+use crate::{check_message, damage, fuzz, memory, phrases::Choices};
 
 /// Templates with what real ones use, beside the reference set's.
 const TOUR: &str = "{%- if messages[0]['role'] == 'system' %}{{ messages[0]['content'].strip() }}{% set messages = \
@@ -21,9 +21,15 @@ fn rendering() {
     let mut sound: Vec<&str> =
         oracle["templates"].as_object().unwrap().values().filter_map(|t| t.as_str()).collect();
     sound.push(TOUR);
-    type Input = (u8, Vec<damage::Wound>, Vec<(u8, String)>);
-    fuzz::<Input>(|(which, wounds, messages)| {
-        let text = sound[*which as usize % sound.len()];
+    type Input = (u8, Vec<damage::Wound>, Vec<(u8, String)>, Vec<u8>);
+    fuzz::<Input>(|(which, wounds, messages, choices)| {
+        let mut made = Choices::new(choices).template();
+        made.truncate(2 << 20); // chains of chains; all of it is ASCII
+        let (text, wounds) = match which % 4 {
+            0 => (sound[*which as usize / 4 % sound.len()], &wounds[..]),
+            1 => (made.as_str(), &wounds[..]),
+            _ => (made.as_str(), &[][..]),
+        };
         let text = String::from_utf8_lossy(&damage::bytes(text.as_bytes(), text.len(), wounds)).into_owned();
         let source = TemplateSource {
             path: PathBuf::from("chat_template.jinja"),
