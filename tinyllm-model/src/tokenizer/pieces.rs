@@ -90,10 +90,7 @@ fn encode_as(
 }
 
 /// What the post-processor puts before and after any text; `None` where it does something else.
-fn surroundings(
-    tokenizer: &Library,
-    add_special: bool,
-) -> tokenizers::Result<Option<(Vec<u32>, Vec<u32>)>> {
+fn surroundings(tokenizer: &Library, add_special: bool) -> tokenizers::Result<Option<(Vec<u32>, Vec<u32>)>> {
     const SAMPLE: &str = "a";
     if !add_special {
         return Ok(Some((Vec::new(), Vec::new())));
@@ -127,7 +124,7 @@ impl Seams {
     fn of(tokenizer: &Library) -> Option<Self> {
         let ModelWrapper::BPE(model) = tokenizer.get_model() else { return None };
         let is_random = model.dropout.is_some_and(|dropout| dropout != 0.0);
-        if is_random || tokenizer.get_truncation().is_some() || tokenizer.get_padding().is_some() {
+        if is_random {
             return None;
         }
         let tokens = tokenizer.get_added_tokens_decoder();
