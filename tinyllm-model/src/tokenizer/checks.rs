@@ -85,7 +85,7 @@ fn charsmap(base64: &str) -> Outcome {
         return fail("is shorter than its own length");
     };
     let length = u32::from_le_bytes(*length) as usize;
-    if length == 0 || length % 4 != 0 || length > rest.len() {
+    if length == 0 || !length.is_multiple_of(4) || length > rest.len() {
         return fail(&format!("says that its table has {length} bytes of {}", rest.len()));
     }
     let texts = &rest[length..];

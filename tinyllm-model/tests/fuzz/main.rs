@@ -5,7 +5,7 @@
 //! `cargo bolero test gguf::reading` goes on for as long as one likes, led by coverage. An input is damage to a sound file,
 //! or made of the parts that such files have. The property: an answer or an error of readable length, no panic, and less
 //! than 256 MiB.
-#![allow(clippy::unwrap_used)] // a test ends where it fails
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test ends where it fails, and says how many inputs it had
 
 mod damage;
 mod directory;

@@ -146,7 +146,7 @@ pub(crate) fn tokenizer(picks: [u8; 12]) -> Value {
         let steps: Vec<Value> =
             some.into_iter().map(|which| pick(parts, which)).filter(|part| !part.is_null()).collect();
         // Now and then the same steps again and again.
-        let steps = if count % 16 == 0 { vec![steps; 8].concat() } else { steps };
+        let steps = if count.is_multiple_of(16) { vec![steps; 8].concat() } else { steps };
         json!({"type": kind, field: steps})
     };
     let one_or = |sequence: bool, one: Value, all: Value| if sequence { all } else { one };

@@ -1,7 +1,7 @@
 //! Filters and methods that make much from little: what they will make is charged for before they do.
 
 use minijinja::{
-    Environment, Error, ErrorKind, State, Value,
+    AutoEscape, Environment, Error, ErrorKind, State, Value,
     value::{Kwargs, Rest, StringInput, ValueOrKwargs, from_args},
 };
 use minijinja_contrib::pycompat::unknown_method_callback;
@@ -15,6 +15,9 @@ pub(in crate::chat) fn add_to(environment: &mut Environment<'_>) {
     environment.set_formatter(|out, state, value| {
         if value.as_object().is_some() {
             size::charge(state, value, size::Charge::Printed)?;
+        } else if !matches!(state.auto_escape(), AutoEscape::None) {
+            // `"` is written as `&#34;`, or longer.
+            charge_bytes(state, value.as_bytes().map_or(0, |bytes| bytes.len().saturating_mul(6)))?;
         }
         minijinja::escape_formatter(out, state, value)
     });
