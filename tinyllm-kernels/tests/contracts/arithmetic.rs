@@ -2,7 +2,7 @@
 
 use tinyllm_kernels::{Backend, Cpu, GroupSize, InputFormat, Isa, Op, Program, Rows, WeightFormat};
 
-use crate::harness::{Prompt, builder, fill, int8, part, prepare, region, vector, weight};
+use crate::harness::{Prompt, buffer, builder, fill, int8, part, prepare, region, vector, weight};
 
 /// A table's rows, converted in place, times ones: the sum of each.
 fn sums(k: usize, group: usize) -> Program {
@@ -59,9 +59,16 @@ fn pieces_of_one_input_fit_their_row() {
     });
     let program = b.finish(out).unwrap();
     let cpu = Cpu::new(Isa::best(), 1).unwrap();
-    let mut prepared = prepare(&cpu, &program, fill(&cpu, &program, |_, _, _| 3.0)).unwrap();
+    // Side by side, so that what is written behind the last row of `a` shows.
+    let regions = cpu.requirements(&program).regions;
+    let offsets = [0, regions[a.index()].bytes, regions[a.index()].bytes + regions[out.index()].bytes];
+    let (kv, arena) = (buffer(program.kv().bytes(1)), buffer(offsets[2] + regions[2].bytes));
+    let weights = fill(&cpu, &program, |_, _, _| 3.0);
+    let mut prepared = cpu.prepare(program, weights, kv, arena, &offsets).unwrap();
     cpu.run(&mut prepared, &Prompt::new(&[0, 1]).step(&[0])).unwrap();
-    assert_eq!(cpu.logits(&mut prepared, 1).unwrap(), vec![1.0; k]);
+    for row in 0..2 {
+        assert_eq!(cpu.logits(&mut prepared, row).unwrap(), vec![1.0; k]);
+    }
 }
 
 /// Groups of 600 and 768 inputs, each with a scale of its own. Truth: sums of dequantised weights in f64.
