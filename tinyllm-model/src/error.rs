@@ -39,6 +39,17 @@ pub enum ModelError {
     /// The request itself does not fit the model (a token outside the vocabulary, a prompt longer than the context).
     #[error("{0}")]
     Request(String),
+    /// A sequence that was freed, or that another engine made.
+    #[error("the sequence is not in the cache: it was freed, or another engine made it")]
+    UnknownSequence,
+    /// Logits that the last step did not give: none succeeded yet, or fewer inputs wanted them.
+    #[error("no logits number {index}: the last step gave those of {rows} inputs")]
+    NoLogits {
+        /// The input asked for, counted among those that wanted logits.
+        index: usize,
+        /// How many wanted them.
+        rows: usize,
+    },
     /// The KV cache has no room left; sequences must be freed, or the cache made larger.
     #[error("the KV cache is full: {needed_blocks} blocks are needed, {free_blocks} are free")]
     CacheFull {

@@ -61,7 +61,7 @@ fn together(engine: &mut Engine, prompts: &[Vec<u32>]) -> Vec<Vec<Vec<u32>>> {
         }
     }
     for sequence in sequences {
-        engine.free_sequence(sequence);
+        engine.free_sequence(sequence).unwrap();
     }
     rows
 }
@@ -177,7 +177,7 @@ fn a_full_cache_is_an_error_and_not_the_end() {
     let error = engine.forward(&[input]).unwrap_err();
     assert_eq!(error.to_string(), "the KV cache is full: 2 blocks are needed, 1 are free");
     assert!(engine.create_sequence().is_err(), "a third sequence");
-    engine.free_sequence(first);
+    engine.free_sequence(first).unwrap();
     engine.forward(&[input]).unwrap();
     assert!(engine.forward(&[input, input]).is_err(), "twice in a batch");
 }

@@ -193,7 +193,7 @@ fn eight_ragged_prompts_get_what_each_gets_alone() {
                 );
             }
             // And once more over the blocks that are there.
-            engine.free_sequence(sequences[0]);
+            engine.free_sequence(sequences[0]).unwrap();
             let (sequence, common) = engine.create_sequence_with_prefix(prompts[7]).unwrap();
             assert_eq!(common, 63);
             engine

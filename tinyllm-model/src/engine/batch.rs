@@ -45,7 +45,7 @@ impl StepTables {
         }
     }
 
-    /// Lays out a batch whose blocks are reserved.
+    /// Lays out a batch that has its room.
     fn fill(&mut self, cache: &KvCache, batch: &[SequenceInput<'_>]) -> Result<()> {
         self.token_ids.clear();
         self.query_starts.clear();
@@ -105,7 +105,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// A second sequence with the same tokens; blocks are shared until one of the two writes to them.
     ///
     /// # Errors
-    /// As [`Engine::create_sequence`]; a sequence that was freed.
+    /// As [`Engine::create_sequence`]; [`ModelError::UnknownSequence`].
     pub fn fork_sequence(&mut self, sequence: SequenceId) -> Result<SequenceId> {
         self.cache.fork(sequence)
     }
@@ -114,23 +114,23 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// go of what the next token would need.
     ///
     /// # Errors
-    /// A sequence that was freed.
+    /// [`ModelError::UnknownSequence`].
     pub fn truncate_sequence(&mut self, sequence: SequenceId, length: usize) -> Result<usize> {
         self.cache.truncate(sequence, length)
     }
 
-    /// Gives a sequence's blocks back.
-    pub fn free_sequence(&mut self, sequence: SequenceId) {
-        self.cache.free(sequence);
-        if self.single == Some(sequence) {
-            self.single = None;
-        }
+    /// Gives a sequence's blocks back. Its id never names another.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownSequence`].
+    pub fn free_sequence(&mut self, sequence: SequenceId) -> Result<()> {
+        self.cache.free(sequence)
     }
 
     /// The tokens of a sequence.
     ///
     /// # Errors
-    /// A sequence that was freed.
+    /// [`ModelError::UnknownSequence`].
     pub fn sequence_tokens(&self, sequence: SequenceId) -> Result<&[u32]> {
         self.cache.tokens(sequence)
     }
@@ -149,37 +149,46 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// [`Engine::step_logits`], in the order of the inputs that want them.
     ///
     /// # Errors
-    /// [`ModelError::Request`] for tokens outside the vocabulary, a sequence that is too long or there twice, more tokens
-    /// than a step takes; [`ModelError::CacheFull`]. No sequence has changed then.
+    /// [`ModelError::Request`] for no tokens or tokens outside the vocabulary, a sequence that is too long or there twice,
+    /// more tokens than a step takes; [`ModelError::UnknownSequence`]; [`ModelError::CacheFull`]; [`ModelError::Kernel`]
+    /// and [`ModelError::Load`] for what comes up while it runs. Whichever it is, every sequence is as it was, no block
+    /// was taken, and there are no logits.
     pub fn forward(&mut self, batch: &[SequenceInput<'_>]) -> Result<()> {
+        self.sampled.clear();
         self.check_batch(batch)?;
         self.load_before_step(batch.iter().map(|input| input.tokens.len()).sum())?;
-        self.copies.clear();
-        for input in batch {
-            if let Err(error) = self.cache.reserve(input.sequence, input.tokens.len(), &mut self.copies) {
-                // Blocks that were taken already stay with their sequences, which use them next; copies must be made,
-                // because tables name them.
-                self.backend.copy_kv_blocks(&mut self.prepared, &self.copies)?;
-                return Err(error);
-            }
+        // Gives the room back however this ends, unless the step succeeds.
+        let room = self.cache.reserve(batch.iter().map(|input| (input.sequence, input.tokens.len())))?;
+        self.tables.fill(room.cache(), batch)?;
+        let copied = self.backend.copy_kv_blocks(&mut self.prepared, room.copies());
+        let ran = copied.and_then(|()| self.backend.run(&mut self.prepared, &self.tables.step()));
+        if let Err(error) = ran {
+            drop(room);
+            return Err(self.step_error(error));
         }
-        self.backend.copy_kv_blocks(&mut self.prepared, &self.copies)?;
-        self.tables.fill(&self.cache, batch)?;
-        let ran = self.backend.run(&mut self.prepared, &self.tables.step());
-        ran.map_err(|error| self.step_error(error))?;
-        batch.iter().try_for_each(|input| self.cache.append(input.sequence, input.tokens))
+        room.commit(batch.iter().map(|input| input.tokens));
+        let wanted = batch.iter().filter(|input| input.wants_logits);
+        self.sampled.extend(wanted.map(|input| input.sequence));
+        Ok(())
     }
 
-    /// Logits of the `index`th input that wanted them, `[vocab]`, to read and to scratch on until the next step.
+    /// Logits of the `index`th input of the last step that wanted them, `[vocab]`, to read and to scratch on until the next
+    /// step.
     ///
     /// # Errors
-    /// [`ModelError::Request`] where the last step computed none for it.
+    /// [`ModelError::NoLogits`] where there are none: fewer inputs wanted them, the last step did not succeed, no step
+    /// ran. [`ModelError::UnknownSequence`] where the input's sequence was freed.
     pub fn step_logits(&mut self, index: usize) -> Result<&mut [f32]> {
-        let logits = self.backend.logits(&mut self.prepared, index);
-        logits.ok_or_else(|| ModelError::Request(format!("the last step computed no logits number {index}")))
+        let rows = self.sampled.len();
+        let sequence = *self.sampled.get(index).ok_or(ModelError::NoLogits { index, rows })?;
+        self.cache.tokens(sequence)?;
+        self.backend.logits(&mut self.prepared, index).ok_or(ModelError::NoLogits { index, rows })
     }
 
     fn check_batch(&self, batch: &[SequenceInput<'_>]) -> Result<()> {
+        if batch.is_empty() {
+            return Err(ModelError::Request("no tokens to run: the batch is empty".into()));
+        }
         for (index, input) in batch.iter().enumerate() {
             if batch[..index].iter().any(|other| other.sequence == input.sequence) {
                 return Err(ModelError::Request("a sequence is in the batch twice".into()));

@@ -22,11 +22,7 @@ pub use loader::LoadProgress;
 pub use options::{EmbeddingsMode, EngineOptions, GroupSizeChoice, KvCacheConfig, WeightsMode};
 pub use plan::EnginePlan;
 
-use self::{
-    batch::StepTables,
-    kv_cache::{BlockCopies, KvCache},
-    lazy::Lazy,
-};
+use self::{batch::StepTables, kv_cache::KvCache, lazy::Lazy};
 use crate::{ModelConfig, ModelError, Result, checkpoint::Checkpoint};
 
 /// A model ready to run: sequences over one paged cache, several in a step ([`Engine::forward`]), or one at a time
@@ -37,7 +33,8 @@ pub struct Engine<B: Backend = Cpu> {
     prepared: B::Prepared,
     cache: KvCache,
     tables: StepTables,
-    copies: BlockCopies,
+    /// Whose logits the last step gave, in their order.
+    sampled: Vec<SequenceId>,
     /// The sequence of those who run one at a time.
     single: Option<SequenceId>,
     limits: Limits,
@@ -116,7 +113,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
         let cache = KvCache::new(cache);
         Ok(Engine {
             tables: StepTables::new(&cache, limits),
-            copies: Vec::with_capacity(limits.max_sequences),
+            sampled: Vec::with_capacity(limits.max_sequences),
             cache,
             config: checkpoint.config().clone(),
             backend,

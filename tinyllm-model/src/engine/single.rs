@@ -5,7 +5,7 @@ use tinyllm_kernels::Backend;
 use tinyllm_mem::Host;
 
 use super::{Engine, SequenceId, SequenceInput};
-use crate::Result;
+use crate::{ModelError, Result};
 
 impl<B: Backend<Space = Host>> Engine<B> {
     /// Tokens in the cache now.
@@ -15,15 +15,15 @@ impl<B: Backend<Space = Host>> Engine<B> {
 
     /// Forgets every token.
     pub fn clear(&mut self) {
-        if let Some(id) = self.single.take() {
-            self.cache.free(id);
-        }
+        // It is there: nobody else knows its id.
+        self.single.take().map_or(Ok(()), |id| self.cache.free(id)).ok();
     }
 
     /// The logits of every position of `ids`, in order, from an empty cache: `each(position, logits)`.
     ///
     /// # Errors
-    /// [`crate::ModelError::Request`] for tokens outside the vocabulary or more than the context holds.
+    /// [`crate::ModelError::Request`] for tokens outside the vocabulary or more than the context holds; those of
+    /// [`Engine::forward`].
     pub fn logits(&mut self, ids: &[u32], each: &mut dyn FnMut(usize, &mut [f32])) -> Result<()> {
         self.clear();
         self.extend(ids, each)
@@ -32,7 +32,8 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// Appends `ids` to the cache and hands out the logits of each: `each(position, logits)`.
     ///
     /// # Errors
-    /// As [`Engine::logits`].
+    /// As [`Engine::logits`]. It runs in steps of [`Engine::max_step_tokens`]: what ran before the one that failed stays in
+    /// the cache.
     pub fn extend(&mut self, ids: &[u32], each: &mut dyn FnMut(usize, &mut [f32])) -> Result<()> {
         let sequence = self.single()?;
         self.check_tokens(ids, self.cached_tokens().len() + ids.len())?;
@@ -45,8 +46,10 @@ impl<B: Backend<Space = Host>> Engine<B> {
                 self.tables.sample(sampled.clone());
                 let ran = self.backend.run_head(&mut self.prepared, &self.tables.step());
                 ran.map_err(|error| self.step_error(error))?;
+                let rows = sampled.len();
                 for (index, row) in sampled.enumerate() {
-                    each(first + row as usize, self.step_logits(index)?);
+                    let logits = self.backend.logits(&mut self.prepared, index);
+                    each(first + row as usize, logits.ok_or(ModelError::NoLogits { index, rows })?);
                 }
             }
         }
@@ -57,7 +60,8 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// logits. `continue_prefill` is asked between chunks; `None` is returned where it says no.
     ///
     /// # Errors
-    /// As [`Engine::logits`].
+    /// As [`Engine::logits`]: nothing has changed where the prompt is refused; where a step fails, the cache holds the
+    /// beginning of the prompt that was there or ran before.
     pub fn prefill(
         &mut self,
         prompt: &[u32],
@@ -83,7 +87,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// Appends one token to the cache and returns its logits.
     ///
     /// # Errors
-    /// As [`Engine::logits`].
+    /// As [`Engine::forward`].
     pub fn decode(&mut self, token: u32) -> Result<&mut [f32]> {
         let sequence = self.single()?;
         self.forward(&[SequenceInput { sequence, tokens: &[token], wants_logits: true }])?;

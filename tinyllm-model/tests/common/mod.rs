@@ -87,6 +87,22 @@ impl RandomModel {
         model
     }
 
+    /// Makes the first layer's values of `token`, and of no other, larger than f16 holds, or f32: a step with it fails after
+    /// it has written to the cache.
+    pub fn poison(&mut self, token: usize) {
+        for (info, values) in self.infos.iter().zip(&mut self.values) {
+            let columns = info.shape.last().copied().unwrap_or(1);
+            if info.name == "model.embed_tokens.weight" {
+                values.chunks_exact_mut(columns).for_each(|row| row[0] = 0.0);
+                let row = &mut values[token * columns..][..columns];
+                row.fill(0.0);
+                row[0] = 1.0;
+            } else if info.name == "model.layers.0.self_attn.v_proj.weight" {
+                values.chunks_exact_mut(columns).for_each(|row| row[0] = 2e38);
+            }
+        }
+    }
+
     fn add(&mut self, name: String, shape: Vec<usize>, state: &mut u64) {
         let len = shape.iter().product();
         let norm = name.contains("norm");

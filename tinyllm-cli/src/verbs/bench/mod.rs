@@ -188,7 +188,7 @@ fn measure(
                 bar.inc(1);
             }
         }
-        subject.free();
+        subject.free()?;
         rows.extend(tests.iter().zip(&runs).map(|(test, runs)| Row::new(test, threads, runs, &work)));
     }
     bar.finish_and_clear();

@@ -83,8 +83,9 @@ impl<'e> Subject<'e> {
         Ok(())
     }
 
-    pub(super) fn free(self) {
-        self.sequences.into_iter().for_each(|sequence| self.engine.free_sequence(sequence));
+    pub(super) fn free(self) -> anyhow::Result<()> {
+        let mut sequences = self.sequences.into_iter();
+        Ok(sequences.try_for_each(|sequence| self.engine.free_sequence(sequence))?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use tinyllm_mem::BlockId;
 
 use super::*;
 
@@ -24,27 +25,48 @@ impl Model {
         Model { cache: KvCache::new(shape(40, window)), contents: HashMap::new(), expected: Vec::new() }
     }
 
-    /// Writes tokens as a step would.
-    fn append(&mut self, which: usize, tokens: &[u32]) -> Result<()> {
-        let id = self.expected[which].0;
-        let mut copies = Vec::new();
-        self.cache.reserve(id, tokens.len(), &mut copies)?;
-        for (from, to) in copies {
-            let copied = self.contents.get(&from).cloned().unwrap_or_default();
-            self.contents.insert(to, copied);
+    /// A step: what each of some sequences is to be given. Where it fails, what it wrote by then stays in the blocks.
+    fn step(&mut self, inputs: &[(usize, Vec<u32>)], succeeds: bool) -> Result<()> {
+        let ids: Vec<SequenceId> = inputs.iter().map(|(which, _)| self.expected[*which].0).collect();
+        let room = ids.iter().copied().zip(inputs.iter().map(|(_, tokens)| tokens.len()));
+        let reservation = self.cache.reserve(room)?;
+        for (from, to) in reservation.copies() {
+            let copied = self.contents.get(from).cloned().unwrap_or_default();
+            self.contents.insert(*to, copied);
         }
-        let mut table = vec![u32::MAX; self.cache.blocks_per_sequence()];
-        self.cache.block_table(id, &mut table).unwrap();
-        let start = self.expected[which].1.len();
-        for (offset, token) in tokens.iter().enumerate() {
-            let position = start + offset;
-            let block = self.contents.entry(table[position / BLOCK]).or_default();
-            block.resize(BLOCK, u32::MAX);
-            block[position % BLOCK] = *token;
+        let mut writers = HashMap::new();
+        for (id, (which, tokens)) in ids.iter().zip(inputs) {
+            let mut table = vec![u32::MAX; reservation.cache().blocks_per_sequence()];
+            reservation.cache().block_table(*id, &mut table).unwrap();
+            let start = self.expected[*which].1.len();
+            for (offset, token) in tokens.iter().enumerate() {
+                let position = start + offset;
+                let block = table[position / BLOCK];
+                assert_eq!(writers.insert(block, id).unwrap_or(id), id, "two sequences write to one block");
+                let block = self.contents.entry(block).or_default();
+                block.resize(BLOCK, u32::MAX);
+                block[position % BLOCK] = if succeeds { *token } else { u32::MAX };
+            }
         }
-        self.cache.append(id, tokens).unwrap();
-        self.expected[which].1.extend_from_slice(tokens);
+        if succeeds {
+            reservation.commit(inputs.iter().map(|(_, tokens)| tokens.as_slice()));
+            for (which, tokens) in inputs {
+                self.expected[*which].1.extend_from_slice(tokens);
+            }
+        }
         Ok(())
+    }
+
+    fn append(&mut self, which: usize, tokens: &[u32]) -> Result<()> {
+        self.step(&[(which, tokens.to_vec())], true)
+    }
+
+    /// Every table, and how many hold each block.
+    fn accounts(&self) -> (Vec<Vec<BlockId>>, Vec<u32>) {
+        let tables = self.cache.sequences.iter().flatten().map(|(_, sequence)| sequence.blocks.clone());
+        let counts =
+            (0..self.cache.shape.blocks as u32).map(|block| self.cache.pool.references(BlockId(block)));
+        (tables.collect(), counts.collect())
     }
 
     /// Every token that a query may see is in the block where its table says.
@@ -66,7 +88,7 @@ impl Model {
 }
 
 fn life(calls: &[(u8, u8, u8, u8)], window: Option<usize>) {
-    let mut model = Model::new(window);
+    let (mut model, mut freed) = (Model::new(window), Vec::new());
     for (call, which, count, token) in calls {
         let some = (!model.expected.is_empty()).then(|| *which as usize % model.expected.len());
         let tokens: Vec<u32> = (0..u32::from(*count % 40)).map(|i| i + u32::from(*token % 3)).collect();
@@ -89,27 +111,47 @@ fn life(calls: &[(u8, u8, u8, u8)], window: Option<usize>) {
             }
             (3, Some(some)) => {
                 let (id, _) = model.expected.swap_remove(some);
-                model.cache.free(id);
-                assert!(model.cache.tokens(id).is_err());
+                model.cache.free(id).unwrap();
+                freed.push(id);
             }
             (4, Some(some)) => {
-                let length = *count as usize % (model.expected[some].1.len() + 1);
+                let held = model.expected[some].1.len();
+                let length = if *count == 255 { usize::MAX } else { *count as usize % (held + 1) };
                 let left = model.cache.truncate(model.expected[some].0, length).unwrap();
-                assert!(left == length || (left == 0 && window.is_some()));
+                assert!(left == length.min(held) || (left == 0 && window.is_some()));
                 model.expected[some].1.truncate(left);
             }
-            (_, Some(some)) if model.expected[some].1.len() + tokens.len() <= 200 => {
-                let before = model.cache.free_blocks();
-                if model.append(some, &tokens).is_err() {
-                    assert_eq!(model.cache.free_blocks(), before, "a refusal changes nothing");
+            (_, Some(_)) => {
+                let (first, second) = (*which as usize, *token as usize);
+                let mut inputs = vec![(first % model.expected.len(), tokens.clone())];
+                // Every other call is of two, and of these every other of three sequences.
+                for (is_there, which) in [(call % 2 == 1, second), (call % 4 == 3, second + 1)] {
+                    let which = which % model.expected.len();
+                    if is_there && inputs.iter().all(|(other, _)| *other != which) {
+                        inputs.push((which, tokens.clone()));
+                    }
+                }
+                inputs.retain(|(which, tokens)| model.expected[*which].1.len() + tokens.len() <= 200);
+                let (before, succeeds) = (model.accounts(), *call < 200);
+                if model.step(&inputs, succeeds).is_err() || !succeeds {
+                    assert_eq!(model.accounts(), before, "a step that does not succeed changes nothing");
                 }
             }
             _ => {}
         }
         model.check(window);
+        for id in &freed {
+            assert!(matches!(model.cache.tokens(*id), Err(ModelError::UnknownSequence)));
+            assert!(matches!(model.cache.truncate(*id, 0), Err(ModelError::UnknownSequence)));
+            assert!(matches!(model.cache.fork(*id), Err(ModelError::UnknownSequence)));
+            assert!(matches!(model.cache.free(*id), Err(ModelError::UnknownSequence)));
+            let room = model.cache.reserve([(*id, 1)].into_iter());
+            assert!(matches!(room, Err(ModelError::UnknownSequence)));
+        }
+        model.check(window);
     }
     for (id, _) in std::mem::take(&mut model.expected) {
-        model.cache.free(id);
+        model.cache.free(id).unwrap();
     }
     assert_eq!(model.cache.free_blocks(), 40, "blocks were lost");
 }
