@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tinyllm_model::{
     Result, Tokenizer,
     chat::{ChatTemplate, TemplateSource},
+    checkpoint::gguf::Gguf,
     tokenizer::EncodeOptions,
 };
 
@@ -263,4 +264,44 @@ fn replacements_that_make_something_of_something_stay() {
         {"type": "Prepend", "prepend": "b"}, replace(json!({"Regex": "a{2}"}), "a"), {"type": "NFKC"}]});
     // "b", 20 of "a", "b": of these the last two merge.
     assert_eq!(tokens(&tokenizer(json!({"normalizer": sequence}))).unwrap().len(), 21);
+}
+
+/// A GGUF of a SentencePiece vocabulary.
+fn vocabulary(tokens: &[String]) -> Vec<u8> {
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend((text.len() as u64).to_le_bytes());
+        out.extend(text.as_bytes());
+    };
+    let array = |out: &mut Vec<u8>, key: &str, kind: u32| {
+        text(out, key);
+        out.extend(9u32.to_le_bytes());
+        out.extend(kind.to_le_bytes());
+        out.extend((tokens.len() as u64).to_le_bytes());
+    };
+    let mut out = b"GGUF".to_vec();
+    out.extend(3u32.to_le_bytes());
+    out.extend([0u64, 3].map(u64::to_le_bytes).concat());
+    text(&mut out, "tokenizer.ggml.model");
+    out.extend(8u32.to_le_bytes());
+    text(&mut out, "llama");
+    array(&mut out, "tokenizer.ggml.tokens", 8);
+    tokens.iter().for_each(|token| text(&mut out, token));
+    array(&mut out, "tokenizer.ggml.scores", 6);
+    tokens.iter().for_each(|_| out.extend(0f32.to_le_bytes()));
+    out
+}
+
+#[test]
+fn merges_of_endless_tokens_are_not_looked_for() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut read = |tokens: &[String]| {
+        std::fs::write(file.path(), vocabulary(tokens)).unwrap();
+        Tokenizer::from_gguf(&Gguf::open(file.path())?)
+    };
+    let tokens: Vec<String> = (1..5).map(|length| "a".repeat(length)).collect();
+    let sound = read(&tokens).unwrap();
+    assert_eq!(sound.encode("a", EncodeOptions::default()).unwrap().last(), Some(&0));
+    // A million ways to fall in two, each a million bytes long.
+    let error = read(&["a".to_owned(), "a".repeat(1_000_000)]).err().unwrap().to_string();
+    assert!(error.contains("tokenizer.ggml.tokens"), "{error}");
 }

@@ -27,29 +27,36 @@ use bolero::TypeGenerator;
 /// Inputs of a target under `cargo test`.
 const SEEDED_INPUTS: u64 = 3000;
 
+/// Inputs of a thread: the tokenizer library keeps what it has seen for as long as its thread lives.
+const INPUTS_PER_THREAD: u64 = 1000;
+
 /// Gives `target` one input after another: from the fuzzer where there is one, else from seeds.
-fn fuzz<T: TypeGenerator + Debug + 'static>(target: impl Fn(&T) + RefUnwindSafe) {
+fn fuzz<T: TypeGenerator + Debug + 'static>(target: impl Fn(&T) + RefUnwindSafe + Sync) {
     if cfg!(fuzzing) {
         return bolero::check!().with_type::<T>().for_each(target);
     }
     let inputs = setting("TINYLLM_FUZZ_INPUTS").unwrap_or(SEEDED_INPUTS);
     let from = setting("TINYLLM_FUZZ_FROM").unwrap_or(0);
-    let mut run = 0;
-    for seed in from.. {
-        if run == inputs {
-            break;
-        }
-        let mut state = seed;
-        let bytes: Vec<u8> = (0..256).flat_map(|_| random(&mut state).to_le_bytes()).collect();
-        let options = bolero::generator::bolero_generator::driver::Options::default();
-        let mut driver = bolero::generator::bolero_generator::driver::ByteSliceDriver::new(&bytes, &options);
-        if let Some(input) = T::generate(&mut driver) {
-            let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
-            assert!(outcome.is_ok(), "input {seed}: {input:?}");
-            run += 1;
-        }
+    let (mut run, mut seed) = (0, from);
+    while run < inputs {
+        let count = INPUTS_PER_THREAD.min(inputs - run);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| (seed..seed + count).for_each(|seed| once(seed, &target)));
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+        (run, seed) = (run + count, seed + count);
     }
     println!("{run} inputs from {from}");
+}
+
+fn once<T: TypeGenerator + Debug + 'static>(seed: u64, target: &(impl Fn(&T) + RefUnwindSafe)) {
+    let mut state = seed;
+    let bytes: Vec<u8> = (0..256).flat_map(|_| random(&mut state).to_le_bytes()).collect();
+    let options = bolero::generator::bolero_generator::driver::Options::default();
+    let mut driver = bolero::generator::bolero_generator::driver::ByteSliceDriver::new(&bytes, &options);
+    let input = T::generate(&mut driver).unwrap();
+    let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
+    assert!(outcome.is_ok(), "input {seed}: {input:?}");
 }
 
 fn setting(name: &str) -> Option<u64> {
