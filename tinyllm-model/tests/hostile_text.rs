@@ -135,6 +135,11 @@ fn what_long_conversations_need_is_there() {
         {% set ns.text = ns.text + m.role[0] %}{% endfor %}{{ ns.kept|length }} {{ ns.text|length }} \
         {{ messages[1:][::-1][0].role }} {{ messages|selectattr('role', 'equalto', 'user')|list|length }}";
     assert_eq!(rendered(kept), "1000 1000 assistant 500");
+    // One long message, whose text goes through many hands.
+    let long = json!([{"role": "user", "content": " word".repeat(1_000_000)}]);
+    let hands = "{% for m in messages %}{% set c = m.content|trim %}{% if '<think>' in c %}{% set c = c.split('x')[-1] %}{% endif %}\
+        {{ '<' + m.role + '>' + c.strip() ~ '\n' }}{% endfor %}";
+    assert_eq!(render(hands, &long).unwrap().len(), 5_000_006);
 }
 
 /// A sound tokenizer with other parts.
@@ -294,7 +299,7 @@ fn vocabulary(tokens: &[String]) -> Vec<u8> {
 #[test]
 fn merges_of_endless_tokens_are_not_looked_for() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut read = |tokens: &[String]| {
+    let read = |tokens: &[String]| {
         std::fs::write(file.path(), vocabulary(tokens)).unwrap();
         Tokenizer::from_gguf(&Gguf::open(file.path())?)
     };

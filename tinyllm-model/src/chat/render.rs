@@ -15,9 +15,9 @@ use crate::{ModelError, Result};
 /// What errors call a template.
 const NAME: &str = "chat_template";
 
-/// Fuel of a short conversation: about so many instructions, or 64 times as many bytes. Published templates take some
-/// thousands.
-const FUEL: u64 = 3_000_000;
+/// Fuel of a short conversation: about so many instructions, or 64 times as many bytes, of which two copies may be there
+/// at a time. Published templates take some thousands.
+const FUEL: u64 = 1_500_000;
 
 /// The most fuel of any conversation: two seconds, roughly.
 const MAX_FUEL: u64 = 48_000_000;
@@ -28,8 +28,8 @@ const MAX_RANGE: i64 = 100_000;
 /// The longest error that is passed on; a template may raise any.
 const MAX_ERROR_CHARS: usize = 2000;
 
-/// What a template may spend on `messages`: more for many, because templates look at all messages for each, and more
-/// for long ones, because they join them one by one.
+/// What a template may spend on `messages`: more for long ones, which are copied, compared and trimmed some ten times;
+/// more for many, because templates look at all messages for each, and join them one by one.
 pub(super) fn fuel(messages: &serde_json::Value) -> Result<u64> {
     let bytes = bytes_of(messages, bounds::MAX_NESTING).ok_or_else(|| {
         ModelError::Request(format!("messages: values nested more than {} deep", bounds::MAX_NESTING))
@@ -37,7 +37,7 @@ pub(super) fn fuel(messages: &serde_json::Value) -> Result<u64> {
     let count = messages.as_array().map_or(1, Vec::len) as u64;
     let pairs = count.saturating_mul(count).saturating_mul(16);
     let joined = count.saturating_mul(bytes) / 32;
-    Ok(FUEL.saturating_add(pairs).saturating_add(joined).min(MAX_FUEL))
+    Ok(FUEL.saturating_add(bytes).saturating_add(pairs).saturating_add(joined).min(MAX_FUEL))
 }
 
 /// The text in a value; `None` if it is nested more deeply than `depth`.

@@ -146,11 +146,11 @@ fn method(state: &mut State<'_, '_>, value: &Value, name: &str, arguments: &[Val
     unknown_method_callback(state, value, name, arguments)
 }
 
-/// Widths are numbers in the format; each field may name the longest argument.
+/// Widths are numbers in the format, and are filled by way of several copies; each field may name the longest argument.
 fn charge_format(state: &State<'_, '_>, format: &str, arguments: &[Value]) -> Result<(), Error> {
     let numbers = format.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
     let widths = numbers.map(|digits| digits.parse().unwrap_or(usize::MAX)).fold(0, usize::saturating_add);
-    charge_bytes(state, widths)?;
+    charge_bytes(state, widths.saturating_mul(6))?;
     let fields = format.bytes().filter(|byte| matches!(byte, b'{' | b'%')).count() as u64;
     let before = state.fuel_levels().map_or(0, |(used, _)| used);
     arguments.iter().try_for_each(|argument| size::charge(state, argument, size::Charge::Printed))?;
