@@ -133,6 +133,11 @@ const FUNCTIONS: [&str; 8] =
 /// How often a thing is done again.
 const TIMES: [usize; 8] = [2, 3, 3, 10, 60, 200, 3, 2];
 
+/// `text` again and again, up to a length that no template may have.
+fn again(text: &str, times: usize) -> String {
+    text.repeat(times.min((2 << 20) / text.len().max(1)).max(1))
+}
+
 impl<'a> Choices<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Choices { bytes: bytes.iter(), depth: 0 }
@@ -185,7 +190,7 @@ impl<'a> Choices<'a> {
             14 => format!("{{% set a %}}{}{{% endset %}}", self.statement()),
             15 => format!("{{% filter {} %}}{}{{% endfilter %}}", self.one(&FILTERS), self.statement()),
             16 => format!("{{% block b %}}{}{{% endblock %}}", self.statement()),
-            _ => self.statement().repeat(self.one(&TIMES)),
+            _ => again(&self.statement(), self.one(&TIMES)),
         };
         self.depth -= 1;
         text

@@ -24,7 +24,7 @@ fn rendering() {
     type Input = (u8, Vec<damage::Wound>, Vec<(u8, String)>, Vec<u8>);
     fuzz::<Input>(|(which, wounds, messages, choices)| {
         let mut made = Choices::new(choices).template();
-        made.truncate(2 << 20); // chains of chains; all of it is ASCII
+        made.truncate(4 << 20); // all of it is ASCII
         let (text, wounds) = match which % 4 {
             0 => (sound[*which as usize / 4 % sound.len()], &wounds[..]),
             1 => (made.as_str(), &wounds[..]),
