@@ -63,18 +63,19 @@ impl BlockPool {
         Ok(BlockId(block))
     }
 
-    /// One more holds a block. A block that nobody holds stays free.
+    /// One more holds a block. A block that nobody holds stays free, and one that [`u32::MAX`] hold is never free again.
     pub fn retain(&mut self, block: BlockId) {
         if let Some(count) = self.counts.get_mut(block.0 as usize).filter(|count| **count > 0) {
-            *count += 1;
+            *count = count.saturating_add(1);
         }
     }
 
     /// One fewer holds a block; whether it is free now. Releasing a free block does nothing.
     pub fn release(&mut self, block: BlockId) -> bool {
-        let Some(count) = self.counts.get_mut(block.0 as usize).filter(|count| **count > 0) else {
-            return false;
-        };
+        // Of so many the count is no longer known.
+        let known = 1..u32::MAX;
+        let count = self.counts.get_mut(block.0 as usize).filter(|count| known.contains(count));
+        let Some(count) = count else { return false };
         *count -= 1;
         let is_free = *count == 0;
         if is_free {
@@ -134,6 +135,17 @@ mod tests {
         }
         let again: Vec<u32> = (0..5).map(|_| pool.allocate().unwrap().0).collect();
         assert_eq!(again, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_block_of_too_many_is_kept() {
+        let mut pool = BlockPool::new(1);
+        let block = pool.allocate().unwrap();
+        pool.counts[0] = u32::MAX - 1;
+        pool.retain(block);
+        pool.retain(block);
+        assert!(!pool.release(block) && !pool.release(block));
+        assert_eq!((pool.references(block), pool.free_blocks()), (u32::MAX, 0));
     }
 
     #[test]

@@ -40,17 +40,14 @@ impl<T: Element, S: Space> Buffer<T, S> {
     /// memory is not.
     ///
     /// # Errors
-    /// The resource's, or [`MemError::BadSize`] where the bytes are not whole elements.
+    /// The resource's, or [`MemError::BadSize`] where the bytes are not whole elements or not those of the parts.
     pub fn allocate(
         resource: &Arc<dyn MemoryResource<Space = S>>,
         mut request: Request,
     ) -> Result<Self, MemError> {
         request.align_bytes = request.align_bytes.max(align_of::<T>());
-        let parts_bytes = request.parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.bytes));
-        if size_of::<T>() == 0
-            || !request.bytes.is_multiple_of(size_of::<T>())
-            || parts_bytes != Some(request.bytes)
-        {
+        request.check_parts()?;
+        if size_of::<T>() == 0 || !request.bytes.is_multiple_of(size_of::<T>()) {
             return Err(MemError::BadSize { name: request.name, bytes: request.bytes });
         }
         let allocation = resource.allocate(&request)?;

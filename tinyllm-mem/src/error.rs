@@ -71,6 +71,16 @@ pub enum MemError {
         /// The alignment asked for.
         align_bytes: usize,
     },
+    /// A region of a plan that ends before it begins.
+    #[error("{name}: its last step, {last}, is before its first, {first}")]
+    BadLifetime {
+        /// The region's name.
+        name: String,
+        /// The first step.
+        first: usize,
+        /// The last step.
+        last: usize,
+    },
     /// The parts of a request do not sum to its size, or a size overflows.
     #[error("{name}: a size of {bytes} bytes does not fit its parts or the address space")]
     BadSize {

@@ -92,6 +92,7 @@ unsafe impl<S: Space> MemoryResource for Limiting<S> {
     type Space = S;
 
     fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
+        request.check_parts()?;
         // Held over the inner call, so that two threads cannot both take the last bytes.
         let state = &mut *self.state();
         if let Some(refusal) = self.refusal(request, state) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead, Write},
+    io::{BufRead, Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -35,6 +35,9 @@ enum Line {
         stream: u64,
     },
 }
+
+/// The longest line that is replayed: one allocation of some hundred thousand parts.
+const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// Writes a line of JSON for each allocation and each deallocation.
 #[derive(Debug)]
@@ -147,16 +150,23 @@ pub struct Replay {
 /// # Errors
 /// [`MemError::Log`] for a line that is none; the resource's own errors. Everything allocated so far is freed.
 pub fn replay<S: Space>(
-    log: impl BufRead,
+    mut log: impl BufRead,
     resource: &Arc<dyn MemoryResource<Space = S>>,
     streams: impl Fn(u64) -> Stream,
 ) -> Result<Replay, MemError> {
     let mut live = Live { resource, allocations: HashMap::new() };
     let (mut done, mut live_bytes) = (Replay::default(), 0);
-    for (number, line) in log.lines().enumerate() {
-        let malformed = |problem: String| MemError::Log { line: number + 1, problem };
-        let line = line.map_err(|error| malformed(error.to_string()))?;
-        match serde_json::from_str(&line).map_err(|error| malformed(error.to_string()))? {
+    let mut text = Vec::new();
+    for number in 1.. {
+        let malformed = |problem: String| MemError::Log { line: number, problem };
+        text.clear();
+        let read = log.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text);
+        match read.map_err(|error| malformed(error.to_string()))? as u64 {
+            0 => break,
+            1..=MAX_LINE_BYTES => {}
+            _ => return Err(malformed(format!("it is longer than {MAX_LINE_BYTES} bytes"))),
+        }
+        match serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))? {
             Line::Allocate { error: Some(_), .. } => done.refused += 1,
             Line::Allocate { id, name, bytes, align_bytes, stream, parts, error: None } => {
                 let parts = parts
@@ -167,6 +177,7 @@ pub fn replay<S: Space>(
                 if live.allocations.contains_key(&id) {
                     return Err(malformed(format!("allocation {id} is there already")));
                 }
+                request.check_parts().map_err(|error| malformed(error.to_string()))?;
                 live.allocations.insert(id, (resource.allocate(&request)?, request.stream));
                 done.allocations += 1;
                 live_bytes += bytes;

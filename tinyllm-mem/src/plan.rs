@@ -1,6 +1,6 @@
 //! Where each named region lies in one arena, by the steps during which it lives.
 
-use crate::{Category, MemError, Part};
+use crate::{Category, MAX_ALIGN_BYTES, MemError, Part};
 
 /// A region to place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Region {
     pub category: Category,
     /// Size in bytes.
     pub bytes: usize,
-    /// Alignment in bytes, a power of two.
+    /// Alignment in bytes: a power of two, at most [`MAX_ALIGN_BYTES`].
     pub align_bytes: usize,
     /// First and last step in which it holds something.
     pub lifetime: (usize, usize),
@@ -32,8 +32,9 @@ impl Plan {
     /// Packs regions: those that never live at once may share bytes.
     ///
     /// # Errors
-    /// [`MemError::BadSize`] where sizes overflow.
+    /// [`MemError::BadSize`] where sizes overflow; [`MemError::BadAlignment`]; [`MemError::BadLifetime`].
     pub fn pack(regions: Vec<Region>) -> Result<Self, MemError> {
+        regions.iter().try_for_each(check)?;
         let steps = |region: &Region| region.lifetime.1 - region.lifetime.0;
         let loads = loads(&regions);
         let busiest = |region: &Region| {
@@ -45,7 +46,7 @@ impl Plan {
             &|region| (region.bytes, steps(region)),
             &|region| (busiest(region), region.bytes),
             &|region| (steps(region), region.bytes),
-            &|region| (region.bytes.saturating_mul(steps(region) + 1), region.bytes),
+            &|region| (region.bytes.saturating_mul(steps(region).saturating_add(1)), region.bytes),
             &|region| (usize::MAX - region.lifetime.0, region.bytes),
         ];
         let overflow = |region: Option<&Region>| MemError::BadSize {
@@ -104,6 +105,18 @@ impl Plan {
         let larger = |best: (usize, usize), next: (usize, usize)| if next.1 > best.1 { next } else { best };
         loads(&self.regions).into_iter().fold((0, 0), larger)
     }
+}
+
+fn check(region: &Region) -> Result<(), MemError> {
+    let Region { align_bytes, lifetime: (first, last), .. } = *region;
+    let name = || region.name.clone();
+    if !align_bytes.is_power_of_two() || align_bytes > MAX_ALIGN_BYTES {
+        return Err(MemError::BadAlignment { name: name(), align_bytes });
+    }
+    if last < first {
+        return Err(MemError::BadLifetime { name: name(), first, last });
+    }
+    Ok(())
 }
 
 fn lives(region: &Region, step: usize) -> bool {

@@ -64,7 +64,8 @@ pub struct Request {
     pub stream: Stream,
     /// The name of the whole allocation.
     pub name: String,
-    /// What the bytes are for; the parts' sizes sum to `bytes`.
+    /// What the bytes are for; the parts' sizes sum to `bytes`. Whoever counts or limits them refuses a request where they
+    /// do not.
     pub parts: Vec<Part>,
 }
 
@@ -84,10 +85,19 @@ impl Request {
         }
     }
 
-    /// A request for one slab made of `parts`, in their order.
+    /// A request for one slab made of `parts`, in their order. One whose size overflows is refused by who is asked.
     pub fn slab(name: impl Into<String>, parts: Vec<Part>, align_bytes: usize) -> Self {
-        let bytes = parts.iter().map(|part| part.bytes).sum();
+        let bytes = parts.iter().map(|part| part.bytes).fold(0, usize::saturating_add);
         Request { bytes, align_bytes, stream: Stream::DEFAULT, name: name.into(), parts }
+    }
+
+    /// Refuses parts that are not the whole.
+    pub(crate) fn check_parts(&self) -> Result<(), MemError> {
+        let sum = self.parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.bytes));
+        if sum == Some(self.bytes) {
+            return Ok(());
+        }
+        Err(MemError::BadSize { name: self.name.clone(), bytes: self.bytes })
     }
 
     /// The same request on another stream.

@@ -1,6 +1,6 @@
 //! A borrowed stretch of a buffer.
 
-use std::{marker::PhantomData, ops::Range};
+use std::{fmt, marker::PhantomData, ops::Range};
 
 use crate::{Buffer, Element, Host, MemError, Space};
 
@@ -12,16 +12,36 @@ use crate::{Buffer, Element, Host, MemError, Space};
 /// let mut buffer = Buffer::<u16>::zeroed(&host, Category::Activations, "x", 10)?;
 /// buffer.as_mut_slice()[4] = 7;
 /// let view = buffer.view(3..6)?;
+/// let same = view; // as references are, views are copied
 /// assert_eq!(view.as_slice(), [0, 7, 0]);
+/// assert_eq!(same.as_slice(), view.as_slice());
 /// assert_eq!(view.address(), buffer.address().wrapping_add(6));
 /// assert!(buffer.view(8..11).is_err());
 /// # Ok::<(), tinyllm_mem::MemError>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
 pub struct View<'a, T: Element, S: Space = Host> {
     address: *mut u8,
     len: usize,
     buffer: PhantomData<&'a Buffer<T, S>>,
+}
+
+// Not derived: that would ask for a space that can be copied, and a space is a tag of which there are no values.
+impl<T: Element, S: Space> Clone for View<'_, T, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Element, S: Space> Copy for View<'_, T, S> {}
+
+impl<T: Element, S: Space> fmt::Debug for View<'_, T, S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("View")
+            .field("address", &self.address)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: Element, S: Space> Buffer<T, S> {

@@ -1,9 +1,10 @@
 //! Resources over the driver table: device memory, stream-ordered device memory, mapped device memory, page-locked host
 //! memory.
 //!
-//! What the driver refuses when memory is given back cannot be returned from a `Drop`: it is kept, and the next call to
-//! allocate says it.
+//! Each keeps its device's context, and makes it current around its calls. What the driver refuses when memory is given
+//! back cannot be returned from a `Drop`: it is kept, and the next call to allocate says it.
 
+mod context;
 mod mapped;
 mod pinned;
 mod plain;
@@ -13,7 +14,7 @@ use std::{
     collections::HashMap,
     num::NonZero,
     ptr::NonNull,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tinyllm_sys::DriverError;
@@ -23,6 +24,7 @@ pub use pinned::PinnedHostResource;
 pub use plain::DeviceResource;
 pub use stream_ordered::StreamOrderedResource;
 
+use self::context::Context;
 use crate::{Allocation, MAX_ALIGN_BYTES, MemError, Request};
 
 /// What the driver aligns its memory to; `cuMemAlloc` promises it.
@@ -54,17 +56,30 @@ struct Bases(Mutex<HashMap<usize, u64>>);
 
 impl Bases {
     fn keep(&self, base: u64, allocation: Allocation) -> Allocation {
-        if allocation.bytes > 0 {
-            let mut bases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            bases.insert(allocation.address.as_ptr().addr(), base);
-        }
+        self.bases().insert(allocation.address.as_ptr().addr(), base);
         allocation
     }
 
-    fn take(&self, allocation: &Allocation) -> Option<u64> {
-        let mut bases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        bases.remove(&allocation.address.as_ptr().addr()).filter(|_| allocation.bytes > 0)
+    /// Frees what an allocation lies in, if it lies in anything: one of no bytes does not. Where that fails it stays known.
+    fn give_back(
+        &self,
+        allocation: &Allocation,
+        free: impl FnOnce(u64) -> Result<(), DriverError>,
+    ) -> Result<(), DriverError> {
+        let address = allocation.address.as_ptr().addr();
+        // Before it is free: afterwards another thread may be given the same address.
+        let base = if allocation.bytes > 0 { self.bases().remove(&address) } else { None };
+        let Some(base) = base else { return Ok(()) };
+        free(base).inspect_err(|_| _ = self.bases().entry(address).or_insert(base))
     }
+
+    fn bases(&self) -> MutexGuard<'_, HashMap<usize, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn created<T>(name: &str, result: Result<T, DriverError>) -> Result<T, MemError> {
+    result.map_err(|error| MemError::Driver { name: name.into(), error })
 }
 
 fn refused(request: &Request, error: DriverError) -> MemError {
@@ -92,5 +107,37 @@ impl Deferred {
             Some(error) => Err(MemError::Driver { name: request.name.clone(), error }),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tinyllm_sys::DriverCode;
+
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_freed_stays_known() {
+        let bases = Bases::default();
+        let request = Request::new(crate::Category::Kv, "kv", 10, 4096);
+        let allocation = bases.keep(0x1100, aligned(&request, 0x1100).unwrap());
+        assert_eq!(allocation.address.as_ptr().addr(), 0x2000);
+        let refused = || DriverError::new("cuMemFree", DriverCode::InvalidContext, "");
+        assert_eq!(bases.give_back(&allocation, |_| Err(refused())), Err(refused()));
+        let mut freed = Vec::new();
+        let mut give_back = |allocation| {
+            let free = |base| {
+                freed.push(base);
+                Ok(())
+            };
+            bases.give_back(&allocation, free).unwrap();
+        };
+        give_back(allocation);
+        give_back(allocation);
+        // No bytes lie in nothing, whatever their address is.
+        bases.keep(0x1100, allocation);
+        give_back(Allocation { bytes: 0, ..allocation });
+        assert_eq!(freed, [0x1100], "once");
     }
 }

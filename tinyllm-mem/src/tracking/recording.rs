@@ -149,6 +149,7 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
     type Space = S;
 
     fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
+        request.check_parts()?;
         let allocation = self.inner.allocate(request)?;
         let state = &mut *self.state();
         state.allocations_total += 1;

@@ -72,7 +72,7 @@ impl<D: DriverApi + 'static> Gpu<D> {
     /// Each kind of resource.
     fn makes() -> [fn(&Self) -> DeviceMemory; 3] {
         [
-            |gpu| Arc::new(DeviceResource::new(gpu.driver.clone())),
+            |gpu| Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap()),
             |gpu| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap()),
             |gpu| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()),
         ]
@@ -121,11 +121,13 @@ fn every_resource_passes_the_suite() {
 }
 
 fn every_resource<D: DriverApi + 'static>(gpu: &Gpu<D>) {
-    suite::run_on(gpu, &|| Arc::new(DeviceResource::new(gpu.driver.clone())));
+    suite::run_on(gpu, &|| Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap()));
     suite::run_on(gpu, &|| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 1 << 20).unwrap()));
     suite::run_on(gpu, &|| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()));
-    suite::run_on(gpu, &|| Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone())))));
-    suite::run(&|| Arc::new(PinnedHostResource::new(gpu.driver.clone())));
+    suite::run_on(gpu, &|| {
+        Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap())))
+    });
+    suite::run(&|| Arc::new(PinnedHostResource::new(gpu.driver.clone(), 0).unwrap()));
 }
 
 #[test]
@@ -221,7 +223,7 @@ fn page_locked_memory_is_zeroed_host_memory() {
 }
 
 fn page_locked<D: DriverApi + 'static>(gpu: &Gpu<D>) {
-    let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(gpu.driver.clone()));
+    let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(gpu.driver.clone(), 0).unwrap());
     let buffer = Buffer::<u32>::zeroed(&resource, Category::Staging, "staging", 1000).unwrap();
     assert!(buffer.as_slice().iter().all(|value| *value == 0));
 }
@@ -230,7 +232,7 @@ fn page_locked<D: DriverApi + 'static>(gpu: &Gpu<D>) {
 fn what_a_free_fails_with_is_said_by_the_next_call() {
     // What is found here is meant to be.
     let gpu = Gpu::with(Emulator::builder().memory(1 << 20));
-    let resource: DeviceMemory = Arc::new(DeviceResource::new(gpu.driver.clone()));
+    let resource: DeviceMemory = Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap());
     let request = || Request::new(Category::Kv, "kv", 512, 256);
     let buffer = Buffer::<u8, Device>::allocate(&resource, request()).unwrap();
     // Behind the buffer's back.
@@ -259,7 +261,7 @@ fn what_is_tracked_is_what_the_driver_counts() {
     /// What `cuMemAlloc` rounds up to here.
     const GRANULE: u64 = 512;
     let gpu = Gpu::new(1 << 30);
-    let tracking = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone()))));
+    let tracking = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap())));
     let memory: DeviceMemory = tracking.clone();
     let mut buffers = Vec::new();
     let mut expected = 0;

@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test ends where it fails
 
 mod device;
+mod hostile;
 mod stacks;
 mod suite;
+mod threads;

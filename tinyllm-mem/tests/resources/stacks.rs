@@ -55,7 +55,7 @@ fn stacks_in_either_order() {
     });
     let gpu = Gpu::new(1 << 30);
     suite::run_on(&gpu, &|| {
-        let tracked = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone()))));
+        let tracked = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap())));
         let failing = Arc::new(FailureInjection::new(tracked, Failures::Never));
         Arc::new(Logging::new(Arc::new(Limiting::new(failing, plenty())), Log::default()))
     });

@@ -57,6 +57,19 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// The context came from this driver and lives.
     unsafe fn context_set_current(&self, context: ContextHandle) -> Result<(), DriverError>;
 
+    /// `cuCtxPushCurrent`: makes a context the calling thread's, until [`DriverApi::context_pop_current`].
+    ///
+    /// # Safety
+    /// The context came from this driver and lives.
+    unsafe fn context_push_current(&self, context: ContextHandle) -> Result<(), DriverError>;
+
+    /// `cuCtxPopCurrent`: takes the calling thread's context away, so that the one before it is its own again, if there was
+    /// one.
+    ///
+    /// # Errors
+    /// Where the thread has none.
+    fn context_pop_current(&self) -> Result<ContextHandle, DriverError>;
+
     /// `cuCtxGetCurrent`: the calling thread's, if it has one.
     fn context_get_current(&self) -> Result<Option<ContextHandle>, DriverError>;
 

@@ -9,9 +9,6 @@ use crate::{
     GraphHandle, LaunchConfig, MemoryHandle, ModuleHandle, PoolHandle, PoolUsage, StreamFlags, StreamHandle,
 };
 
-/// Room for a device's name.
-const NAME_BYTES: usize = 256;
-
 /// `CU_MEM_ALLOC_GRANULARITY_MINIMUM`.
 const MINIMUM: c_uint = 0;
 
@@ -43,14 +40,7 @@ unsafe impl DriverApi for LibCuda {
     }
 
     fn device_name(&self, device: DeviceHandle) -> Result<String, DriverError> {
-        let mut name = [0u8; NAME_BYTES];
-        // SAFETY: writes at most so many bytes, the last of them 0.
-        let code = unsafe {
-            (self.symbols.device_get_name)(name.as_mut_ptr().cast(), NAME_BYTES as c_int, device.0)
-        };
-        self.check("cuDeviceGetName", code, device)?;
-        let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
-        Ok(String::from_utf8_lossy(&name[..end]).into_owned())
+        self.name_of(device)
     }
 
     fn device_total_mem(&self, device: DeviceHandle) -> Result<u64, DriverError> {
@@ -88,6 +78,20 @@ unsafe impl DriverApi for LibCuda {
         // SAFETY: the caller's promise.
         let code = unsafe { (self.symbols.context_set_current)(handle(context.0)) };
         self.check("cuCtxSetCurrent", code, context)
+    }
+
+    unsafe fn context_push_current(&self, context: ContextHandle) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise.
+        let code = unsafe { (self.symbols.context_push_current)(handle(context.0)) };
+        self.check("cuCtxPushCurrent", code, context)
+    }
+
+    fn context_pop_current(&self) -> Result<ContextHandle, DriverError> {
+        let mut context = std::ptr::null_mut();
+        // SAFETY: writes one handle.
+        let code = unsafe { (self.symbols.context_pop_current)(&raw mut context) };
+        self.check("cuCtxPopCurrent", code, "")?;
+        Ok(ContextHandle(number(context)))
     }
 
     fn context_get_current(&self) -> Result<Option<ContextHandle>, DriverError> {

@@ -1,6 +1,7 @@
 //! The real driver: its library, loaded when asked for. Its calls are in `calls`, those that take structures beside it.
 
 mod calls;
+mod device;
 mod error;
 mod graph;
 mod launch;

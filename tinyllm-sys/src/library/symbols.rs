@@ -87,6 +87,8 @@ symbols! {
     primary_context_retain = "cuDevicePrimaryCtxRetain"(*mut CUcontext, CUdevice);
     primary_context_release = "cuDevicePrimaryCtxRelease_v2"(CUdevice);
     context_set_current = "cuCtxSetCurrent"(CUcontext);
+    context_push_current = "cuCtxPushCurrent_v2"(CUcontext);
+    context_pop_current = "cuCtxPopCurrent_v2"(*mut CUcontext);
     context_get_current = "cuCtxGetCurrent"(*mut CUcontext);
     context_synchronize = "cuCtxSynchronize"();
     stream_create = "cuStreamCreate"(*mut CUstream, c_uint);

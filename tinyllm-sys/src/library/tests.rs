@@ -13,8 +13,8 @@ use cudarc::driver::sys::{
 
 use super::{LibCuda, Symbols, handle, number, symbols::UpdateResult};
 use crate::{
-    CaptureMode, CaptureStatus, DevicePointer, DriverApi, DriverCode, FunctionHandle, GraphExecHandle,
-    GraphHandle, LaunchConfig, PoolHandle, PoolUsage, StreamHandle,
+    CaptureMode, CaptureStatus, ContextHandle, DevicePointer, DriverApi, DriverCode, FunctionHandle,
+    GraphExecHandle, GraphHandle, LaunchConfig, PoolHandle, PoolUsage, StreamHandle,
 };
 
 /// The driver's names, as its header has them.
@@ -148,6 +148,28 @@ fn a_launch_that_fails_says_its_shape() {
                 CUDA_ERROR_NOT_SUPPORTED (801)";
     assert_eq!(error.to_string(), said);
     assert_eq!(error.driver_code(), Some(DriverCode::NotSupported));
+}
+
+unsafe extern "C" fn push(context: CUcontext) -> c_uint {
+    if number(context) == 7 { 0 } else { 201 }
+}
+
+unsafe extern "C" fn pop(context: *mut CUcontext) -> c_uint {
+    // SAFETY: the caller's place for one handle.
+    unsafe { *context = handle(9) };
+    0
+}
+
+#[test]
+fn contexts_are_pushed_and_popped() {
+    let driver = driver(|symbols| (symbols.context_push_current, symbols.context_pop_current) = (push, pop));
+    // SAFETY: the function looks at the number alone.
+    unsafe {
+        driver.context_push_current(ContextHandle(7)).unwrap();
+        let error = driver.context_push_current(ContextHandle(8)).unwrap_err();
+        assert_eq!((error.call, error.driver_code()), ("cuCtxPushCurrent", Some(DriverCode::InvalidContext)));
+    }
+    assert_eq!(driver.context_pop_current().unwrap(), ContextHandle(9));
 }
 
 /// A compiler: says what is wrong with an image that is not `good`, if it is not `silent`.

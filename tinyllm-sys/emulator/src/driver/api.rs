@@ -59,6 +59,8 @@ unsafe impl DriverApi for Emulator {
         fn primary_context_retain(device: DeviceHandle) -> ContextHandle;
         unsafe fn primary_context_release(device: DeviceHandle);
         unsafe fn context_set_current(context: ContextHandle);
+        unsafe fn context_push_current(context: ContextHandle);
+        fn context_pop_current() -> ContextHandle;
         fn context_get_current() -> Option<ContextHandle>;
         fn context_synchronize();
         fn stream_create(flags: StreamFlags) -> StreamHandle;

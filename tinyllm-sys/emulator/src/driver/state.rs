@@ -82,7 +82,8 @@ pub struct KernelCounters {
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) devices: Vec<Device>,
-    pub(super) current: HashMap<ThreadId, usize>,
+    /// Each thread's stack of contexts, by device; the current one is the last.
+    pub(super) contexts: HashMap<ThreadId, Vec<usize>>,
     pub(super) streams: BTreeMap<u64, Stream>,
     /// The default stream of a thread on a device.
     per_thread: HashMap<(ThreadId, usize), u64>,
@@ -117,7 +118,7 @@ impl State {
         let mut state = State {
             config,
             devices: (0..devices).map(|ordinal| Device::new(ordinal, memory_bytes)).collect(),
-            current: HashMap::new(),
+            contexts: HashMap::new(),
             streams: BTreeMap::new(),
             per_thread: HashMap::new(),
             events: BTreeMap::new(),
@@ -156,9 +157,14 @@ impl State {
         self.next_handle
     }
 
+    /// The device of a thread's context, if it has one.
+    pub(super) fn context_of(&self, thread: ThreadId) -> Option<usize> {
+        self.contexts.get(&thread)?.last().copied()
+    }
+
     /// The device of the calling thread's context.
     pub(super) fn current_device(&self, thread: ThreadId) -> Result<usize, Failure> {
-        let device = self.current.get(&thread).copied().ok_or(DriverCode::InvalidContext)?;
+        let device = self.context_of(thread).ok_or(DriverCode::InvalidContext)?;
         match self.devices[device].lost {
             Some(code) => Err(Failure::new(code, "the context is lost: an earlier kernel failed")),
             None => Ok(device),

@@ -42,6 +42,34 @@ fn devices_have_memory_of_their_own() {
 }
 
 #[test]
+fn contexts_are_a_stack_of_each_thread() {
+    let program = Program::new(Emulator::builder().devices(2));
+    let driver = &program.driver;
+    let [first, second] =
+        [0, 1].map(|ordinal| driver.primary_context_retain(driver.device_get(ordinal).unwrap()).unwrap());
+    let run = || {
+        assert_eq!(driver.context_get_current().unwrap(), None);
+        assert_eq!(code(driver.context_pop_current()), Some(DriverCode::InvalidContext));
+        // SAFETY: contexts of this driver that are retained.
+        unsafe {
+            driver.context_push_current(first).unwrap();
+            driver.context_push_current(second).unwrap();
+            assert_eq!(driver.context_get_current().unwrap(), Some(second));
+            // What is current is replaced, and what is below it stays.
+            driver.context_set_current(first).unwrap();
+            driver.context_push_current(second).unwrap();
+        }
+        assert_eq!(driver.context_pop_current().unwrap(), second);
+        assert_eq!(driver.context_pop_current().unwrap(), first);
+        assert_eq!(driver.context_get_current().unwrap(), Some(first));
+        assert_eq!(driver.context_pop_current().unwrap(), first);
+        assert_eq!(code(driver.mem_alloc(1)), Some(DriverCode::InvalidContext));
+    };
+    std::thread::scope(|scope| scope.spawn(run).join()).unwrap();
+    assert_eq!(driver.context_get_current().unwrap(), Some(first), "another thread's stack is its own");
+}
+
+#[test]
 fn the_default_stream_waits_for_others_and_they_for_it() {
     for seed in 0..50 {
         on_each(Emulator::builder().seed(seed), |program| {

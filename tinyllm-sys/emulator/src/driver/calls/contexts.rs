@@ -4,7 +4,10 @@ use std::thread;
 
 use tinyllm_sys::{ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DriverCode, DriverError};
 
-use crate::driver::{Emulator, limits};
+use crate::driver::{
+    Emulator, limits,
+    state::{Failure, State},
+};
 
 /// Contexts' handles: the device's number and this.
 const CONTEXTS: u64 = 0x100;
@@ -98,18 +101,39 @@ impl Emulator {
             "cuCtxSetCurrent",
             || context.to_string(),
             |state| {
-                let device = context.0.checked_sub(CONTEXTS).map(|device| device as usize);
-                let device = device
-                    .filter(|device| state.devices.get(*device).is_some_and(|found| found.retained > 0));
-                let device = device.ok_or(DriverCode::InvalidContext)?;
-                state.current.insert(thread::current().id(), device);
+                let device = state.device_of_context(context)?;
+                let stack = state.contexts.entry(thread::current().id()).or_default();
+                stack.pop();
+                stack.push(device);
                 Ok(())
             },
         )
     }
 
+    pub(in crate::driver) unsafe fn context_push_current(
+        &self,
+        context: ContextHandle,
+    ) -> Result<(), DriverError> {
+        self.call(
+            "cuCtxPushCurrent",
+            || context.to_string(),
+            |state| {
+                let device = state.device_of_context(context)?;
+                state.contexts.entry(thread::current().id()).or_default().push(device);
+                Ok(())
+            },
+        )
+    }
+
+    pub(in crate::driver) fn context_pop_current(&self) -> Result<ContextHandle, DriverError> {
+        self.call("cuCtxPopCurrent", String::new, |state| {
+            let popped = state.contexts.get_mut(&thread::current().id()).and_then(Vec::pop);
+            Ok(ContextHandle(CONTEXTS + popped.ok_or(DriverCode::InvalidContext)? as u64))
+        })
+    }
+
     pub(in crate::driver) fn context_get_current(&self) -> Result<Option<ContextHandle>, DriverError> {
-        let current = self.lock().current.get(&thread::current().id()).copied();
+        let current = self.lock().context_of(thread::current().id());
         Ok(current.map(|device| ContextHandle(CONTEXTS + device as u64)))
     }
 
@@ -119,5 +143,15 @@ impl Emulator {
             state.wait_device(device);
             state.still_there(device)
         })
+    }
+}
+
+impl State {
+    /// The device of a context that somebody retains.
+    fn device_of_context(&self, context: ContextHandle) -> Result<usize, Failure> {
+        let device = context.0.checked_sub(CONTEXTS).map(|device| device as usize);
+        let device =
+            device.filter(|device| self.devices.get(*device).is_some_and(|found| found.retained > 0));
+        device.ok_or(DriverCode::InvalidContext.into())
     }
 }
