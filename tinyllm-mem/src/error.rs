@@ -114,12 +114,12 @@ pub enum MemError {
         len: usize,
     },
     /// A path that names something else than a file with contents of its own.
-    #[error("{}: is {kind}, not a regular file", path.display())]
+    #[error("{}: {problem}", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
-        /// What it names.
-        kind: &'static str,
+        /// What it names, and the way out.
+        problem: &'static str,
     },
     /// A file or stream with more bytes than are read of such a one.
     #[error("{}: is longer than {max_bytes} bytes, the most that is read of such a file", path.display())]

@@ -111,8 +111,12 @@ fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), MemError> {
     if metadata.is_file() {
         return Ok(());
     }
-    let kind = if metadata.is_dir() { "a directory" } else { "a pipe, socket or device" };
-    Err(MemError::NotRegular { path: path.to_owned(), kind })
+    let problem = if metadata.is_dir() {
+        "is a directory, not a regular file"
+    } else {
+        "is a pipe, socket or device, not a regular file; copy what it holds into one"
+    };
+    Err(MemError::NotRegular { path: path.to_owned(), problem })
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn ids(arguments: &Arguments, model: &Model) -> anyhow::Result<(String, Vec<u32>
             model.tokenizer()?.encode(&text, EncodeOptions { parse_special: false, add_special: false })?;
         return Ok((name, ids));
     }
-    let ids = match files::json(path, files::MAX_TEXT_BYTES).context("not a list of token ids")? {
+    let ids = match files::json(path, files::MAX_TEXT_BYTES)? {
         Ids::List(ids) | Ids::Object { ids } => ids,
     };
     Ok((name, ids))
@@ -100,7 +100,7 @@ fn ids(arguments: &Arguments, model: &Model) -> anyhow::Result<(String, Vec<u32>
 
 /// A file of token ids.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "not a list of token ids, nor an object with \"ids\"")]
 enum Ids {
     List(Vec<u32>),
     Object { ids: Vec<u32> },

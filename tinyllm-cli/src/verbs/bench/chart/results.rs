@@ -107,8 +107,8 @@ impl Results {
 
     /// Reads a list of rows, or an object that has them.
     pub(in crate::verbs::bench) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = files::text(path, files::MAX_SMALL_BYTES)?;
         let read = || -> anyhow::Result<Results> {
-            let text = files::text(path, files::MAX_SMALL_BYTES)?;
             let results = if text.trim_start().starts_with('[') {
                 Results { rows: serde_json::from_str(&text)?, ..Results::default() }
             } else {
