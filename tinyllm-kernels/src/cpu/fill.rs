@@ -54,11 +54,19 @@ pub(super) fn fill(
         })
         .collect();
     let failure: Mutex<Option<(usize, KernelError)>> = Mutex::new(None);
+    // One for each thread, whichever pieces it takes.
+    let idle: Mutex<Vec<Buffers>> = Mutex::new(Vec::new());
     team.for_each(pieces.len(), |index| {
         // Each piece is taken once; a poisoned lock means the run is unwinding anyway.
         let Ok(mut piece) = pieces[index].lock() else { return };
+        let mut buffers = idle.lock().ok().and_then(|mut idle| idle.pop()).unwrap_or_default();
         // SAFETY: `Cpu::new` saw to it that the processor has `isa`.
-        let result = unsafe { dispatch(isa, Fill { piece: &mut piece, spec, source: &source }) };
+        let result = unsafe {
+            dispatch(isa, Fill { piece: &mut piece, spec, source: &source, buffers: &mut buffers })
+        };
+        if let Ok(mut idle) = idle.lock() {
+            idle.push(buffers);
+        }
         if let (Err(error), Ok(mut first)) = (result, failure.lock())
             && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
         {
@@ -112,6 +120,7 @@ struct Fill<'a, 'b> {
     piece: &'a mut Piece<'b>,
     spec: &'a WeightSpec,
     source: &'a Source<'a>,
+    buffers: &'a mut Buffers,
 }
 
 impl Kernel for Fill<'_, '_> {
@@ -119,8 +128,7 @@ impl Kernel for Fill<'_, '_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> Self::Output {
-        let Fill { piece, spec, source } = self;
-        let mut buffers = Buffers::default();
+        let Fill { piece, spec, source, buffers } = self;
         let fetched = fetched_rows(spec.k);
         for (index, bytes) in piece.bytes.chunks_mut(fetched / PANEL * piece.panel_bytes).enumerate() {
             let first = piece.rows.start + index * fetched;
@@ -132,7 +140,7 @@ impl Kernel for Fill<'_, '_> {
                 unsafe {
                     match source {
                         Source::Float(source) => {
-                            panel.fill_from_floats::<L>(spec, *source, &mut buffers)?;
+                            panel.fill_from_floats::<L>(spec, *source, buffers)?;
                         }
                         Source::Quantized { group_size, scales, .. } => {
                             panel.fill_from_quantized::<L>(spec.k, &buffers.int8, *group_size, *scales);

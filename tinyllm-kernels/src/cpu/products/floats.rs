@@ -79,10 +79,9 @@ impl Quantized {
         floats: &Floats<'_>,
         rows: Range<usize>,
     ) -> Result<(), KernelError> {
-        self.q.clear();
-        self.scales.clear();
+        self.make_room(floats, rows.len());
         // SAFETY: the caller's promise.
-        unsafe { self.append::<L>(floats, rows) }
+        unsafe { self.quantize_at::<L>(floats, rows, 0) }
     }
 
     /// Fetches rows and quantises them.
@@ -94,39 +93,42 @@ impl Quantized {
     /// As [`Quantized::quantize`].
     #[inline(always)]
     unsafe fn read<L: Lanes>(&mut self, floats: &Floats<'_>, rows: Range<usize>) -> Result<(), KernelError> {
-        self.q.clear();
-        self.scales.clear();
-        let count = fetched_rows(floats.k);
+        self.make_room(floats, rows.len());
+        let (start, count) = (rows.start, fetched_rows(floats.k));
         for first in rows.clone().step_by(count) {
             let rows = first..rows.end.min(first + count);
             self.fetch(floats, rows.clone())?;
             // SAFETY: the caller's promise.
-            unsafe { self.append::<L>(floats, rows) }?;
+            unsafe { self.quantize_at::<L>(floats, rows, first - start) }?;
         }
         Ok(())
     }
 
-    /// [`Quantized::quantize`], behind those before.
+    /// For as many rows; what is there already is written over, not cleared.
     #[inline(always)]
-    unsafe fn append<L: Lanes>(
+    fn make_room(&mut self, floats: &Floats<'_>, rows: usize) {
+        self.row.resize(floats.k, 0.0);
+        self.q.resize(rows * floats.k, 0);
+        self.scales.resize(rows * floats.group_size.groups(floats.k), f16::ZERO);
+    }
+
+    /// [`Quantized::quantize`] into the place of row `first` and those behind it.
+    #[inline(always)]
+    unsafe fn quantize_at<L: Lanes>(
         &mut self,
         floats: &Floats<'_>,
         rows: Range<usize>,
+        first: usize,
     ) -> Result<(), KernelError> {
         let (k, group_size) = (floats.k, floats.group_size);
         let groups = group_size.groups(k);
-        self.row.resize(k, 0.0);
-        let before = (self.q.len(), self.scales.len());
-        self.q.resize(before.0 + rows.len() * k, 0);
-        self.scales.resize(before.1 + rows.len() * groups, f16::ZERO);
-        for (index, row) in rows.enumerate() {
+        for (index, row) in (first..).zip(rows) {
             match floats.rows.halves(row, &self.fetched) {
                 // SAFETY: the caller's promise.
                 Some(bytes) => unsafe { convert::<L>(&bytes[..2 * k], &mut self.row) },
                 None => floats.rows.read_fetched(row, &self.fetched, &mut self.row)?,
             }
-            let q = &mut self.q[before.0 + index * k..][..k];
-            let scales = &mut self.scales[before.1 + index * groups..][..groups];
+            let (q, scales) = (&mut self.q[index * k..][..k], &mut self.scales[index * groups..][..groups]);
             quantize::quantize(floats.name, row, &self.row, group_size.elements(k), q, scales)?;
         }
         Ok(())
