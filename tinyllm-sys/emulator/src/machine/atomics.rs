@@ -1,7 +1,5 @@
 //! Atomics: lane after lane, each on its own.
 
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
-
 use super::{
     Fault,
     addresses::addresses,
@@ -18,6 +16,7 @@ use super::{
 use crate::{
     kernel::{Atomic, AtomicKind, AtomicType, Target},
     lanes::{Registers, Slot},
+    memory::update,
     numerics::*,
 };
 
@@ -90,30 +89,6 @@ fn register(registers: &Registers, slot: Slot, bits: u32, lane: usize) -> u64 {
     }
 }
 
-/// Changes one value and gives the old one.
-fn update(place: *mut u8, bytes: u32, change: impl Fn(u64) -> u64) -> u64 {
-    // The closures always give a value, so an error is a value too.
-    match bytes {
-        2 => {
-            // SAFETY: the caller was given the place for an aligned value of this size, used through atomics only.
-            let value = unsafe { AtomicU16::from_ptr(place.cast()) };
-            let old = value.fetch_update(Relaxed, Relaxed, |old| Some(change(u64::from(old)) as u16));
-            u64::from(old.unwrap_or_else(|old| old))
-        }
-        4 => {
-            // SAFETY: as above.
-            let value = unsafe { AtomicU32::from_ptr(place.cast()) };
-            let old = value.fetch_update(Relaxed, Relaxed, |old| Some(change(u64::from(old)) as u32));
-            u64::from(old.unwrap_or_else(|old| old))
-        }
-        _ => {
-            // SAFETY: as above.
-            let value = unsafe { AtomicU64::from_ptr(place.cast()) };
-            value.fetch_update(Relaxed, Relaxed, |old| Some(change(old))).unwrap_or_else(|old| old)
-        }
-    }
-}
-
 impl Context<'_> {
     pub(super) fn atomic(
         &mut self,
@@ -161,7 +136,8 @@ fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u3
     for lane in lanes_of(mask) {
         let b = register(&warp.registers, atomic.b, atomic.register_bits, lane);
         let c = register(&warp.registers, atomic.c, atomic.register_bits, lane);
-        let old = update(places[lane], atomic.bytes, |old| combine(atomic, global, old, b, c));
+        // SAFETY: the place was given for an aligned value of this size; what others use meanwhile is used through words alone.
+        let old = unsafe { update(places[lane], atomic.bytes, |old| combine(atomic, global, old, b, c)) };
         if let Some(d) = atomic.d {
             match atomic.register_bits {
                 64 => warp.registers.wide_mut(d)[lane] = old,

@@ -1,7 +1,5 @@
 //! `cp.async`: copies from global to shared memory that land when they are waited for, and not before.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-
 use super::{
     Fault,
     addresses::addresses,
@@ -18,6 +16,7 @@ use super::{
 use crate::{
     kernel::{Address, Guard},
     lanes::{LANES, Slot},
+    memory::load,
 };
 
 /// The largest copy of a lane.
@@ -218,19 +217,19 @@ impl Context<'_> {
 /// A lane's bytes at a place that was checked for an aligned access of so many, a power of two.
 #[inline(always)]
 fn copy_out(places: &Places, lane: usize, out: &mut [u8; COPY_BYTES], bytes: usize) {
-    /// Moves words of a type.
+    /// Moves words of a size.
     macro_rules! words {
-        ($atomic:ty, $bytes:literal) => {
+        ($bytes:literal, $ty:ty) => {
             for (index, out) in out[..bytes].chunks_exact_mut($bytes).enumerate() {
-                // SAFETY: the caller was given the place for as many bytes, aligned; it is only used through atomics.
-                let word = unsafe { <$atomic>::from_ptr(places[lane].add(index * $bytes).cast()) };
-                out.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+                // SAFETY: the caller was given the place for as many bytes, aligned; what others use meanwhile is used through
+                // words alone.
+                let word = unsafe { load::<$bytes>(places[lane].wrapping_add(index * $bytes)) };
+                out.copy_from_slice(&(word as $ty).to_le_bytes());
             }
         };
     }
     match bytes {
-        8 | 16 => words!(AtomicU64, 8),
-        4 => words!(AtomicU32, 4),
-        _ => words!(AtomicU8, 1),
+        4 | 8 | 16 => words!(4, u32),
+        _ => words!(1, u8),
     }
 }

@@ -117,7 +117,7 @@ impl Context<'_> {
             out.copy_from_slice(&warp.local.bytes.as_slice()[start..start + bytes as usize]);
         } else {
             let region = self.launch.space.find(address, bytes).ok_or(Fault::ILLEGAL_ADDRESS)?;
-            region.bytes.read(region.offset + (address - region.start), out);
+            region.bytes.read_beside(region.offset + (address - region.start), out);
         }
         Ok(u64::from_le_bytes(value))
     }

@@ -1,10 +1,9 @@
 //! Moves between registers and memory once every lane's place is known and checked.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
-
 use crate::{
     kernel::{Element, Transfer},
     lanes::{LANES, Registers, Slot},
+    memory::{load, store},
 };
 
 /// A place in the host's memory for each lane; null where the lane takes no part.
@@ -25,12 +24,12 @@ pub(super) fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
 
 /// Reads one element of each lane into a register.
 macro_rules! read {
-    ($atomic:ty, $registers:ident.$row:ident($slot:ident), $places:ident, $at:ident, $mask:ident, |$value:ident| $into:expr) => {{
+    ($ty:ty, $registers:ident.$row:ident($slot:ident), $places:ident, $at:ident, $mask:ident, |$value:ident| $into:expr) => {{
         let row = $registers.$row($slot);
         let read = |lane: usize| {
-            // SAFETY: the caller checked that each lane of the mask has its whole element there, aligned; memory that others
-            // use meanwhile is used through atomics only.
-            let $value = unsafe { <$atomic>::from_ptr($places[lane].add($at).cast()) }.load(Relaxed);
+            // SAFETY: the caller checked that each lane of the mask has its whole element there, aligned; what others use
+            // meanwhile is used through words alone.
+            let $value = unsafe { load::<{ size_of::<$ty>() }>($places[lane].wrapping_add($at)) } as $ty;
             $into
         };
         if $mask == u32::MAX {
@@ -55,35 +54,34 @@ fn read_element(
 ) {
     let wide = element.register_bits == 64;
     match (element.bytes, element.signed, wide) {
-        (1, false, false) => read!(AtomicU8, registers.row_mut(slot), places, at, mask, |v| u32::from(v)),
+        (1, false, false) => read!(u8, registers.row_mut(slot), places, at, mask, |v| u32::from(v)),
         // Registers of 16 bits hold their upper half as 0.
         (1, true, false) if element.register_bits == 16 => {
-            read!(AtomicU8, registers.row_mut(slot), places, at, mask, |v| u32::from(v as i8 as u16))
+            read!(u8, registers.row_mut(slot), places, at, mask, |v| u32::from(v as i8 as u16))
         }
-        (1, true, false) => read!(AtomicU8, registers.row_mut(slot), places, at, mask, |v| v as i8 as u32),
-        (1, false, true) => read!(AtomicU8, registers.wide_mut(slot), places, at, mask, |v| u64::from(v)),
-        (1, true, true) => read!(AtomicU8, registers.wide_mut(slot), places, at, mask, |v| v as i8 as u64),
+        (1, true, false) => read!(u8, registers.row_mut(slot), places, at, mask, |v| v as i8 as u32),
+        (1, false, true) => read!(u8, registers.wide_mut(slot), places, at, mask, |v| u64::from(v)),
+        (1, true, true) => read!(u8, registers.wide_mut(slot), places, at, mask, |v| v as i8 as u64),
         (2, true, false) if element.register_bits == 32 => {
-            read!(AtomicU16, registers.row_mut(slot), places, at, mask, |v| v as i16 as u32)
+            read!(u16, registers.row_mut(slot), places, at, mask, |v| v as i16 as u32)
         }
-        (2, _, false) => read!(AtomicU16, registers.row_mut(slot), places, at, mask, |v| u32::from(v)),
-        (2, false, true) => read!(AtomicU16, registers.wide_mut(slot), places, at, mask, |v| u64::from(v)),
-        (2, true, true) => read!(AtomicU16, registers.wide_mut(slot), places, at, mask, |v| v as i16 as u64),
-        (4, _, false) => read!(AtomicU32, registers.row_mut(slot), places, at, mask, |v| v),
-        (4, false, true) => read!(AtomicU32, registers.wide_mut(slot), places, at, mask, |v| u64::from(v)),
-        (4, true, true) => read!(AtomicU32, registers.wide_mut(slot), places, at, mask, |v| v as i32 as u64),
-        _ => read!(AtomicU64, registers.wide_mut(slot), places, at, mask, |v| v),
+        (2, _, false) => read!(u16, registers.row_mut(slot), places, at, mask, |v| u32::from(v)),
+        (2, false, true) => read!(u16, registers.wide_mut(slot), places, at, mask, |v| u64::from(v)),
+        (2, true, true) => read!(u16, registers.wide_mut(slot), places, at, mask, |v| v as i16 as u64),
+        (4, _, false) => read!(u32, registers.row_mut(slot), places, at, mask, |v| v),
+        (4, false, true) => read!(u32, registers.wide_mut(slot), places, at, mask, |v| u64::from(v)),
+        (4, true, true) => read!(u32, registers.wide_mut(slot), places, at, mask, |v| v as i32 as u64),
+        _ => read!(u64, registers.wide_mut(slot), places, at, mask, |v| v),
     }
 }
 
 /// Writes one element of each lane.
 macro_rules! write {
-    ($atomic:ty, $int:ty, $registers:ident.$row:ident($slot:ident), $places:ident, $at:ident, $mask:ident) => {{
+    ($ty:ty, $registers:ident.$row:ident($slot:ident), $places:ident, $at:ident, $mask:ident) => {{
         let row = $registers.$row($slot);
         let write = |lane: usize| {
             // SAFETY: as for reads.
-            let place = unsafe { <$atomic>::from_ptr($places[lane].add($at).cast()) };
-            place.store(row[lane] as $int, Relaxed);
+            unsafe { store::<{ size_of::<$ty>() }>($places[lane].wrapping_add($at), row[lane].into()) }
         };
         if $mask == u32::MAX {
             (0..LANES).for_each(write);
@@ -95,13 +93,13 @@ macro_rules! write {
 
 fn write_element(registers: &Registers, slot: Slot, element: Element, places: &Places, at: usize, mask: u32) {
     match (element.bytes, element.register_bits == 64) {
-        (1, false) => write!(AtomicU8, u8, registers.row(slot), places, at, mask),
-        (1, true) => write!(AtomicU8, u8, registers.wide(slot), places, at, mask),
-        (2, false) => write!(AtomicU16, u16, registers.row(slot), places, at, mask),
-        (2, true) => write!(AtomicU16, u16, registers.wide(slot), places, at, mask),
-        (4, false) => write!(AtomicU32, u32, registers.row(slot), places, at, mask),
-        (4, true) => write!(AtomicU32, u32, registers.wide(slot), places, at, mask),
-        _ => write!(AtomicU64, u64, registers.wide(slot), places, at, mask),
+        (1, false) => write!(u8, registers.row(slot), places, at, mask),
+        (1, true) => write!(u8, registers.wide(slot), places, at, mask),
+        (2, false) => write!(u16, registers.row(slot), places, at, mask),
+        (2, true) => write!(u16, registers.wide(slot), places, at, mask),
+        (4, false) => write!(u32, registers.row(slot), places, at, mask),
+        (4, true) => write!(u32, registers.wide(slot), places, at, mask),
+        _ => write!(u64, registers.wide(slot), places, at, mask),
     }
 }
 

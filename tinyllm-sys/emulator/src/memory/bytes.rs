@@ -1,13 +1,17 @@
 //! Memory of a device or page-locked memory of the host: bytes, and which of them have been written.
 //!
-//! Blocks of a kernel run on several threads and may race on purpose or by mistake, so every access is an atomic one; on the
-//! processors at hand a relaxed atomic is a plain move.
+//! Blocks of a kernel run on several threads and may race on purpose or by mistake, so they use atomic words alone (see
+//! `words`). What the driver copies it copies while no kernel runs, in larger ones; the host may be using page-locked memory
+//! meanwhile, so these are atomic too. On the processors at hand a relaxed atomic is a plain move.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use memmap2::MmapMut;
 
-use super::Bits;
+use super::{
+    Bits,
+    words::{WORD_BYTES, load},
+};
 
 /// A stretch of memory behind one or more [`super::Region`]s. Costs nothing until it is touched.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ impl Bytes {
     /// So many bytes, none of them written; at least 1.
     pub(crate) fn new(bytes: u64) -> std::io::Result<Self> {
         let length = usize::try_from(bytes.max(1)).map_err(std::io::Error::other)?;
+        let length = length.checked_next_multiple_of(WORD_BYTES).ok_or(std::io::ErrorKind::OutOfMemory)?;
         Ok(Bytes { map: MmapMut::map_anon(length)?, bytes, written: Bits::none(bytes)? })
     }
 
@@ -35,13 +40,23 @@ impl Bytes {
         &self.written
     }
 
-    /// The first byte, aligned to a page. Others write through it too: only atomics may.
+    /// The first byte, aligned to a page; the last word is whole. Blocks use it from several threads: through words alone.
     #[inline(always)]
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.map.as_ptr().cast_mut()
     }
 
-    /// Copies out, one byte or word at a time.
+    /// Copies out while blocks run.
+    pub(crate) fn read_beside(&self, offset: u64, out: &mut [u8]) {
+        assert!(offset + out.len() as u64 <= self.bytes, "a copy stays inside of its memory");
+        for (at, byte) in out.iter_mut().enumerate() {
+            // SAFETY: inside of the mapping (above), which begins at a page, is whole words long and lives as long as `self`;
+            // blocks use it through words.
+            *byte = unsafe { load::<1>(self.as_ptr().wrapping_add(offset as usize + at)) } as u8;
+        }
+    }
+
+    /// Copies out while no kernel runs, one byte or eight at a time.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) {
         assert!(offset + out.len() as u64 <= self.bytes, "a copy stays inside of its memory");
         let mut at = offset;
@@ -60,7 +75,7 @@ impl Bytes {
         }
     }
 
-    /// Copies in, and marks what was written.
+    /// Copies in while no kernel runs, and marks what was written.
     pub(crate) fn write(&self, offset: u64, from: &[u8]) {
         assert!(offset + from.len() as u64 <= self.bytes, "a copy stays inside of its memory");
         let head = ((8 - offset % 8) % 8).min(from.len() as u64) as usize;
@@ -86,15 +101,16 @@ impl Bytes {
 
     /// A byte.
     #[inline(always)]
-    pub(crate) fn u8(&self, offset: u64) -> &AtomicU8 {
+    fn u8(&self, offset: u64) -> &AtomicU8 {
         debug_assert!(offset < self.bytes);
-        // SAFETY: inside of the mapping, which lives as long as the reference, and only atomics touch it.
+        // SAFETY: inside of the mapping, which lives as long as the reference. Only atomics touch it, and those of another size
+        // not at the same time: no kernel runs.
         unsafe { AtomicU8::from_ptr(self.as_ptr().add(offset as usize)) }
     }
 
     /// Eight bytes at a multiple of 8.
     #[inline(always)]
-    pub(crate) fn u64(&self, offset: u64) -> &AtomicU64 {
+    fn u64(&self, offset: u64) -> &AtomicU64 {
         debug_assert!(offset + 8 <= self.bytes && offset.is_multiple_of(8));
         // SAFETY: as for a byte; the mapping is aligned to pages and the offset to 8.
         unsafe { AtomicU64::from_ptr(self.as_ptr().add(offset as usize).cast()) }

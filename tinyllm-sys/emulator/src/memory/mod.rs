@@ -4,8 +4,10 @@ mod bits;
 mod bytes;
 mod space;
 mod touched;
+mod words;
 
 pub(crate) use bits::Bits;
 pub(crate) use bytes::Bytes;
 pub(crate) use space::{Freed, Name, Region, Space};
 pub(crate) use touched::{CHUNK_BYTES, Chunk, Touched};
+pub(crate) use words::{load, store, update};
