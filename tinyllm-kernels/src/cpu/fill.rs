@@ -136,7 +136,7 @@ impl Kernel for Fill<'_, '_> {
             buffers.fetch(spec, source, rows.clone())?;
             for (first, bytes) in rows.clone().step_by(PANEL).zip(bytes.chunks_mut(piece.panel_bytes)) {
                 let mut panel = Panel { rows: first..(first + PANEL).min(rows.end), bytes };
-                // SAFETY: the caller's promise.
+                // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
                 unsafe {
                     match source {
                         Source::Float(source) => {
@@ -231,6 +231,8 @@ struct Panel<'a> {
 }
 
 impl Panel<'_> {
+    /// # Safety
+    /// The processor has `L`.
     #[inline(always)]
     unsafe fn fill_from_floats<L: Lanes>(
         &mut self,
@@ -245,7 +247,7 @@ impl Panel<'_> {
             WeightFormat::W8A16 { group_size, scales: scale_type } => {
                 let floats = floats(spec, source, group_size);
                 let layout = PanelLayout { k, group_size, scale_type };
-                // SAFETY: the caller's promise.
+                // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
                 unsafe {
                     quantized.quantize::<L>(&floats, self.rows.clone())?;
                     products::pack_rows::<L>(&quantized.rows(k), layout, self.bytes);
@@ -261,7 +263,7 @@ impl Panel<'_> {
                         to_f16(&spec.name, row, column, values[column])?;
                     }
                 }
-                // SAFETY: the caller's promise.
+                // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
                 unsafe {
                     let rows = bytemuck::cast_slice(halves);
                     products::pack_values::<L>(rows, 2 * k, 2 * k, false, self.bytes);
@@ -281,6 +283,8 @@ impl Panel<'_> {
         Ok(())
     }
 
+    /// # Safety
+    /// The processor has `L`.
     #[inline(always)]
     unsafe fn fill_from_quantized<L: Lanes>(
         &mut self,
@@ -290,7 +294,7 @@ impl Panel<'_> {
         scale_type: ScaleType,
     ) {
         let (rows, layout) = (fetched.rows(&self.rows), PanelLayout { k, group_size, scale_type });
-        // SAFETY: the caller's promise.
+        // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
         unsafe { products::pack_rows::<L>(&rows, layout, self.bytes) };
     }
 }

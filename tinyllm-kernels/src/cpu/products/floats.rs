@@ -80,7 +80,7 @@ impl Quantized {
         rows: Range<usize>,
     ) -> Result<(), KernelError> {
         self.make_room(floats, rows.len());
-        // SAFETY: the caller's promise.
+        // SAFETY: the processor has `L` (this function's contract), which is all that it asks for.
         unsafe { self.quantize_at::<L>(floats, rows, 0) }
     }
 
@@ -98,7 +98,7 @@ impl Quantized {
         for first in rows.clone().step_by(count) {
             let rows = first..rows.end.min(first + count);
             self.fetch(floats, rows.clone())?;
-            // SAFETY: the caller's promise.
+            // SAFETY: the processor has `L` (this function's contract), which is all that it asks for.
             unsafe { self.quantize_at::<L>(floats, rows, first - start) }?;
         }
         Ok(())
@@ -113,6 +113,9 @@ impl Quantized {
     }
 
     /// [`Quantized::quantize`] into the place of row `first` and those behind it.
+    ///
+    /// # Safety
+    /// The processor has `L`.
     #[inline(always)]
     unsafe fn quantize_at<L: Lanes>(
         &mut self,
@@ -124,7 +127,7 @@ impl Quantized {
         let groups = group_size.groups(k);
         for (index, row) in (first..).zip(rows) {
             match floats.rows.halves(row, &self.fetched) {
-                // SAFETY: the caller's promise.
+                // SAFETY: the processor has `L` (this function's contract), which is all that it asks for.
                 Some(bytes) => unsafe { convert::<L>(&bytes[..2 * k], &mut self.row) },
                 None => floats.rows.read_fetched(row, &self.fetched, &mut self.row)?,
             }
@@ -165,7 +168,7 @@ unsafe fn convert<L: Lanes>(bytes: &[u8], out: &mut [f32]) {
             lanes[..bytes.len()].copy_from_slice(bytes);
             &lanes
         });
-        // SAFETY: sixteen f16; the instruction set is the caller's promise.
+        // SAFETY: sixteen f16; the processor has `L` (this function's contract).
         unsafe { store_to::<L>(L::load_f16(bytes.as_ptr().cast()), out) };
     }
 }
@@ -182,7 +185,7 @@ impl Kernel for Read<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> Self::Output {
-        // SAFETY: the caller's promise.
+        // SAFETY: the processor has `L` (this function's contract), which is all that it asks for.
         unsafe { self.into.read::<L>(self.floats, self.rows) }
     }
 }
@@ -202,11 +205,12 @@ pub(super) unsafe fn floats(
     for first in panels.clone().step_by(PANELS) {
         let panels = first..panels.end.min(first + PANELS);
         let rows = panels.start * PANEL..(panels.end * PANEL).min(floats.n);
-        // SAFETY: the caller's promise.
+        // SAFETY: the processor has `isa`: one of the terms of `product`, which are this function's.
         unsafe { dispatch(isa, Read { into: quantized, floats, rows: rows.clone() }) }?;
         let weight = &WeightView::RowMajor(quantized.matrix(floats.k, floats.group_size));
         let (panels, output) = (0..panels.len(), &output.only(rows));
-        // SAFETY: the caller's promise, of these columns.
+        // SAFETY: the terms of `product`, which are this function's, hold for these columns of the output: `panels` are the
+        // panels that the rows just quantised make.
         unsafe { dispatch(isa, ProductKernel { weight, panels, input, output }) };
     }
     Ok(())

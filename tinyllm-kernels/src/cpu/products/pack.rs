@@ -35,7 +35,7 @@ pub(crate) unsafe fn pack_values<L: Lanes>(
         let blocks: &mut [[[[u8; 2]; PANEL]; TRANSPOSED_PAIRS]] =
             bytemuck::cast_slice_mut(panel.as_chunks_mut::<{ TRANSPOSED_PAIRS * 2 * PANEL }>().0);
         for out in blocks.iter_mut().take(k / (2 * TRANSPOSED_PAIRS)) {
-            // SAFETY: sixteen rows have k columns, of which these are some; the instruction set is the caller's promise.
+            // SAFETY: sixteen rows have k columns, of which these are some; the processor has `L` (this function's contract).
             unsafe { L::transpose_pairs(rows[transposed..].as_ptr(), row_bytes, offset, out) };
             transposed += 2 * TRANSPOSED_PAIRS;
         }
@@ -81,7 +81,7 @@ pub(crate) unsafe fn pack_rows<L: Lanes>(rows: &Rows<'_>, layout: PanelLayout, p
         }
         let first = group * columns;
         let count = columns.min(layout.k - first);
-        // SAFETY: the caller's promise.
+        // SAFETY: the processor has `L` (this function's contract), which is all that it asks for.
         unsafe {
             pack_values::<L>(&rows.values[first..], rows.row_bytes, count, rows.offset_binary, values);
         }
@@ -171,7 +171,7 @@ mod tests {
         #[inline(always)]
         unsafe fn run<L: Lanes>(self) {
             let Pack { rows, row_bytes, k, offset_binary, panel } = self;
-            // SAFETY: the caller's promise.
+            // SAFETY: the processor has `L` (this function's contract), which is all that it asks for.
             unsafe { pack_values::<L>(rows, row_bytes, k, offset_binary, panel) };
         }
     }

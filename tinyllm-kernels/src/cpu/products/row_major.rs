@@ -37,7 +37,7 @@ impl Block for RowMajor<'_> {
             let mut block = [[[0; 2]; PANEL]; TRANSPOSED_PAIRS];
             // SAFETY: `rows` are sixteen rows of k columns (`whole` is empty where they are fewer), and these are some of
             // them: `columns.len() / BLOCK` blocks begin at `columns.start`. A pair of sixteen rows is 32 int8. A prefetch
-            // reads nothing. The instruction set is the caller's promise.
+            // reads nothing. The processor has `L` (the contract of `Block::widen`).
             unsafe {
                 for row in (PANEL..2 * PANEL).filter(|_| at % LINE_BYTES == 0) {
                     L::prefetch_early(columns.wrapping_add(row * self.row_bytes));
@@ -56,7 +56,7 @@ impl Block for RowMajor<'_> {
                 rows.copy_to(row * self.row_bytes + at, copy);
             }
             let packed = &mut block[..2 * PANEL * out.len()];
-            // SAFETY: a pair of sixteen rows is 32 int8; the instruction set is the caller's promise.
+            // SAFETY: a pair of sixteen rows is 32 int8; the processor has `L` (the contract of `Block::widen`).
             unsafe {
                 pack_values::<L>(&copied[..outputs * count], count, count, self.offset_binary, packed);
                 for (out, values) in out.iter_mut().zip(packed.chunks_exact(2 * PANEL)) {
@@ -74,7 +74,7 @@ impl Block for RowMajor<'_> {
             ScaleType::F16 | ScaleType::Bf16 => self.copy_scales::<2>(panel, group, &mut packed),
             ScaleType::F32 => self.copy_scales::<4>(panel, group, &mut packed),
         }
-        // SAFETY: sixteen scales; the instruction set is the caller's promise.
+        // SAFETY: sixteen scales; the processor has `L` (the contract of `Block::scales`).
         unsafe { L::load_scales(packed.as_ptr(), self.scale_type) }
     }
 }
