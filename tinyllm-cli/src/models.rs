@@ -10,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tinyllm_model::{
     Tokenizer,
     chat::TemplateSource,
-    checkpoint::{Checkpoint, GgufCheckpoint, HuggingFaceCheckpoint, gguf::Gguf},
+    checkpoint::{Checkpoint, GgufCheckpoint, HuggingFaceCheckpoint, gguf, gguf::Gguf},
+    tokenizer::SpecialTokens,
 };
 
 pub(crate) mod alias;
@@ -36,18 +37,23 @@ impl Model {
     /// Opens what `name` says.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
         let path = resolve(name)?;
-        let kind = if is_gguf(&path) {
+        let kind = if gguf::is_gguf(&path) {
             Kind::Gguf(Box::new(GgufCheckpoint::open(&path)?))
         } else {
             Kind::Directory(Some(Box::new(HuggingFaceCheckpoint::open(&path)?)))
         };
-        Ok(Model { path, kind })
+        let model = Model { path, kind };
+        for note in model.checkpoint()?.notes() {
+            crate::output::note(&format!("note: {note}"));
+        }
+        Ok(model)
     }
 
     /// Opens a model of which only the tokenizer or the template is wanted: a directory need hold nothing else.
     pub(crate) fn open_vocabulary(name: &str) -> anyhow::Result<Self> {
         let path = resolve(name)?;
-        let kind = if is_gguf(&path) { Kind::Vocabulary(Gguf::open(&path)?) } else { Kind::Directory(None) };
+        let kind =
+            if gguf::is_gguf(&path) { Kind::Vocabulary(Gguf::open(&path)?) } else { Kind::Directory(None) };
         Ok(Model { path, kind })
     }
 
@@ -99,6 +105,16 @@ impl Model {
         })
     }
 
+    /// The special tokens that a template may name.
+    pub(crate) fn special_tokens(&self) -> anyhow::Result<SpecialTokens> {
+        Ok(match &self.kind {
+            Kind::Directory(_) => SpecialTokens::from_directory(&self.path)?,
+            Kind::Embedded(_) => SpecialTokens::default(),
+            Kind::Gguf(checkpoint) => SpecialTokens::from_gguf(&checkpoint.gguf().metadata())?,
+            Kind::Vocabulary(gguf) => SpecialTokens::from_gguf(&gguf.metadata())?,
+        })
+    }
+
     pub(crate) fn template_source(&self) -> anyhow::Result<Option<TemplateSource>> {
         Ok(match &self.kind {
             Kind::Directory(_) => TemplateSource::from_directory(&self.path)?,
@@ -107,10 +123,6 @@ impl Model {
             Kind::Vocabulary(gguf) => TemplateSource::from_gguf(gguf)?,
         })
     }
-}
-
-fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
 /// The path that a MODEL stands for.
@@ -124,7 +136,7 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
                 path.display()
             );
         }
-        if path.is_file() && !is_gguf(&path) {
+        if path.is_file() && !gguf::is_gguf(&path) {
             bail!("{}: not a model; pass a directory with config.json, or a .gguf file", path.display());
         }
         return Ok(path);

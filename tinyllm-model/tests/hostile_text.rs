@@ -8,16 +8,12 @@ use tinyllm_model::{
     Result, Tokenizer,
     chat::{ChatTemplate, TemplateSource},
     checkpoint::gguf::Gguf,
-    tokenizer::EncodeOptions,
+    tokenizer::{EncodeOptions, SpecialTokens},
 };
 
 fn render(text: &str, messages: &Value) -> Result<String> {
-    let source = TemplateSource {
-        path: "t.jinja".into(),
-        text: text.into(),
-        bos_token: String::new(),
-        eos_token: String::new(),
-    };
+    let source =
+        TemplateSource { path: "t.jinja".into(), text: text.into(), tokens: SpecialTokens::default() };
     ChatTemplate::new(&source)?.render(messages, true)
 }
 

@@ -10,7 +10,7 @@ use tinyllm_model::{
     Tokenizer,
     chat::{ChatTemplate, TemplateSource},
     checkpoint::gguf::Gguf,
-    tokenizer::EncodeOptions,
+    tokenizer::{EncodeOptions, SpecialTokens},
 };
 
 fn json(path: &Path) -> Option<serde_json::Value> {
@@ -83,8 +83,10 @@ fn every_rendering_and_error_of_every_template() {
         let template = ChatTemplate::new(&TemplateSource {
             path: name.into(),
             text: text.as_str().unwrap().into(),
-            bos_token: tokens[0].as_str().unwrap().into(),
-            eos_token: tokens[1].as_str().unwrap().into(),
+            tokens: SpecialTokens::new([
+                ("bos_token", tokens[0].as_str().unwrap()),
+                ("eos_token", tokens[1].as_str().unwrap()),
+            ]),
         })
         .unwrap();
         for (case, conversation) in reference["cases"].as_object().unwrap() {
@@ -104,12 +106,8 @@ fn every_rendering_and_error_of_every_template() {
 
 #[test]
 fn a_template_that_never_ends_is_stopped() {
-    let source = |text: &str| TemplateSource {
-        path: "t".into(),
-        text: text.into(),
-        bos_token: String::new(),
-        eos_token: String::new(),
-    };
+    let source =
+        |text: &str| TemplateSource { path: "t".into(), text: text.into(), tokens: SpecialTokens::default() };
     let endless = "{% for i in range(1000000) %}{% for j in range(1000000) %}x{% endfor %}{% endfor %}";
     let many = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
     for text in [endless, many] {

@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
 }
 
 /// What is copied beside the weights.
-const COMPANIONS: [&str; 6] = [
+const COMPANIONS: [&str; 7] = [
+    "added_tokens.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -115,11 +116,16 @@ fn companions(model: &Model) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
         }
         return Ok(files);
     }
-    files.push(("tokenizer.json", model.tokenizer()?.to_json()?.into_bytes()));
+    let tokenizer = model.tokenizer()?;
+    files.push(("tokenizer.json", tokenizer.to_json()?.into_bytes()));
+    // A GGUF names one end token; those that are known by their text would be forgotten with it.
+    let ends = json!({"eos_token_id": tokenizer.end_token_ids()});
+    files.push(("generation_config.json", serde_json::to_vec_pretty(&ends)?));
     let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
+    for (name, token) in model.special_tokens()?.named() {
+        config[name] = json!(token);
+    }
     if let Some(source) = model.template_source()? {
-        config["bos_token"] = json!(source.bos_token);
-        config["eos_token"] = json!(source.eos_token);
         config["chat_template"] = json!(source.text);
     }
     files.push(("tokenizer_config.json", serde_json::to_vec_pretty(&config)?));

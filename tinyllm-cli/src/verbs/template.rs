@@ -32,10 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         })?,
         Some(path) => {
             let text = files::text(path, files::MAX_SMALL_BYTES)?;
-            let tokens = model.template_source()?;
-            let (bos_token, eos_token) =
-                tokens.map_or_else(Default::default, |source| (source.bos_token, source.eos_token));
-            TemplateSource { path: path.clone(), text, bos_token, eos_token }
+            TemplateSource { path: path.clone(), text, tokens: model.special_tokens()? }
         }
     };
     let rendered = ChatTemplate::new(&source)?.render(&messages, !arguments.no_generation_prompt)?;

@@ -60,6 +60,16 @@ impl RawBytes<'_> {
         unsafe { bytes.start.cast::<[u8; N]>().read() }
     }
 
+    /// `COUNT` reads of N bytes, `stride` bytes from one to the next; panics where they are not all among these.
+    #[inline(always)]
+    pub(crate) fn arrays<const N: usize, const COUNT: usize>(self, stride: usize) -> [[u8; N]; COUNT] {
+        let bytes = self.part(
+            0..(COUNT - 1).checked_mul(stride).and_then(|last| last.checked_add(N)).unwrap_or(usize::MAX),
+        );
+        // SAFETY: `part` has seen to it that the last of them ends where these do, or before; any alignment does for bytes.
+        std::array::from_fn(|index| unsafe { bytes.start.add(index * stride).cast::<[u8; N]>().read() })
+    }
+
     /// Copies the bytes from `at` on to all of `out`; panics where they are not among these.
     #[inline(always)]
     pub(crate) fn copy_to(self, at: usize, out: &mut [u8]) {
@@ -79,6 +89,7 @@ mod tests {
         let file = tinyllm_mem::MappedFile::from_static(b"0123456789", "embedded").range(1..9).unwrap();
         for bytes in [RawBytes::from(&b"12345678"[..]), RawBytes::from(&file)] {
             assert_eq!(&bytes.array::<3>(5), b"678");
+            assert_eq!(&bytes.arrays::<2, 3>(3), &[*b"12", *b"45", *b"78"]);
             let mut out = [0; 4];
             bytes.part(2..7).copy_to(1, &mut out);
             assert_eq!(&out, b"4567");
@@ -86,6 +97,9 @@ mod tests {
                 assert!(std::panic::catch_unwind(|| bytes.part(from..to)).is_err(), "{from}..{to}");
             }
             assert!(std::panic::catch_unwind(|| bytes.array::<2>(7)).is_err());
+            for stride in [4, usize::MAX] {
+                assert!(std::panic::catch_unwind(|| bytes.arrays::<2, 3>(stride)).is_err());
+            }
         }
     }
 }

@@ -2,18 +2,22 @@
 
 mod bounds;
 mod encode;
-mod json;
+mod marks;
+mod python;
 mod render;
 mod source;
 mod stack;
 mod syntax;
+
+use std::sync::Arc;
 
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
 pub use source::TemplateSource;
 
-use crate::{ModelError, Result};
+use self::marks::Marks;
+use crate::{ModelError, Result, tokenizer::SpecialTokens};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,8 +31,7 @@ pub struct Message {
 /// A template that was found sound, with the tokens it may name.
 pub struct ChatTemplate {
     text: String,
-    bos_token: String,
-    eos_token: String,
+    tokens: SpecialTokens,
 }
 
 impl ChatTemplate {
@@ -39,14 +42,11 @@ impl ChatTemplate {
     pub fn new(source: &TemplateSource) -> Result<Self> {
         syntax::check_length(&source.text)
             .map_err(|error| ModelError::malformed(&source.path, "chat_template", error.to_string()))?;
-        // `{% generation %}` marks the assistant's words for training; it renders nothing.
-        let text = source.text.replace("{% generation %}", "").replace("{% endgeneration %}", "");
-        let text = text.replace("{%- generation %}", "").replace("{%- endgeneration %}", "");
-        let text = text.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "");
+        let text = python::for_engine(&source.text);
         stack::run(|| render::check(&text))
             .and_then(|checked| checked)
             .map_err(|problem| ModelError::malformed(&source.path, "chat_template", problem))?;
-        Ok(ChatTemplate { text, bos_token: source.bos_token.clone(), eos_token: source.eos_token.clone() })
+        Ok(ChatTemplate { text, tokens: source.tokens.clone() })
     }
 
     /// Renders a conversation (messages as a list of objects). What a template may spend grows with the conversation;
@@ -55,18 +55,38 @@ impl ChatTemplate {
     /// # Errors
     /// What the template raises, or what it does wrong with these messages.
     pub fn render(&self, messages: &serde_json::Value, add_generation_prompt: bool) -> Result<String> {
+        self.render_marked(messages, add_generation_prompt, &Arc::default())
+    }
+
+    /// As [`ChatTemplate::render`], of messages in which special tokens are marked; so they are in what is rendered.
+    fn render_marked(
+        &self,
+        messages: &serde_json::Value,
+        add_generation_prompt: bool,
+        marks: &Arc<Marks>,
+    ) -> Result<String> {
         let fuel = render::fuel(messages)?;
         let rendered = stack::run(|| {
-            let context = minijinja::context! {
-                messages => Value::from(minijinja::value::Serde(messages)),
-                add_generation_prompt => add_generation_prompt,
-                bos_token => self.bos_token.as_str(),
-                eos_token => self.eos_token.as_str(),
-            };
-            render::render(&self.text, context, fuel)
+            render::render(&self.text, self.context(messages, add_generation_prompt), fuel, marks)
         });
         rendered
             .and_then(|rendered| rendered)
-            .map_err(|problem| ModelError::Request(format!("chat template: {problem}")))
+            .map_err(|problem| ModelError::Request(format!("chat template: {}", marks.true_text(&problem))))
+    }
+
+    /// What a template can name. No tools and no documents are offered, and it is told so.
+    fn context(&self, messages: &serde_json::Value, add_generation_prompt: bool) -> Value {
+        let tokens = self.tokens.named().map(|(name, token)| (name.to_owned(), Value::from(token)));
+        let additional = Some(self.tokens.additional()).filter(|tokens| !tokens.is_empty());
+        let additional =
+            additional.map(|tokens| ("additional_special_tokens".to_owned(), Value::from_iter(tokens)));
+        let given = [
+            ("messages", Value::from(minijinja::value::Serde(messages))),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+            ("add_generation_prompt", Value::from(add_generation_prompt)),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value));
+        Value::from_pairs(tokens.chain(additional).chain(given))
     }
 }

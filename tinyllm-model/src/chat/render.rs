@@ -3,13 +3,15 @@
 //! A template is compiled for each rendering: that takes a fraction of a millisecond, and compiled templates borrow
 //! their text.
 
+use std::sync::Arc;
+
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value,
     machinery::{CodeGenerator, eval, make_string_output},
     syntax::SyntaxConfig,
 };
 
-use super::{bounds, json, syntax};
+use super::{bounds, marks::Marks, python, syntax};
 use crate::{ModelError, Result};
 
 /// What errors call a template.
@@ -56,27 +58,33 @@ fn bytes_of(value: &serde_json::Value, depth: usize) -> Option<u64> {
 /// Why a template cannot be used, if it cannot.
 pub(super) fn check(text: &str) -> std::result::Result<(), String> {
     let tree = tree(text).map_err(|error| describe(&error))?;
-    CodeGenerator::new(NAME, text).compile_stmt(&tree);
+    CodeGenerator::new(NAME, text).compile_stmt(&python::rewrite(&tree));
     Ok(())
 }
 
 /// The rendered text, or what went wrong.
-pub(super) fn render(text: &str, context: Value, fuel: u64) -> std::result::Result<String, String> {
-    run(text, context, fuel).map_err(|error| describe(&error))
+pub(super) fn render(
+    text: &str,
+    context: Value,
+    fuel: u64,
+    marks: &Arc<Marks>,
+) -> std::result::Result<String, String> {
+    run(text, context, fuel, marks).map_err(|error| describe(&error))
 }
 
 fn tree(text: &str) -> std::result::Result<minijinja::machinery::ast::Stmt<'_>, Error> {
     syntax::tree(NAME, text, SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?)
 }
 
-fn run(text: &str, context: Value, fuel: u64) -> std::result::Result<String, Error> {
-    let tree = tree(text)?;
+fn run(text: &str, context: Value, fuel: u64, marks: &Arc<Marks>) -> std::result::Result<String, Error> {
+    let tree = python::rewrite(&tree(text)?);
     let mut generator = CodeGenerator::new(NAME, text);
     generator.compile_stmt(&tree);
     let (instructions, blocks) = generator.finish();
-    let instructions = bounds::checked(&instructions);
-    let blocks = blocks.iter().map(|(name, block)| (*name, bounds::checked(block))).collect();
-    let environment = environment(fuel);
+    let instructions = bounds::checked(&instructions, marks.are_set());
+    let blocks =
+        blocks.iter().map(|(name, block)| (*name, bounds::checked(block, marks.are_set()))).collect();
+    let environment = environment(fuel, marks);
     let mut rendered = String::new();
     eval(
         &environment,
@@ -89,13 +97,13 @@ fn run(text: &str, context: Value, fuel: u64) -> std::result::Result<String, Err
     Ok(rendered)
 }
 
-fn environment(fuel: u64) -> Environment<'static> {
+fn environment(fuel: u64, marks: &Arc<Marks>) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_debug(false);
     environment.set_fuel(Some(fuel));
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    bounds::add_to(&mut environment);
-    environment.add_filter("tojson", json::to_json);
+    python::add_to(&mut environment, marks);
+    bounds::add_to(&mut environment, marks);
     environment.add_function("raise_exception", |message: String| -> std::result::Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });

@@ -35,7 +35,7 @@ mod tests {
     /// Renders `text` for a caller that has hardly any stack itself.
     fn render(text: String) -> crate::Result<String> {
         let source =
-            TemplateSource { path: "t".into(), text, bos_token: String::new(), eos_token: String::new() };
+            TemplateSource { path: "t".into(), text, tokens: crate::tokenizer::SpecialTokens::default() };
         let caller = thread::Builder::new().stack_size(128 << 10);
         let work = move || ChatTemplate::new(&source)?.render(&serde_json::json!([]), true);
         caller.spawn(work).unwrap().join().unwrap()

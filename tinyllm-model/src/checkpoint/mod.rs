@@ -18,12 +18,12 @@ pub use hugging_face::HuggingFaceCheckpoint;
 
 use crate::{ModelConfig, Result};
 
-/// Opens a model: a Hugging Face directory, or a GGUF file.
+/// Opens a model: a Hugging Face directory, or a GGUF file, whatever its name.
 ///
 /// # Errors
 /// Whatever is wrong with it, naming file and field.
 pub fn open(path: &Path) -> Result<Box<dyn Checkpoint>> {
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+    if gguf::is_gguf(path) {
         return Ok(Box::new(GgufCheckpoint::open(path)?));
     }
     Ok(Box::new(HuggingFaceCheckpoint::open(path)?))
@@ -36,6 +36,11 @@ pub trait Checkpoint: Send + Sync {
 
     /// The model's configuration.
     fn config(&self) -> &ModelConfig;
+
+    /// What its files say that cannot be meant, or is not used, a sentence each: for the user to read.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
 
     /// Every tensor of the model by its Hugging Face name, in file order. The parts of a quantised Linear
     /// (`weight_packed`, `weight_scale`, `weight_shape`) are one entry named `….weight`.

@@ -4,11 +4,12 @@
 
 mod fields;
 mod hugging_face;
+pub(crate) mod python_json;
 mod rope;
 pub(crate) mod validate;
 
 pub(crate) use fields::{Fields, is_empty, read_bounded};
-pub(crate) use hugging_face::{MAX_CONFIG_BYTES, parse_config_bytes};
+pub(crate) use hugging_face::{MAX_CONFIG_BYTES, parse_config_bytes, yarn_notes};
 
 /// The families of models the engine runs. They differ in names and switches, not in the shape of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,10 @@ const MAX_HEADS: usize = 1 << 12;
 const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_VOCAB_SIZE: usize = 1 << 24;
 const MAX_CONTEXT_TOKENS: usize = 1 << 30;
+/// The largest base of rotary frequencies; published ones are below 1e9.
+const MAX_THETA: f64 = 1e15;
+/// What rotary scaling may multiply or divide with; published factors are from 0.1 to some hundreds.
+const ROPE_FACTORS: std::ops::RangeInclusive<f64> = 1e-4..=1e6;
 
 // The largest matrices, [vocab, hidden] and [heads · head_dim, hidden], in elements.
 const _: () = assert!((MAX_VOCAB_SIZE as u128) * (MAX_HIDDEN_SIZE as u128) <= 1 << 48);
@@ -54,8 +58,9 @@ impl ModelConfig {
             let problem = format!("must be even, for rotary positions turn pairs; is {}", self.head_dim);
             return malformed("head_dim", problem);
         }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
-            return malformed("rms_norm_eps", format!("must be positive, is {}", self.rms_norm_eps));
+        if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
+            let problem = format!("must be above 0 and below 1, is {:e}", self.rms_norm_eps);
+            return malformed("rms_norm_eps", problem);
         }
         if self.sliding_windows.len() != self.num_hidden_layers {
             let problem = format!(
@@ -76,8 +81,10 @@ impl ModelConfig {
 
     fn validate_rope(&self, path: &Path, field_name: &dyn Fn(&'static str) -> String) -> Result<()> {
         let malformed = |field, problem| Err(ModelError::malformed(path, field_name(field), problem));
-        if !(self.rope.theta.is_finite() && self.rope.theta > 1.0) {
-            return malformed("rope_theta", format!("must be greater than 1, is {}", self.rope.theta));
+        if !(self.rope.theta > 1.0 && self.rope.theta <= MAX_THETA) {
+            let problem =
+                format!("must be greater than 1, and at most {MAX_THETA:e}; is {:e}", self.rope.theta);
+            return malformed("rope_theta", problem);
         }
         let (factors, original): (&[(&'static str, f64)], _) = match &self.rope.scaling {
             RopeScaling::Default => (&[], None),
@@ -98,7 +105,11 @@ impl ModelConfig {
                     return malformed("high_freq_factor", problem);
                 }
                 (
-                    &[("factor", *factor), ("low_freq_factor", *low_freq_factor)],
+                    &[
+                        ("factor", *factor),
+                        ("low_freq_factor", *low_freq_factor),
+                        ("high_freq_factor", *high_freq_factor),
+                    ],
                     Some(*original_max_position_embeddings),
                 )
             }
@@ -136,8 +147,9 @@ impl ModelConfig {
             }
         };
         for &(field, value) in factors {
-            if !(value.is_finite() && value > 0.0) {
-                return malformed(field, format!("must be positive, is {value}"));
+            if !ROPE_FACTORS.contains(&value) {
+                let (least, most) = (ROPE_FACTORS.start(), ROPE_FACTORS.end());
+                return malformed(field, format!("must be from {least:e} to {most:e}, is {value:e}"));
             }
         }
         if original.is_some_and(|tokens| !(1..=MAX_CONTEXT_TOKENS).contains(&tokens)) {

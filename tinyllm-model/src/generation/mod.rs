@@ -15,6 +15,7 @@ use self::stop::StopStrings;
 use crate::{
     Engine, ModelError, Result, Tokenizer,
     sampling::{Sampler, Sampling},
+    tokenizer::DecodeStream,
 };
 
 /// What a user may choose for one answer.
@@ -107,7 +108,8 @@ pub fn generate<B: Backend<Space = Host>>(
     if let Some((name, range)) = parameters.sampling.invalid() {
         return Err(ModelError::Request(format!("sampling: {name} must be {range}")));
     }
-    let mut sampler = Sampler::new(parameters.sampling.clone(), engine.config().vocab_size);
+    let vocab_size = engine.config().vocab_size;
+    let mut sampler = Sampler::new(parameters.sampling.clone(), vocab_size, engine.context_size());
     prompt.iter().for_each(|token| sampler.accept(*token));
     let mut answer = Answer::new(tokenizer, parameters, engine.context_size().saturating_sub(prompt.len()));
     let start = Instant::now();
@@ -148,7 +150,8 @@ struct Answer<'a> {
     max_tokens: usize,
     ids: Vec<u32>,
     text: String,
-    decoder: Option<crate::tokenizer::DecodeStream<'a>>,
+    tokenizer: Option<&'a Tokenizer>,
+    decoder: Option<DecodeStream<'a>>,
     stops: StopStrings<'a>,
 }
 
@@ -160,6 +163,7 @@ impl<'a> Answer<'a> {
             max_tokens,
             ids: Vec::with_capacity(max_tokens),
             text: String::with_capacity(8 * max_tokens),
+            tokenizer,
             decoder: tokenizer.map(|tokenizer| tokenizer.decode_stream(true)),
             stops: StopStrings::new(&parameters.stop_strings),
         }
@@ -171,8 +175,10 @@ impl<'a> Answer<'a> {
 
     /// Whether the answer ends before `token`.
     fn ends_with<B: Backend<Space = Host>>(&self, token: u32, engine: &Engine<B>) -> Option<FinishReason> {
-        let own = !self.parameters.ignore_eos && engine.config().eos_token_ids.contains(&token);
-        if own || self.parameters.stop_tokens.contains(&token) {
+        let is_end = |ids: &[u32]| ids.contains(&token);
+        let own = is_end(&engine.config().eos_token_ids)
+            || self.tokenizer.is_some_and(|tokenizer| is_end(tokenizer.end_token_ids()));
+        if own && !self.parameters.ignore_eos || self.parameters.stop_tokens.contains(&token) {
             return Some(FinishReason::Stop);
         }
         self.is_full().then_some(FinishReason::Length)
@@ -187,6 +193,12 @@ impl<'a> Answer<'a> {
         if on_event(Event::Token(token)).is_break() {
             return Ok(Some(FinishReason::Cancelled));
         }
+        if let Some(tokenizer) = self.tokenizer
+            && self.stops.is_watching()
+            && let Some(special) = tokenizer.special_token(token)
+        {
+            return Ok(self.watch(on_event, |stops, text| stops.push_special(&special, text)));
+        }
         let piece = match &mut self.decoder {
             Some(decoder) => decoder.push(token)?,
             None => None,
@@ -199,8 +211,17 @@ impl<'a> Answer<'a> {
         piece: &str,
         on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Option<FinishReason> {
+        self.watch(on_event, |stops, text| stops.push(piece, text))
+    }
+
+    /// Tells what becomes certain when the stop strings see more.
+    fn watch(
+        &mut self,
+        on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+        see: impl FnOnce(&mut StopStrings<'a>, &mut String) -> bool,
+    ) -> Option<FinishReason> {
         let known = self.text.len();
-        let stopped = self.stops.push(piece, &mut self.text);
+        let stopped = see(&mut self.stops, &mut self.text);
         let cancelled = self.text.len() > known && on_event(Event::Text(&self.text[known..])).is_break();
         match (stopped, cancelled) {
             (true, _) => Some(FinishReason::Stop),

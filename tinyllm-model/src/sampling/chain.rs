@@ -21,7 +21,7 @@ pub struct Sampling {
     pub presence_penalty: f32,
     /// Taken off the logits of seen tokens for each time they were seen; 0 is off.
     pub frequency_penalty: f32,
-    /// How many of the last tokens count as seen; 0 counts all.
+    /// How many of the last tokens count as seen: 0 is none, which turns the penalties off; `usize::MAX` is all.
     pub penalty_window: usize,
     /// The seed: the same seed and input give the same output.
     pub seed: u64,
@@ -67,7 +67,10 @@ impl Sampling {
     }
 
     fn penalises(&self) -> bool {
-        self.repetition_penalty != 1.0 || self.presence_penalty != 0.0 || self.frequency_penalty != 0.0
+        self.penalty_window > 0
+            && (self.repetition_penalty != 1.0
+                || self.presence_penalty != 0.0
+                || self.frequency_penalty != 0.0)
     }
 }
 
@@ -75,49 +78,52 @@ impl Sampling {
 #[derive(Debug)]
 pub struct Sampler {
     sampling: Sampling,
-    seen: VecDeque<u32>,
+    /// The tokens of the window, where there will be more than it holds.
+    seen: Option<VecDeque<u32>>,
     counts: Vec<u32>,
     candidates: Vec<(f32, u32)>,
-    drawn: u64,
+    /// Of the next token: how many came before it.
+    position: u64,
 }
 
 impl Sampler {
-    /// A sampler for `vocab_size` logits.
-    pub fn new(sampling: Sampling, vocab_size: usize) -> Self {
+    /// A sampler for `vocab_size` logits and a sequence of `context_size` tokens at most.
+    pub fn new(sampling: Sampling, vocab_size: usize, context_size: usize) -> Self {
         let kept = if sampling.temperature == 0.0 { 0 } else { vocab_size };
+        let forgets = sampling.penalises() && sampling.penalty_window < context_size;
         Sampler {
             counts: if sampling.penalises() { vec![0; vocab_size] } else { Vec::new() },
-            seen: VecDeque::with_capacity(if sampling.penalises() { sampling.penalty_window } else { 0 }),
+            seen: forgets.then(|| VecDeque::with_capacity(sampling.penalty_window)),
             candidates: Vec::with_capacity(kept),
             sampling,
-            drawn: 0,
+            position: 0,
         }
     }
 
     /// Counts a token as seen: one of the prompt, or one that was sampled.
     pub fn accept(&mut self, token: u32) {
+        self.position += 1;
         if !self.sampling.penalises() {
             return;
         }
-        if self.sampling.penalty_window > 0 {
-            if self.seen.len() == self.sampling.penalty_window
-                && let Some(oldest) = self.seen.pop_front()
+        if let Some(seen) = &mut self.seen {
+            if seen.len() == self.sampling.penalty_window
+                && let Some(oldest) = seen.pop_front()
                 && let Some(count) = self.counts.get_mut(oldest as usize)
             {
                 *count -= 1;
             }
-            self.seen.push_back(token);
+            seen.push_back(token);
         }
         if let Some(count) = self.counts.get_mut(token as usize) {
             *count += 1;
         }
     }
 
-    /// The next token. `logits` are scratch: penalties are applied in place.
+    /// The next token: a function of the logits, the tokens accepted, the seed, and how many were accepted. `logits` are
+    /// scratch: penalties are applied in place.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         self.penalise(logits);
-        let index = self.drawn;
-        self.drawn += 1;
         if self.sampling.temperature == 0.0 {
             return argmax(logits);
         }
@@ -125,7 +131,7 @@ impl Sampler {
         self.candidates.extend(logits.iter().copied().zip(0u32..));
         self.keep_top_k();
         let weights_sum = self.keep_by_probability();
-        self.draw(index, weights_sum)
+        self.draw(weights_sum)
     }
 
     fn penalise(&self, logits: &mut [f32]) {
@@ -179,8 +185,8 @@ impl Sampler {
         sum
     }
 
-    fn draw(&self, index: u64, weights_sum: f64) -> u32 {
-        let mut left = uniform(self.sampling.seed, index) * weights_sum;
+    fn draw(&self, weights_sum: f64) -> u32 {
+        let mut left = uniform(self.sampling.seed, self.position) * weights_sum;
         let mut chosen = 0;
         for &(weight, token) in &self.candidates {
             chosen = token;
@@ -210,9 +216,10 @@ mod tests {
 
     fn frequencies(sampling: Sampling, logits: &[f32], draws: u64) -> Vec<f64> {
         let mut counts = vec![0.0; logits.len()];
-        let mut sampler = Sampler::new(sampling, logits.len());
+        let mut sampler = Sampler::new(sampling, logits.len(), draws as usize);
         for _ in 0..draws {
             let token = sampler.sample(&mut logits.to_vec());
+            sampler.accept(token);
             counts[token as usize] += 1.0 / draws as f64;
         }
         counts
@@ -224,7 +231,7 @@ mod tests {
 
     #[test]
     fn temperature_zero_is_argmax_and_the_first_of_equals() {
-        let mut sampler = Sampler::new(Sampling::greedy(), 4);
+        let mut sampler = Sampler::new(Sampling::greedy(), 4, 8);
         assert_eq!(sampler.sample(&mut [0.5, 2.0, 2.0, -1.0]), 1);
     }
 
@@ -261,27 +268,52 @@ mod tests {
             repetition_penalty: 2.0,
             presence_penalty: 0.5,
             frequency_penalty: 0.25,
-            penalty_window: 3,
             ..Sampling::greedy()
         };
-        let mut sampler = Sampler::new(sampling, 3);
-        for token in [2, 0, 0, 1] {
-            sampler.accept(token);
-        }
-        let mut logits = [4.0, -1.0, 3.0];
+        let penalised = |penalty_window| {
+            let mut sampler = Sampler::new(Sampling { penalty_window, ..sampling.clone() }, 3, 8);
+            for token in [2, 0, 0, 1] {
+                sampler.accept(token);
+            }
+            let mut logits = [4.0, -1.0, 3.0];
+            sampler.sample(&mut logits);
+            logits
+        };
         // Token 2 left the window. Token 0: 4/2 - 0.5 - 2 * 0.25 = 1; token 1: -1 * 2 - 0.5 - 0.25 = -2.75.
-        assert_eq!(sampler.sample(&mut logits), 2);
-        assert_eq!(logits, [1.0, -2.75, 3.0]);
+        assert_eq!(penalised(3), [1.0, -2.75, 3.0]);
+        // Token 2: 3/2 - 0.5 - 0.25.
+        assert_eq!(penalised(usize::MAX), [1.0, -2.75, 0.75]);
+        assert_eq!(penalised(0), [4.0, -1.0, 3.0]);
     }
 
     #[test]
     fn the_same_seed_gives_the_same_tokens() {
         let logits = [0.1, 0.2, 0.3, 0.4, 0.5];
         let run = |seed| {
-            let mut sampler = Sampler::new(plain(seed), 5);
-            (0..32).map(|_| sampler.sample(&mut logits.clone())).collect::<Vec<_>>()
+            let mut sampler = Sampler::new(plain(seed), 5, 32);
+            let mut next = || {
+                let token = sampler.sample(&mut logits.clone());
+                sampler.accept(token);
+                token
+            };
+            (0..32).map(|_| next()).collect::<Vec<_>>()
         };
         assert_eq!(run(9), run(9));
         assert_ne!(run(9), run(10));
+    }
+
+    /// A conversation's second turn begins with the first: it goes on in the sequence of draws.
+    #[test]
+    fn a_draw_depends_on_the_position_alone() {
+        let logits = [0.0; 1000];
+        let at = |position| {
+            let mut sampler = Sampler::new(plain(9), 1000, 32);
+            (0..position).for_each(|token| sampler.accept(token));
+            sampler.sample(&mut logits.clone())
+        };
+        // The generator's numbers for seed 9 at 0, 3 and 7, in thousandths.
+        let expected = [0, 3, 7].map(|position| (uniform(9, position) * 1000.0) as u32);
+        assert_eq!([at(0), at(3), at(7)], expected);
+        assert!(expected[0] != expected[1] && expected[1] != expected[2]);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokenizers::{AddedToken, models::bpe::Vocab};
 
 use super::{
-    guarded,
+    end_tokens, guarded,
     parts::{self, Bpe, Library, Pipeline},
 };
 use crate::{ModelError, Result, checkpoint::gguf::Metadata};
@@ -16,7 +16,20 @@ const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 
+/// The key that names the pre-tokenizer.
+const PRE: &str = "tokenizer.ggml.pre";
+
+/// Its names for LLaMA 3's.
+const LLAMA3_NAMES: [&str; 4] = ["llama-bpe", "llama3", "llama-v3", "falcon3"];
+
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+/// What llama.cpp splits by where a file names no pre-tokenizer, one pattern after another.
+const DEFAULT: [&str; 4] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    "[0-9][0-9][0-9]",
+];
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -41,8 +54,14 @@ pub(super) fn tokenizer(metadata: &Metadata<'_>) -> Result<Library> {
     let added = tokens
         .iter()
         .zip(&types)
-        .filter(|(_, kind)| matches!(**kind, UNKNOWN | CONTROL | USER_DEFINED))
-        .map(|(content, kind)| AddedToken::from(*content, *kind != USER_DEFINED).normalized(false))
+        .filter(|(content, kind)| {
+            matches!(**kind, UNKNOWN | CONTROL | USER_DEFINED) || end_tokens::ends_a_turn(content)
+        })
+        .map(|(content, kind)| {
+            // What ends a turn is special, whatever a converter made of it.
+            let is_special = matches!(*kind, UNKNOWN | CONTROL) || end_tokens::ends_a_turn(content);
+            AddedToken::from(*content, is_special).normalized(false)
+        })
         .collect();
     let (mut pipeline, model) = match kind {
         "gpt2" => byte_level(metadata, &tokens)?,
@@ -64,8 +83,10 @@ pub(super) fn tokenizer(metadata: &Metadata<'_>) -> Result<Library> {
 fn post_processor(metadata: &Metadata<'_>, tokens: &[&str], kind: &str) -> Result<Value> {
     let mut single = vec![json!({"Sequence": {"id": "A", "type_id": 0}})];
     let mut special = serde_json::Map::new();
+    // As llama.cpp has it: LLaMA's tokenizers begin with a BOS where the file says nothing.
+    let begins = kind == "llama" || metadata.string(PRE)?.is_some_and(|pre| LLAMA3_NAMES.contains(&pre));
     for (flag, id_key, default, at_start) in [
-        ("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", kind == "llama", true),
+        ("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", begins, true),
         ("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false, false),
     ] {
         let wanted = metadata.bool(flag)?.unwrap_or(default);
@@ -104,17 +125,18 @@ fn byte_level(metadata: &Metadata<'_>, tokens: &[&str]) -> Result<(Pipeline, Bpe
     let split = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
     let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let digits = json!({"type": "Digits", "individual_digits": true});
-    let (pre_tokenizer, ignore_merges) = match metadata.string("tokenizer.ggml.pre")?.unwrap_or("default") {
-        "default" | "gpt-2" | "gpt2" | "mpt" | "olmo" | "jais" => (vec![split(GPT2), bytes(false)], false),
+    let (pre_tokenizer, ignore_merges) = match metadata.string(PRE)?.unwrap_or("default") {
+        "default" => (DEFAULT.into_iter().map(split).chain([bytes(false)]).collect(), false),
+        "gpt-2" | "gpt2" | "mpt" | "olmo" | "jais" => (vec![split(GPT2), bytes(false)], false),
         "smollm" | "refact" | "command-r" | "starcoder" | "codeshell" | "exaone" => {
             (vec![digits, bytes(true)], false)
         }
-        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" => (vec![split(LLAMA3), bytes(false)], true),
+        name if LLAMA3_NAMES.contains(&name) => (vec![split(LLAMA3), bytes(false)], true),
         "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (vec![split(QWEN2), bytes(false)], false),
         other => {
             return Err(ModelError::unsupported(
                 metadata.path(),
-                "tokenizer.ggml.pre",
+                PRE,
                 format!("the pre-tokenizer {other:?}"),
                 "supported: default, gpt-2, smollm, starcoder, llama-bpe, qwen2, deepseek-r1-qwen and their kin",
             ));

@@ -2,9 +2,12 @@
 
 mod bounded;
 mod checks;
+mod end_tokens;
+mod files;
 mod gguf;
 mod parts;
 mod pieces;
+mod special;
 mod stream;
 
 use std::{
@@ -12,6 +15,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+pub(crate) use files::TokenizerFiles;
+pub use special::SpecialTokens;
 pub use stream::DecodeStream;
 
 use crate::{ModelError, Result, config::read_bounded, library_panics};
@@ -35,18 +40,27 @@ pub struct EncodeOptions {
 /// A model's tokenizer.
 pub struct Tokenizer {
     path: PathBuf,
+    end_token_ids: Vec<u32>,
     /// Whether special tokens are text is a state of the library's tokenizer, hence the lock.
     inner: Mutex<Library>,
 }
 
 impl Tokenizer {
-    /// The tokenizer.json of a directory, which need hold nothing else.
+    /// The tokenizer.json of a directory, which need hold nothing else, with the tokens that files beside it add.
     ///
     /// # Errors
     /// A file that is missing, malformed, or too large.
     pub fn from_directory(directory: &Path) -> Result<Self> {
         let path = directory.join("tokenizer.json");
-        Self::from_json(&read_bounded(&path, MAX_TOKENIZER_BYTES)?, &path)
+        let json = read_bounded(&path, MAX_TOKENIZER_BYTES)?;
+        let files = TokenizerFiles::read(directory)?;
+        let inner = guarded(&path, "tokenizer", || {
+            let mut inner = parts::from_json(&json)?;
+            inner.add_tokens(files.added_tokens())?;
+            Ok(inner)
+        })?;
+        let end_token_ids = end_tokens::named(&files.special_tokens(), &inner);
+        Ok(Tokenizer { path, end_token_ids, inner: Mutex::new(inner) })
     }
 
     /// The contents of a tokenizer.json; `label` is what errors call it.
@@ -55,7 +69,7 @@ impl Tokenizer {
     /// As [`Tokenizer::from_directory`].
     pub fn from_json(json: &[u8], label: &Path) -> Result<Self> {
         let inner = guarded(label, "tokenizer", || parts::from_json(json))?;
-        Ok(Tokenizer { path: label.to_owned(), inner: Mutex::new(inner) })
+        Ok(Tokenizer { path: label.to_owned(), end_token_ids: Vec::new(), inner: Mutex::new(inner) })
     }
 
     /// The vocabulary inside a GGUF.
@@ -63,8 +77,10 @@ impl Tokenizer {
     /// # Errors
     /// A vocabulary that is missing, contradicts itself, or is of a kind that is not supported.
     pub fn from_gguf(gguf: &crate::checkpoint::gguf::Gguf) -> Result<Self> {
-        let inner = gguf::tokenizer(&gguf.metadata())?;
-        Ok(Tokenizer { path: gguf.path().to_owned(), inner: Mutex::new(inner) })
+        let metadata = gguf.metadata();
+        let inner = gguf::tokenizer(&metadata)?;
+        let end_token_ids = end_tokens::of_gguf(&SpecialTokens::from_gguf(&metadata)?, &inner);
+        Ok(Tokenizer { path: gguf.path().to_owned(), end_token_ids, inner: Mutex::new(inner) })
     }
 
     /// The tokens of `text`.
@@ -114,6 +130,18 @@ impl Tokenizer {
     /// Tokens of the vocabulary, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.lock().get_vocab_size(true)
+    }
+
+    /// The tokens that end an answer, as far as the tokenizer's files say so.
+    pub fn end_token_ids(&self) -> &[u32] {
+        &self.end_token_ids
+    }
+
+    /// The text of a special token; `None` for others, and for ids that have no token.
+    pub fn special_token(&self, id: u32) -> Option<String> {
+        let inner = self.lock();
+        let token = inner.id_to_token(id)?;
+        inner.get_added_vocabulary().is_special_token(&token).then_some(token)
     }
 
     /// The special tokens, as they are written.

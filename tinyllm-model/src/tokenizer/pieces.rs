@@ -37,8 +37,11 @@ const LENGTHS: Lengths = Lengths { whole: 128 << 10, shortest: 64 << 10, longest
 
 const SPACE: char = '▁';
 
-/// Branches of the patterns that published tokenizers split text by: of GPT-2, LLaMA 3, Qwen2 and those between.
-const BRANCHES: [&str; 23] = [
+/// Branches of the patterns that published tokenizers split text by: of GPT-2, LLaMA 3, Qwen2 and those between, and of
+/// llama.cpp's own.
+const BRANCHES: [&str; 25] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    "[0-9][0-9][0-9]",
     "'s",
     "'t",
     "'re",

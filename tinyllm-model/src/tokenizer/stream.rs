@@ -24,11 +24,15 @@ impl<'a> DecodeStream<'a> {
         DecodeStream { tokenizer, skip_special, ids: Vec::new(), given: 0, prefix: String::new() }
     }
 
-    /// The text that `id` makes certain, if any.
+    /// The text that `id` makes certain, if any. An id without a token is no text: models have more rows than their
+    /// tokenizers have tokens, and now and then choose one of those.
     ///
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn push(&mut self, id: u32) -> Result<Option<String>> {
+        if self.tokenizer.id_to_token(id).is_none() {
+            return Ok(None);
+        }
         self.ids.push(id);
         let text = self.tokenizer.decode(&self.ids, self.skip_special)?;
         if text.len() <= self.prefix.len() || text.ends_with(REPLACEMENT) {

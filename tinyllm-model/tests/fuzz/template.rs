@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use tinyllm_model::chat::{ChatTemplate, TemplateSource};
+use tinyllm_model::{
+    chat::{ChatTemplate, TemplateSource},
+    tokenizer::SpecialTokens,
+};
 
 use crate::{check_message, damage, fuzz, memory, phrases::Choices};
 
@@ -34,8 +37,7 @@ fn rendering() {
         let source = TemplateSource {
             path: PathBuf::from("chat_template.jinja"),
             text,
-            bos_token: "<s>".into(),
-            eos_token: "</s>".into(),
+            tokens: SpecialTokens::new([("bos_token", "<s>"), ("eos_token", "</s>")]),
         };
         let Some(template) = check_message(ChatTemplate::new(&source)) else { return };
         let roles = ["system", "user", "assistant", "tool", ""];

@@ -27,8 +27,8 @@ pub(super) struct SamplingOptions {
     /// Taken off the logits of seen tokens for each time
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
     frequency_penalty: f32,
-    /// How many of the last tokens count as seen (0: all)
-    #[arg(long, default_value_t = Sampling::default().penalty_window)]
+    /// How many of the last tokens count as seen (0: none, -1: all)
+    #[arg(long, allow_negative_numbers = true, value_parser = penalty_window, default_value_t = Sampling::default().penalty_window)]
     repeat_last_n: usize,
     /// The same seed gives the same answer [default: from the clock]
     #[arg(short, long, env = "TINYLLM_SEED")]
@@ -52,5 +52,13 @@ impl SamplingOptions {
             penalty_window: self.repeat_last_n,
             seed: self.seed.unwrap_or_else(clock),
         }
+    }
+}
+
+/// Reads `--repeat-last-n`.
+pub(super) fn penalty_window(text: &str) -> Result<usize, String> {
+    match text {
+        "-1" => Ok(usize::MAX),
+        _ => text.parse().map_err(|_| "a number of tokens, 0 for none or -1 for all".into()),
     }
 }

@@ -87,6 +87,11 @@ impl RowMajor<'_> {
         let rows = PANEL.min(self.n - first);
         let start = (first * groups + group) * SIZE;
         let scales = self.scales.part(start..start + ((rows - 1) * groups + 1) * SIZE);
+        if rows == PANEL {
+            let read = scales.arrays::<SIZE, PANEL>(groups * SIZE);
+            out[..SIZE * PANEL].copy_from_slice(read.as_flattened());
+            return;
+        }
         for (row, out) in out.as_chunks_mut::<SIZE>().0.iter_mut().take(rows).enumerate() {
             *out = scales.array(row * groups * SIZE);
         }

@@ -1,34 +1,43 @@
 //! Filters and methods that make much from little: what they will make is charged for before they do.
 
+use std::sync::Arc;
+
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, State, Value,
+    formatting::FormatStyle,
     value::{Kwargs, Rest, StringInput, ValueOrKwargs, from_args},
 };
-use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::{BYTES_PER_FUEL, program, size};
+use crate::chat::{marks::Marks, python::for_format};
 
-/// Adds the checks, and the bounded form of each filter and method that needs one.
-pub(in crate::chat) fn add_to(environment: &mut Environment<'_>) {
-    program::add_checks(environment);
+/// Adds the checks, and the bounded form of each filter that needs one.
+pub(in crate::chat) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
+    program::add_checks(environment, marks);
     environment.remove_global("debug");
-    environment.set_formatter(|out, state, value| {
-        if value.as_object().is_some() {
-            size::charge(state, value, size::Charge::Printed)?;
-        } else if !matches!(state.auto_escape(), AutoEscape::None) {
-            // `"` is written as `&#34;`, or longer.
-            charge_bytes(state, value.as_bytes().map_or(0, |bytes| bytes.len().saturating_mul(6)))?;
-        }
-        minijinja::escape_formatter(out, state, value)
-    });
     environment.add_filter("indent", indent);
-    environment.add_filter("trim", trim);
     environment.add_filter("split", split);
     environment.add_filter("lines", lines);
     environment.add_filter("sort", sort);
     environment.add_filter("sum", sum);
-    environment.add_filter("format", format);
-    environment.set_unknown_method_callback(method);
+    let kept = marks.clone();
+    environment.add_filter(
+        "format",
+        move |state: &mut State<'_, '_>, value: &Value, arguments: Rest<ValueOrKwargs>| {
+            format(state, value, arguments, &kept)
+        },
+    );
+}
+
+/// Charges for what is about to be printed.
+pub(in crate::chat) fn charge_printed(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if value.as_object().is_some() {
+        size::charge(state, value, size::Charge::Printed)?;
+    } else if !matches!(state.auto_escape(), AutoEscape::None) {
+        // `"` is written as `&#34;`, or longer.
+        charge_bytes(state, value.as_bytes().map_or(0, |bytes| bytes.len().saturating_mul(6)))?;
+    }
+    Ok(())
 }
 
 fn charge_bytes(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
@@ -52,19 +61,6 @@ fn indent(state: &State<'_, '_>, arguments: Rest<ValueOrKwargs>) -> Result<Value
     let lines = value.as_str().bytes().filter(|byte| *byte == b'\n').count() + 1;
     charge_bytes(state, width.saturating_mul(lines))?;
     minijinja::filters::indent(value, Some(width), first, blank, keywords)
-}
-
-/// Each character may be compared with all that are trimmed.
-fn charge_trim(state: &State<'_, '_>, text: &str, characters: &str) -> Result<(), Error> {
-    let work = text.len().saturating_mul(characters.len().saturating_sub(8));
-    charge_bytes(state, work)
-}
-
-fn trim(state: &State<'_, '_>, value: StringInput<'_>, characters: Option<String>) -> Result<Value, Error> {
-    if let Some(characters) = &characters {
-        charge_trim(state, value.as_str(), characters)?;
-    }
-    Ok(minijinja::filters::trim(value, characters.map(Into::into)))
 }
 
 /// A list's place takes 24 bytes, a separator perhaps one.
@@ -125,29 +121,24 @@ fn sum(
     minijinja::filters::sum(state, value, attribute, start, keywords)
 }
 
-fn format(state: &mut State<'_, '_>, value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
-    let given: Vec<Value> = arguments.iter().map(|argument| Value::clone(argument)).collect();
-    charge_format(state, value.as_str().unwrap_or_default(), &given)?;
-    minijinja::filters::format(state, value, arguments)
-}
-
-/// Python's methods, as the engine's companion has them.
-fn method(state: &mut State<'_, '_>, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
-    let first = arguments.first().and_then(Value::as_str);
-    if let Some(text) = value.as_str() {
-        match (name, first) {
-            ("strip" | "lstrip" | "rstrip", Some(characters)) => charge_trim(state, text, characters)?,
-            ("split" | "rsplit", separator) => charge_split(state, text, separator)?,
-            ("splitlines", _) => charge_parts(state, text.lines())?,
-            ("format", _) => charge_format(state, text, arguments)?,
-            _ => (),
-        }
-    }
-    unknown_method_callback(state, value, name, arguments)
+fn format(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    arguments: Rest<ValueOrKwargs>,
+    marks: &Marks,
+) -> Result<Value, Error> {
+    let arguments = for_format(arguments.into_values().into_iter(), marks);
+    let text = value.as_str().unwrap_or_default();
+    charge_format(state, text, &arguments)?;
+    minijinja::formatting::format(FormatStyle::Printf, text, &arguments).map(Value::from)
 }
 
 /// Widths are numbers in the format, and are filled by way of several copies; each field may name the longest argument.
-fn charge_format(state: &State<'_, '_>, format: &str, arguments: &[Value]) -> Result<(), Error> {
+pub(in crate::chat) fn charge_format(
+    state: &State<'_, '_>,
+    format: &str,
+    arguments: &[Value],
+) -> Result<(), Error> {
     let numbers = format.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
     let widths = numbers.map(|digits| digits.parse().unwrap_or(usize::MAX)).fold(0, usize::saturating_add);
     charge_bytes(state, widths.saturating_mul(6))?;

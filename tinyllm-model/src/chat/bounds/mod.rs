@@ -13,11 +13,11 @@ mod filters;
 mod program;
 mod size;
 
-pub(super) use filters::add_to;
+pub(super) use filters::{add_to, charge_format, charge_printed};
 pub(super) use program::checked;
 
 /// Lists within lists within …; JSON is read to this depth, too.
 pub(super) const MAX_NESTING: usize = 128;
 
 /// Bytes that one unit of fuel pays for, as the engine has it.
-const BYTES_PER_FUEL: u64 = 64;
+pub(super) const BYTES_PER_FUEL: u64 = 64;

@@ -3,15 +3,22 @@
 //! A check is a call of a function that no template can name. It takes what an instruction is about to take from the
 //! stack and puts it back (as a list, which is unpacked), or takes what one has left there and puts it back settled.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use minijinja::{
-    Environment, Error, State, Value,
+    Environment, Error, ErrorKind, State, Value,
     machinery::{Instruction, Instructions},
     value::{Object, ObjectRepr, ValueKind},
 };
 
 use super::{
+    super::marks::Marks,
     BYTES_PER_FUEL,
     size::{Charge, charge, charge_length, may_be_kept_in_a_namespace, settle},
 };
@@ -37,9 +44,21 @@ enum Check {
     Contains,
     /// Charges for looking the second up in the first.
     Item,
+    /// Whether the value can be gone through.
+    Iterable,
+    /// Shows the true texts of what may hold marks, and remembers whether it did.
+    Shown,
+    /// As `Shown`, but for the first, which is looked into.
+    ShownKey,
+    /// Marks what was made of texts with marks.
+    Marked,
 }
 
-const CHECKS: [(Check, [&str; 3]); 9] = [
+const CHECKS: [(Check, [&str; 3]); 13] = [
+    (Check::Iterable, ["\u{1}iterable", "\u{1}iterable these", "\u{1}iterable all"]),
+    (Check::Shown, ["\u{1}shown", "\u{1}shown these", "\u{1}shown all"]),
+    (Check::ShownKey, ["\u{1}shown key", "\u{1}shown key these", "\u{1}shown key all"]),
+    (Check::Marked, ["\u{1}marked", "\u{1}marked these", "\u{1}marked all"]),
     (Check::Settle, ["\u{1}settle", "\u{1}settle these", "\u{1}settle all"]),
     (Check::Keep, ["\u{1}keep", "\u{1}keep these", "\u{1}keep all"]),
     (Check::Length, ["\u{1}length", "\u{1}length these", "\u{1}length all"]),
@@ -65,6 +84,9 @@ enum Back {
 struct Checker {
     check: Check,
     back: Back,
+    marks: Arc<Marks>,
+    /// Whether the last `Shown` showed a text other than it found.
+    shown: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Checker {
@@ -80,8 +102,19 @@ impl Object for Checker {
 
     fn call(self: &Arc<Self>, state: &mut State<'_, '_>, values: &[Value]) -> Result<Value, Error> {
         self.check.run(state, values)?;
+        let shown = match self.check {
+            Check::Shown => Some(self.shown(values)),
+            Check::ShownKey => values
+                .split_first()
+                .map(|(container, key)| [container.clone()].into_iter().chain(self.shown(key)).collect()),
+            _ => None,
+        };
+        let values = shown.as_deref().unwrap_or(values);
         Ok(match (self.back, values) {
             (Back::One, [value]) if self.check == Check::Settle => settle(state, value)?,
+            (Back::One, [value]) if self.check == Check::Marked && self.shown.swap(false, Relaxed) => {
+                self.marks.marked_value(value.clone())
+            }
             (Back::One, [value]) => value.clone(),
             (Back::These, _) => values.iter().rev().cloned().collect(),
             _ => values.iter().cloned().collect(),
@@ -89,10 +122,19 @@ impl Object for Checker {
     }
 }
 
+impl Checker {
+    fn shown(&self, values: &[Value]) -> Vec<Value> {
+        let shown: Vec<Option<Value>> = values.iter().map(|value| self.marks.true_value(value)).collect();
+        self.shown.store(shown.iter().any(Option::is_some), Relaxed);
+        shown.into_iter().zip(values).map(|(shown, value)| shown.unwrap_or_else(|| value.clone())).collect()
+    }
+}
+
 impl Check {
     fn run(self, state: &State<'_, '_>, values: &[Value]) -> Result<(), Error> {
         match (self, values) {
-            (Check::Settle, _) => Ok(()),
+            (Check::Settle | Check::Shown | Check::ShownKey | Check::Marked, _) => Ok(()),
+            (Check::Iterable, [value]) => iterable(value),
             (Check::Keep, _) => values.iter().try_for_each(may_be_kept_in_a_namespace),
             (Check::Length, _) => values.iter().try_for_each(|value| charge_length(state, value)),
             (Check::Values, _) => values.iter().try_for_each(|value| charge(state, value, Charge::Values)),
@@ -162,22 +204,33 @@ fn contains(state: &State<'_, '_>, value: &Value, container: &Value) -> Result<(
     }
 }
 
+/// The engine goes through nothing as it does through an empty list.
+fn iterable(value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::None => Err(Error::new(ErrorKind::InvalidOperation, "'NoneType' object is not iterable")),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the checks known to the engine.
-pub(super) fn add_checks(environment: &mut Environment<'_>) {
+pub(super) fn add_checks(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
+    let shown = Arc::new(AtomicBool::new(false));
     for (check, names) in CHECKS {
         for (back, name) in [Back::One, Back::These, Back::All].into_iter().zip(names) {
-            environment.add_global(name, Value::from_object(Checker { check, back }));
+            let (marks, shown) = (marks.clone(), shown.clone());
+            environment.add_global(name, Value::from_object(Checker { check, back, marks, shown }));
         }
     }
 }
 
-/// A template's instructions with checks between them.
-pub(in crate::chat) fn checked<'s>(plain: &Instructions<'s>) -> Instructions<'s> {
+/// A template's instructions with checks between them; with `marks`, those of texts that may hold marks too.
+pub(in crate::chat) fn checked<'s>(plain: &Instructions<'s>, marks: bool) -> Instructions<'s> {
     let groups: Vec<Vec<Instruction<'s>>> = (0..)
         .map_while(|at: u32| Some((at, plain.get(at)?)))
         .map(|(at, instruction)| {
             let before = at.checked_sub(1).and_then(|before| plain.get(before));
-            group(instruction, before)
+            let group = group(instruction, before);
+            if marks { shown(instruction, group) } else { group }
         })
         .collect();
     // Where each instruction's group begins: jumps lead there.
@@ -260,7 +313,7 @@ fn group<'s>(instruction: &Instruction<'s>, before: Option<&Instruction<'s>>) ->
         Eq | Ne | Lt | Lte | Gt | Gte if !is_short(before) => (Check::Compare.several(Some(2)), false),
         In => (Check::Contains.several(Some(2)), false),
         CompareAndPreserve(_) => (Check::Printed.several(Some(2)), false),
-        PushLoop(_) | FastRecurse => (vec![Check::Length.one()], false),
+        PushLoop(_) | FastRecurse => (vec![Check::Iterable.one(), Check::Length.one()], false),
         SetAttr(_) => (vec![Swap, Check::Keep.one(), Swap], false),
         ApplyFilter(name, ..) if GLANCES.contains(name) => (vec![], false),
         ApplyFilter(name, count, _) if WALKS.contains(name) => (Check::Values.several(*count), true),
@@ -271,12 +324,49 @@ fn group<'s>(instruction: &Instruction<'s>, before: Option<&Instruction<'s>>) ->
             (Check::Printed.several(*count), true)
         }
         CallMethod(_, count) => (Check::Arguments.several(*count), true),
+        CallFunction("\u{1}<" | "\u{1}<=" | "\u{1}>" | "\u{1}>=" | "\u{1}==" | "\u{1}!=", count) => {
+            if is_short(before) {
+                (vec![], false)
+            } else {
+                (Check::Compare.several(*count), false)
+            }
+        }
+        CallFunction("\u{1}in" | "\u{1}not in", count) => (Check::Contains.several(*count), false),
+        CallFunction("\u{1}~" | "\u{1}str", count) => (Check::Printed.several(*count), false),
         CallFunction(_, count) => (Check::Length.several(*count), true),
         _ => (vec![], false),
     };
     group.push(instruction.clone());
     if settles {
         group.push(Check::Settle.one());
+    }
+    group
+}
+
+/// Filters to which a text is as good as another: they copy, join or count what they are given.
+const TRANSPARENT: [&str; 16] = [
+    "length", "count", "first", "last", "default", "d", "items", "list", "reverse", "batch", "slice",
+    "chain", "zip", "string", "join", "tojson",
+];
+
+/// An instruction's group with what shows it the true texts of those with marks.
+fn shown<'s>(instruction: &Instruction<'s>, mut group: Vec<Instruction<'s>>) -> Vec<Instruction<'s>> {
+    use Instruction::*;
+    match instruction {
+        ApplyFilter(name, count, _) if !TRANSPARENT.contains(name) => {
+            group.splice(0..0, Check::Shown.several(*count));
+            group.push(Check::Marked.one());
+        }
+        PerformTest(name, count, _) if !KINDS.contains(name) => {
+            group.splice(0..0, Check::Shown.several(*count));
+        }
+        CompareAndPreserve(_) => {
+            group.splice(0..0, Check::Shown.several(Some(2)));
+        }
+        GetItem => {
+            group.splice(0..0, Check::ShownKey.several(Some(2)));
+        }
+        _ => (),
     }
     group
 }

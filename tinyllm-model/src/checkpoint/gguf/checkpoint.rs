@@ -22,6 +22,7 @@ use crate::{
 pub struct GgufCheckpoint {
     gguf: Gguf,
     config: ModelConfig,
+    notes: Vec<String>,
     found: Vec<Found>,
     tensors: Vec<TensorInfo>,
 }
@@ -43,7 +44,10 @@ impl GgufCheckpoint {
         let config = config::model_config(&gguf)?;
         let found = tensors::find(&gguf, &config)?;
         let tensors = found.iter().map(|found| tensor_info(&gguf, found)).collect();
-        Ok(GgufCheckpoint { gguf, config, found, tensors })
+        let notes = config.rope_notes();
+        let notes =
+            notes.into_iter().map(|note| format!("{}: rope.scaling.{note}", gguf.path().display())).collect();
+        Ok(GgufCheckpoint { gguf, config, notes, found, tensors })
     }
 
     /// The file, for its metadata.
@@ -73,6 +77,10 @@ impl Checkpoint for GgufCheckpoint {
 
     fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn tensors(&self) -> &[TensorInfo] {

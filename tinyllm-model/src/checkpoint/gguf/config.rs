@@ -18,8 +18,20 @@ impl<'a> Keys<'a> {
         format!("{}.{suffix}", self.architecture)
     }
 
+    /// A count. Some writers give one for each layer; where these are equal they are one.
     pub(super) fn size(&self, suffix: &str) -> Result<Option<usize>> {
-        Ok(self.metadata.u32(&self.key(suffix))?.map(|size| size as usize))
+        let key = self.key(suffix);
+        let Some(Value::Array(array)) = self.metadata.get(&key) else {
+            return Ok(self.metadata.u32(&key)?.map(|size| size as usize));
+        };
+        let mut counts = array.numbers();
+        match counts.next() {
+            Some(Value::Integer(first)) if counts.all(|count| count == Value::Integer(first)) => {
+                let size = u32::try_from(first).map_err(|_| self.malformed(suffix, format!("is {first}")))?;
+                Ok(Some(size as usize))
+            }
+            _ => Err(self.unsupported(suffix, "a count for each layer", "one for all layers is")),
+        }
     }
 
     fn required_size(&self, suffix: &str) -> Result<usize> {
@@ -106,6 +118,7 @@ fn architecture(metadata: Metadata<'_>) -> Result<(Architecture, &str)> {
     let name = metadata.string(KEY)?.ok_or_else(|| metadata.missing(KEY))?;
     let architecture = match name {
         "llama" => Architecture::Llama,
+        "mistral" => Architecture::Mistral,
         "qwen2" => Architecture::Qwen2,
         "qwen3" => Architecture::Qwen3,
         other => {

@@ -80,7 +80,7 @@ pub(super) fn parse(file: &MappedFile) -> Result<Header> {
 
 fn check_magic(path: &Path, cursor: &mut Cursor<'_>) -> Result<()> {
     let magic = cursor.u32().map_err(|problem| ModelError::malformed(path, "magic", problem))?;
-    if magic != u32::from_le_bytes(*b"GGUF") {
+    if magic != u32::from_le_bytes(super::MAGIC) {
         let found = magic.to_le_bytes().escape_ascii().to_string();
         return Err(ModelError::malformed(
             path,

@@ -40,15 +40,37 @@ fn by_metadata(keys: &Keys<'_>) -> Result<RopeScaling> {
     // 0 is written for "none".
     let factor = factor.filter(|&factor| factor != 0.0);
     match keys.string("rope.scaling.type")? {
-        Some("none") => Ok(RopeScaling::Default),
-        None | Some("linear") => Ok(match factor {
-            None | Some(1.0) => RopeScaling::Default,
-            Some(factor) => RopeScaling::Linear { factor },
-        }),
+        Some("none") => with_attention_factor(keys, RopeScaling::Default),
+        None | Some("linear") => with_attention_factor(
+            keys,
+            match factor {
+                None | Some(1.0) => RopeScaling::Default,
+                Some(factor) => RopeScaling::Linear { factor },
+            },
+        ),
         Some("yarn") => yarn(keys, factor),
         Some(other) => {
             let what = format!("\"{}\"", super::cursor::shown(other));
             Err(keys.unsupported("rope.scaling.type", what, SUPPORTED))
+        }
+    }
+}
+
+/// llama.cpp multiplies cos and sin with `attn_factor` under any type. Yarn that divides nothing does the same.
+fn with_attention_factor(keys: &Keys<'_>, scaling: RopeScaling) -> Result<RopeScaling> {
+    const KEY: &str = "rope.scaling.attn_factor";
+    match (keys.float(KEY)?, scaling) {
+        (None | Some(1.0), scaling) => Ok(scaling),
+        (Some(attention_factor), RopeScaling::Default) => Ok(RopeScaling::Yarn {
+            factor: 1.0,
+            attention_factor,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+            original_max_position_embeddings: keys.size("context_length")?.unwrap_or(1),
+        }),
+        (Some(value), _) => {
+            Err(keys.unsupported(KEY, format!("the value {value} beside a factor"), "either of them is"))
         }
     }
 }

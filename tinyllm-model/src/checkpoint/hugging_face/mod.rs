@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     ModelConfig, ModelError, Result,
-    config::{Fields, MAX_CONFIG_BYTES, parse_config_bytes, read_bounded},
+    config::{Fields, MAX_CONFIG_BYTES, parse_config_bytes, read_bounded, yarn_notes},
 };
 
 /// An opened model directory, or the same two files embedded in the program.
@@ -29,6 +29,7 @@ pub struct HuggingFaceCheckpoint {
     path: PathBuf,
     config: ModelConfig,
     config_json: serde_json::Value,
+    notes: Vec<String>,
     files: WeightFiles,
     tensors: Vec<TensorInfo>,
     contents: Vec<Contents>,
@@ -60,9 +61,13 @@ impl HuggingFaceCheckpoint {
         files::refuse_other_than_directory(directory)?;
         let config_path = directory.join("config.json");
         let config_json = parse_config_bytes(&read_bounded(&config_path, MAX_CONFIG_BYTES)?, &config_path)?;
-        let config = ModelConfig::from_hugging_face(&config_path)?;
+        let mut config = ModelConfig::from_json_value(&config_json, &config_path)?;
+        let of_generation = config.add_generation_config(&directory.join("generation_config.json"));
         let (files, index) = WeightFiles::of_directory(directory)?;
-        Self::assemble(directory, &config_path, config_json, config, files, index.as_ref())
+        let mut checkpoint =
+            Self::assemble(directory, &config_path, config_json, config, files, index.as_ref())?;
+        checkpoint.notes.extend(of_generation);
+        Ok(checkpoint)
     }
 
     /// A model embedded in the program: the contents of its config.json and of its model.safetensors. `label` is what
@@ -92,7 +97,7 @@ impl HuggingFaceCheckpoint {
         path: &Path,
         config_path: &Path,
         config_json: serde_json::Value,
-        config: ModelConfig,
+        mut config: ModelConfig,
         files: WeightFiles,
         index: Option<&ShardIndex>,
     ) -> Result<Self> {
@@ -102,7 +107,19 @@ impl HuggingFaceCheckpoint {
             inventory.check_index(index, &files)?;
         }
         let (tensors, contents) = assemble::assemble(&config, quantization.as_ref(), &mut inventory, &files)?;
-        Ok(HuggingFaceCheckpoint { path: path.to_owned(), config, config_json, files, tensors, contents })
+        let mut notes: Vec<String> = config.drop_unknown_end_tokens().into_iter().collect();
+        notes.extend(config.rope_notes().into_iter().map(|note| format!("rope_scaling.{note}")));
+        notes.extend(yarn_notes(&config_json, &config));
+        let notes = notes.into_iter().map(|note| format!("{}: {note}", config_path.display())).collect();
+        Ok(HuggingFaceCheckpoint {
+            path: path.to_owned(),
+            config,
+            config_json,
+            notes,
+            files,
+            tensors,
+            contents,
+        })
     }
 }
 
@@ -113,6 +130,10 @@ impl Checkpoint for HuggingFaceCheckpoint {
 
     fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn tensors(&self) -> &[TensorInfo] {

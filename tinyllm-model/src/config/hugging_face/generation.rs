@@ -1,39 +1,52 @@
 //! generation_config.json: only the ids that end a sequence are taken from it.
 //!
-//! The file is advice on sampling, often hand-edited. A key that cannot be read is as if absent, and so is a file that
-//! cannot: config.json alone makes a model that runs.
+//! The file is advice on sampling, often hand-edited. What in it cannot be read is as if absent, and is told: config.json
+//! alone makes a model that runs.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::config::{ModelConfig, fields::as_size, read_bounded};
+use crate::config::{ModelConfig, fields::as_size, python_json, read_bounded};
 
 const MAX_GENERATION_CONFIG_BYTES: u64 = 1 << 20;
 
 impl ModelConfig {
-    /// Adds the `eos_token_id` of a generation_config.json to those of config.json.
-    pub(super) fn add_generation_config(&mut self, generation_config_json: &Path) {
-        let Ok(bytes) = read_bounded(generation_config_json, MAX_GENERATION_CONFIG_BYTES) else { return };
-        self.add_generation_eos(&bytes);
+    /// Adds the `eos_token_id` of a generation_config.json to those of config.json. What was wrong with the file, if
+    /// anything.
+    pub(crate) fn add_generation_config(&mut self, generation_config_json: &Path) -> Option<String> {
+        if !generation_config_json.exists() {
+            return None;
+        }
+        let bytes = match read_bounded(generation_config_json, MAX_GENERATION_CONFIG_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(format!("{error}; the file is not used")),
+        };
+        let problem = self.add_generation_eos(&bytes)?;
+        Some(format!("{}: {problem}", generation_config_json.display()))
     }
 
     /// As [`ModelConfig::add_generation_config`], of the file's contents.
-    pub(super) fn add_generation_eos(&mut self, generation_config_json: &[u8]) {
-        let Ok(generation) = serde_json::from_slice::<Value>(generation_config_json) else { return };
-        for id in eos_token_ids(&generation).unwrap_or_default() {
-            if !self.eos_token_ids.contains(&id) {
-                self.eos_token_ids.push(id);
+    pub(super) fn add_generation_eos(&mut self, generation_config_json: &[u8]) -> Option<String> {
+        let generation = match python_json::parse(generation_config_json) {
+            Ok(generation) => generation,
+            Err(error) => return Some(format!("JSON: {error}; the file is not used")),
+        };
+        let listed = match &generation["eos_token_id"] {
+            Value::Null => return None,
+            Value::Array(ids) => ids.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let mut wrong = Vec::new();
+        for value in listed {
+            let id = as_size(value).filter(|id| *id < self.vocab_size).and_then(|id| u32::try_from(id).ok());
+            match id {
+                Some(id) if !self.eos_token_ids.contains(&id) => self.eos_token_ids.push(id),
+                Some(_) => (),
+                None => wrong.push(value.to_string()),
             }
         }
-    }
-}
-
-/// The ids, or nothing where one of them is not an id.
-fn eos_token_ids(generation: &Value) -> Option<Vec<u32>> {
-    let id = |value: &Value| u32::try_from(as_size(value)?).ok();
-    match generation.get("eos_token_id")? {
-        Value::Array(ids) => ids.iter().map(id).collect(),
-        one => Some(vec![id(one)?]),
+        let problem = || format!("eos_token_id: {} is no token of {}", wrong.join(", "), self.vocab_size);
+        (!wrong.is_empty()).then(problem)
     }
 }

@@ -4,15 +4,18 @@
 //! `write`. What `quantization_config` means is known by `checkpoint::compressed_tensors`.
 
 mod generation;
+mod notes;
 mod rope;
 mod write;
 
 use std::path::Path;
 
+pub(crate) use notes::yarn_notes;
 use serde_json::Value;
 
 use super::{
-    Architecture, Fields, ModelConfig, QuantizationType, RopeConfig, fields, read_bounded, validate,
+    Architecture, Fields, ModelConfig, QuantizationType, RopeConfig, fields, python_json, read_bounded,
+    validate,
 };
 use crate::{ModelError, Result, checkpoint::compressed_tensors::QuantizationConfig};
 
@@ -26,7 +29,8 @@ impl ModelConfig {
     /// Where the file cannot be read, contradicts itself, or describes a model that the engine does not run.
     pub fn from_hugging_face(config_json: &Path) -> Result<Self> {
         let mut config = Self::from_json(&read_bounded(config_json, MAX_CONFIG_BYTES)?, config_json)?;
-        config.add_generation_config(&config_json.with_file_name("generation_config.json"));
+        let _told_where_a_checkpoint_is_opened = config.drop_unknown_end_tokens();
+        let _as_well = config.add_generation_config(&config_json.with_file_name("generation_config.json"));
         Ok(config)
     }
 
@@ -110,7 +114,7 @@ pub(crate) fn parse_config_bytes(config_json: &[u8], label: &Path) -> Result<Val
         let problem = format!("is longer than {MAX_CONFIG_BYTES} bytes");
         return Err(ModelError::malformed(label, "file", problem));
     }
-    serde_json::from_slice(config_json)
+    python_json::parse(config_json)
         .map_err(|error| ModelError::malformed(label, "JSON", format!("is not valid: {error}")))
 }
 

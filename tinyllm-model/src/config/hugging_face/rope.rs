@@ -71,12 +71,21 @@ fn rope_type<'a>(scaling: &Fields<'a>) -> Result<&'a str> {
             Err(scaling.malformed("rope_type", format!("must be equal to type, {old:?}; is {new:?}")))
         }
         (Some(name), _) | (None, Some(name)) => Ok(name),
-        // Without a type a factor would be ignored in silence.
-        (None, None) if scaling.get("factor").is_some() => {
-            Err(scaling.malformed("rope_type", format!("missing; {SUPPORTED}")))
+        // Without a type a factor, or what an unknown method asks for, would be ignored in silence.
+        (None, None) => {
+            match scaling.entries().find(|(key, value)| !is_of_plain_rope(key) && !value.is_null()) {
+                Some((key, _)) => {
+                    Err(scaling.malformed("rope_type", format!("missing, and {key} needs it; {SUPPORTED}")))
+                }
+                None => Ok("default"),
+            }
         }
-        (None, None) => Ok("default"),
     }
+}
+
+/// Keys that say something of rotary positions that nothing stretches.
+fn is_of_plain_rope(key: &str) -> bool {
+    matches!(key, "rope_theta" | "partial_rotary_factor" | "original_max_position_embeddings")
 }
 
 /// YaRN (Peng et al. 2023), with `attention_factor` resolved as transformers does it.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 use tinyllm_model::generation::GenerationParameters;
 
+use crate::verbs::run::sampling::penalty_window;
+
 /// What answers are made with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
@@ -29,7 +31,9 @@ impl Settings {
             "repeat_penalty" | "repetition_penalty" => sampling.repetition_penalty = number(name, value)?,
             "presence_penalty" => sampling.presence_penalty = number(name, value)?,
             "frequency_penalty" => sampling.frequency_penalty = number(name, value)?,
-            "repeat_last_n" => sampling.penalty_window = number(name, value)?,
+            "repeat_last_n" => {
+                sampling.penalty_window = penalty_window(value).map_err(|why| format!("{name}: {why}"))?;
+            }
             "seed" => sampling.seed = number(name, value)?,
             "max_tokens" | "num_predict" => {
                 generation.max_tokens = if value == "none" { None } else { Some(number(name, value)?) };
@@ -62,7 +66,7 @@ impl Settings {
             "repeat_penalty": sampling.repetition_penalty,
             "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty,
-            "repeat_last_n": sampling.penalty_window,
+            "repeat_last_n": i64::try_from(sampling.penalty_window).unwrap_or(-1),
             "seed": sampling.seed,
             "max_tokens": self.generation.max_tokens,
             "stop": self.generation.stop_strings,
@@ -114,9 +118,13 @@ mod tests {
     #[test]
     fn every_setting_survives_its_json() {
         let mut changed = settings();
-        for (name, value) in
-            [("temp", "0.25"), ("seed", "18446744073709551615"), ("max_tokens", "7"), ("stop", "END")]
-        {
+        for (name, value) in [
+            ("temp", "0.25"),
+            ("seed", "18446744073709551615"),
+            ("max_tokens", "7"),
+            ("stop", "END"),
+            ("repeat_last_n", "-1"),
+        ] {
             changed.set(name, value).unwrap();
         }
         changed.set("verbose", "on").unwrap();

@@ -1,0 +1,162 @@
+//! Filters, tests and functions that differ from the engine's.
+
+use std::sync::Arc;
+
+use minijinja::{
+    Environment, Error, State, Value,
+    value::{Kwargs, Rest, ValueKind},
+};
+
+use super::{
+    BYTES_PER_FUEL, date, json,
+    operators::{printed, type_error, type_name},
+    print, strings,
+};
+use crate::chat::marks::Marks;
+
+pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
+    let kept = marks.clone();
+    environment.add_filter(
+        "tojson",
+        move |state: &State<'_, '_>, value: &Value, rest: Rest<Value>, keywords: Kwargs| {
+            json::to_json(state, &kept, value, &rest, &keywords)
+        },
+    );
+    let kept = marks.clone();
+    environment.add_filter("string", move |value: Value| match value.as_str() {
+        Some(_) => value,
+        None => Value::from(print::str(&value, &kept)),
+    });
+    let kept = marks.clone();
+    environment.add_filter(
+        "join",
+        move |state: &State<'_, '_>,
+              value: &Value,
+              separator: Option<Value>,
+              attribute: Option<Value>,
+              keywords: Kwargs| {
+            let separator = match separator {
+                Some(separator) => Some(separator),
+                None => keywords.get::<Option<Value>>("d")?,
+            };
+            let attribute = match attribute {
+                Some(attribute) => Some(attribute),
+                None => keywords.get::<Option<Value>>("attribute")?,
+            };
+            keywords.assert_all_used()?;
+            join(state, &kept, value, separator, attribute)
+        },
+    );
+    environment.add_filter("title", |text: &str| strings_title(text));
+    environment.add_filter("capitalize", strings::capitalize);
+    environment.add_filter("trim", |state: &State<'_, '_>, text: &str, characters: Option<&str>| {
+        strings::strip(state, text, characters, true, true)
+    });
+    for name in ["e", "escape"] {
+        environment.add_filter(name, escape);
+    }
+    environment.add_filter("wordcount", |text: &str| {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count()
+    });
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Bytes)
+            || value.kind() == ValueKind::Map
+                && value.as_object().is_some_and(|map| map.enumerator_len().is_some())
+    });
+    environment.add_test("iterable", |value: &Value| {
+        !value.is_none()
+            && !value.is_number()
+            && value.kind() != ValueKind::Bool
+            && (value.is_undefined() || value.try_iter().is_ok())
+    });
+    environment
+        .add_test("number", |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool));
+    environment.add_test("callable", |value: &Value| {
+        value.kind() == ValueKind::Plain && !value.to_string().is_empty()
+    });
+    environment.add_function("strftime_now", |format: &str| date::strftime_now(format));
+    // It prints as Rust does, not as Python.
+    environment.remove_filter("pprint");
+    let kept = marks.clone();
+    environment.add_function("\u{1}str", move |value: Value| match value.as_str() {
+        Some(_) => value,
+        None => Value::from(print::str(&value, &kept)),
+    });
+}
+
+/// Words begin after white space, hyphens and opening brackets, as jinja2 has it.
+fn strings_title(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut begins = true;
+    for c in text.chars() {
+        if begins {
+            out.extend(c.to_uppercase())
+        } else {
+            out.extend(c.to_lowercase())
+        }
+        begins = strings::is_space(c) || matches!(c, '-' | '(' | '{' | '[' | '<');
+    }
+    out
+}
+
+/// Characters with a meaning in HTML as entities, in markupsafe's spelling.
+fn escape(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    if value.is_safe() {
+        return Ok(value.clone());
+    }
+    let text = value.as_str().unwrap_or_default();
+    state.consume_fuel(text.len() as u64 * 5 / BYTES_PER_FUEL)?;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\'' => out.push_str("&#39;"),
+            '"' => out.push_str("&#34;"),
+            c => out.push(c),
+        }
+    }
+    Ok(Value::from_safe_string(out))
+}
+
+fn join(
+    state: &State<'_, '_>,
+    marks: &Marks,
+    value: &Value,
+    separator: Option<Value>,
+    attribute: Option<Value>,
+) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Ok(Value::from(""));
+    }
+    if matches!(value.kind(), ValueKind::None | ValueKind::Bool | ValueKind::Number) {
+        return Err(type_error(format!("'{}' object is not iterable", type_name(value))));
+    }
+    let separator = separator.map_or_else(String::new, |separator| print::str(&separator, marks));
+    let mut out = String::new();
+    for (index, item) in value.try_iter()?.enumerate() {
+        if index > 0 {
+            out.push_str(&separator);
+        }
+        let item = match attribute.as_ref().map(|attribute| (attribute, attribute.as_str())) {
+            None => item,
+            Some((_, Some(path))) => {
+                path.split('.').try_fold(item, |item, part| match part.parse::<usize>() {
+                    Ok(index) => item.get_item_by_index(index),
+                    Err(_) => item.get_attr(part),
+                })?
+            }
+            Some((attribute, None)) => item.get_item(attribute)?,
+        };
+        let before = out.len();
+        print::write_str(&mut out, &item, marks);
+        state.consume_fuel((separator.len() + out.len() - before) as u64 / BYTES_PER_FUEL)?;
+    }
+    Ok(Value::from(out))
+}
+
+/// The arguments of `format` as Python prints them.
+pub(in crate::chat) fn for_format(arguments: impl Iterator<Item = Value>, marks: &Marks) -> Vec<Value> {
+    arguments.map(|argument| if argument.is_kwargs() { argument } else { printed(argument, marks) }).collect()
+}
