@@ -55,6 +55,18 @@ pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
     for name in ["e", "escape"] {
         environment.add_filter(name, escape);
     }
+    environment.add_filter("forceescape", |state: &State<'_, '_>, text: &str| entities(state, text));
+    environment.add_filter("int", int);
+    environment.add_filter("float", float);
+    for name in ["default", "d"] {
+        environment.add_filter(name, default);
+    }
+    environment.add_filter("list", |state: &State<'_, '_>, value: &Value| -> Result<Value, Error> {
+        if value.is_none() {
+            return Err(type_error("'NoneType' object is not iterable".into()));
+        }
+        minijinja::filters::list(state, value.clone())
+    });
     environment.add_filter("wordcount", |text: &str| {
         text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count()
     });
@@ -104,7 +116,10 @@ fn escape(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
     if value.is_safe() {
         return Ok(value.clone());
     }
-    let text = value.as_str().unwrap_or_default();
+    entities(state, value.as_str().unwrap_or_default())
+}
+
+fn entities(state: &State<'_, '_>, text: &str) -> Result<Value, Error> {
     state.consume_fuel(text.len() as u64 * 5 / BYTES_PER_FUEL)?;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -118,6 +133,81 @@ fn escape(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
         }
     }
     Ok(Value::from_safe_string(out))
+}
+
+/// `int(value, default=0, base=10)`: what is no number is `default`.
+fn int(value: &Value, default: Option<Value>, base: Option<u32>, keywords: Kwargs) -> Result<Value, Error> {
+    let default = default.or(keywords.get("default")?).unwrap_or_else(|| Value::from(0));
+    let base = base.or(keywords.get("base")?).unwrap_or(10);
+    keywords.assert_all_used()?;
+    let number = match value.as_str() {
+        Some(text) => integer(text, base).map(Value::from).or_else(|| truncated(number(text)?)),
+        None if value.kind() == ValueKind::Bool => Some(Value::from(i64::from(value.is_true()))),
+        None if value.is_integer() => Some(value.clone()),
+        None => f64::try_from(value.clone()).ok().and_then(truncated),
+    };
+    Ok(number.unwrap_or(default))
+}
+
+/// `float(value, default=0.0)`.
+fn float(value: &Value, default: Option<Value>, keywords: Kwargs) -> Result<Value, Error> {
+    let default = default.or(keywords.get("default")?).unwrap_or_else(|| Value::from(0.0));
+    keywords.assert_all_used()?;
+    let number = match value.as_str() {
+        Some(text) => number(text),
+        None if value.kind() == ValueKind::Bool => Some(f64::from(u8::from(value.is_true()))),
+        None => f64::try_from(value.clone()).ok(),
+    };
+    Ok(number.map_or(default, Value::from))
+}
+
+/// `default(value, default_value='', boolean=False)`.
+fn default(
+    value: Value,
+    other: Option<Value>,
+    boolean: Option<bool>,
+    keywords: Kwargs,
+) -> Result<Value, Error> {
+    let other = other.or(keywords.get("default_value")?).unwrap_or_else(|| Value::from(""));
+    let boolean = boolean.or(keywords.get("boolean")?).unwrap_or(false);
+    keywords.assert_all_used()?;
+    Ok(if value.is_undefined() || boolean && !value.is_true() { other } else { value })
+}
+
+/// What Python's `int(text, base)` reads.
+fn integer(text: &str, base: u32) -> Option<i64> {
+    let text = text.trim_matches(strings::is_space);
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let prefixed =
+        [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, _)| lower.starts_with(prefix));
+    let (digits, base) = match (prefixed, base) {
+        (Some((prefix, of_prefix)), base) if base == of_prefix || base == 0 => {
+            (&digits[prefix.len()..], of_prefix)
+        }
+        (None, 0) => (digits, 10),
+        (_, 2..=36) => (digits, base),
+        _ => return None,
+    };
+    let is_digit_first = digits.chars().next().is_some_and(|c| c.is_digit(base));
+    i64::from_str_radix(&digits.replace('_', ""), base)
+        .ok()
+        .filter(|_| is_digit_first)
+        .map(|number| sign * number)
+}
+
+/// What Python's `float(text)` reads.
+fn number(text: &str) -> Option<f64> {
+    text.trim_matches(strings::is_space).replace('_', "").parse().ok()
+}
+
+fn truncated(number: f64) -> Option<Value> {
+    let whole = number.trunc();
+    // Within these every whole number fits.
+    (whole.abs() < 2f64.powi(63)).then(|| Value::from(whole as i64))
 }
 
 fn join(

@@ -194,7 +194,7 @@ impl Writer<'_> {
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
                 shown if shown < ' ' => self.out.push_str(&format!("\\u{:04x}", u32::from(shown))),
-                shown if self.style.ensure_ascii && !shown.is_ascii() => {
+                shown if self.style.ensure_ascii && shown > '~' => {
                     for unit in shown.encode_utf16(&mut [0; 2]) {
                         self.out.push_str(&format!("\\u{unit:04x}"));
                     }

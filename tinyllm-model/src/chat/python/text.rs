@@ -18,7 +18,13 @@ pub(in crate::chat) fn for_engine(text: &str) -> String {
         };
         match tag {
             Some(end) => {
-                out.push_str(&rest[..end]);
+                // Unlike other tags, jinja2's `raw` keeps the line's end after it.
+                let close = rest.find("%}").filter(|_| rest.starts_with("{%")).unwrap_or(0);
+                out.push_str(&rest[..close]);
+                if close > 0 && !rest[..close].ends_with(['-', '+']) {
+                    out.push('+');
+                }
+                out.push_str(&rest[close..end]);
                 rest = &rest[end..];
             }
             None => rest = expression(rest, &mut out),
@@ -182,6 +188,7 @@ mod tests {
         );
         let raw = "{%- raw -%}{% generation %}{{ '\\d' }}{%- endraw %}";
         assert_eq!(for_engine(raw), raw);
+        assert_eq!(for_engine("{% raw %}\n{% endraw %}\n"), "{% raw +%}\n{% endraw %}\n");
     }
 
     /// The values are Python's, of `eval` of the same literals.
