@@ -14,8 +14,11 @@ use super::{
     store::{FileRecord, Partial},
 };
 
-/// How often a download goes on by itself after the connection broke or stalled.
+/// How often a download goes on by itself after connections that brought little.
 const RETRIES: usize = 2;
+
+/// What a connection must bring before it breaks for the next to count as the first again.
+const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// Downloads `url_path` to `path`, replacing what is there.
 pub(super) fn fetch(
@@ -30,6 +33,7 @@ pub(super) fn fetch(
         let had_bytes = partial.bytes();
         match attempt(client, url_path, partial, &file_name)? {
             End::Whole(etag) => return finish(url_path, partial, path, etag),
+            End::Broken(_) if partial.bytes() >= had_bytes + PROGRESS_BYTES => retries = 0,
             // What brings nothing new would bring nothing again.
             End::Broken(_) if retries < RETRIES && partial.bytes() > had_bytes => retries += 1,
             End::Broken(cause) => {

@@ -115,7 +115,9 @@ impl Listing {
 
 /// Whether this can be the name of a commit, and so of a folder.
 fn is_commit(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    (1..=128).contains(&text.len())
+        && !text.starts_with('.')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn is_model_file(name: &str, is_single: bool) -> bool {

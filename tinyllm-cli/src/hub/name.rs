@@ -36,28 +36,27 @@ impl HubName {
 
     /// Reads a name; addresses may also be those of `endpoint`.
     fn parse_for(text: &str, endpoint: &str) -> Option<Self> {
-        match text.split_once("://") {
-            Some((scheme, rest)) => {
-                let is_web = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
-                let path = rest.split(['?', '#']).next().unwrap_or_default();
-                let (host, path) = path.split_once('/')?;
-                let own = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-                let own = own.trim_end_matches('/');
-                (is_web && (is_host(host) || host.eq_ignore_ascii_case(own)))
-                    .then(|| Self::of_address(path))
-                    .flatten()
+        let cut = |text: &str| -> String { text.split(['?', '#']).next().unwrap_or_default().into() };
+        let path = if text.contains("://") { cut(text) } else { text.to_owned() };
+        let endpoint = endpoint.trim().trim_end_matches('/');
+        if !endpoint.is_empty()
+            && let Some(path) = path.strip_prefix(endpoint).and_then(|rest| rest.strip_prefix('/'))
+        {
+            return Self::of_address(path);
+        }
+        let (scheme, rest) = path.split_once("://").unwrap_or(("", &path));
+        match rest.split_once('/') {
+            Some((host, path)) if is_host(host) => {
+                let is_web = ["", "http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+                if is_web { Self::of_address(path) } else { None }
             }
-            None => match text.split_once('/') {
-                Some((host, path)) if is_host(host) => Self::of_address(path),
-                _ => Self::of_name(text),
-            },
+            _ => Self::of_name(text),
         }
     }
 
     /// What follows the hub's host: a name, or a page of it.
     fn of_address(path: &str) -> Option<Self> {
-        let path = path.trim_end_matches('/');
-        let mut parts = path.splitn(3, '/');
+        let mut parts = path.trim_end_matches('/').splitn(3, '/');
         let (organisation, name, page) = (parts.next()?, parts.next()?, parts.next());
         let base = Self::of_name(&format!("{organisation}/{name}"))?;
         let Some(page) = page else { return Some(base) };
@@ -121,7 +120,7 @@ mod tests {
     use super::{Choice, HubName};
 
     fn parts(text: &str) -> Option<(String, Option<String>, Option<String>)> {
-        let name = HubName::parse_for(text, "http://127.0.0.1:81/")?;
+        let name = HubName::parse_for(text, "http://127.0.0.1:81/hub/")?;
         let what = match name.choice {
             Choice::Default => None,
             Choice::Named(what) => Some(what),
@@ -142,7 +141,9 @@ mod tests {
             ("https://huggingface.co/org/name", None, None),
             ("https://huggingface.co/org/name/", None, None),
             ("HTTPS://HuggingFace.co/org/name?library=x#y", None, None),
-            ("http://127.0.0.1:81/org/name", None, None),
+            ("http://127.0.0.1:81/hub/org/name/blob/main/q.gguf", Some("main"), Some("q.gguf")),
+            ("org/name:a#b?.gguf", None, Some("a#b?.gguf")),
+            ("hf.co/org/name:a#b?.gguf", None, Some("a#b?.gguf")),
             ("https://huggingface.co/org/name/tree/v1", Some("v1"), None),
             ("https://huggingface.co/org/name/blob/main/a%20b/q%23.gguf", Some("main"), Some("a b/q#.gguf")),
             (

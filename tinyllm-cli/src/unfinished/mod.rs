@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context;
@@ -19,22 +19,19 @@ const LOCK: &str = ".lock";
 /// What will get its name.
 const CONTENTS: &str = "contents";
 
-/// A folder in the making.
-pub(crate) struct Unfinished {
-    contents: PathBuf,
-    state: Arc<State>,
-    /// Closing the file gives the lock back.
-    _lock: File,
+/// The folders in the making, which a signal must remove. Whoever removes one, or gives it its name, holds this.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn folders() -> MutexGuard<'static, Vec<PathBuf>> {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a signal must remove, shared with the thread that waits for one. Whoever removes holds it.
-#[derive(Default)]
-struct State(Mutex<Option<PathBuf>>);
-
-impl State {
-    fn lock(&self) -> MutexGuard<'_, Option<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A folder in the making.
+pub(crate) struct Unfinished {
+    folder: PathBuf,
+    contents: PathBuf,
+    /// Closing the file gives the lock back.
+    _lock: File,
 }
 
 impl Unfinished {
@@ -42,23 +39,23 @@ impl Unfinished {
     pub(crate) fn begin(parent: &Path, prefix: &str) -> anyhow::Result<Self> {
         let name = || parent.display().to_string();
         leftovers::remove(parent, prefix);
-        let state = Arc::new(State::default());
-        signals::watch(Arc::clone(&state)).context("waiting for signals")?;
-        let mut path = state.lock();
+        signals::watch().context("waiting for signals")?;
+        let mut folders = folders();
         let (folder, lock) = loop {
-            let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-            // Without the folder's own name, which says nothing to anybody.
-            let folder = folder.map_err(|error| cause(&error)).with_context(name)?;
+            // Made here, so that no error names the folder by what it is called meanwhile.
+            let make = |path: &Path| fs::create_dir(path);
+            let made = tempfile::Builder::new().prefix(prefix).make_in(parent, make).with_context(name)?;
+            let folder = made.into_temp_path().keep().with_context(name)?;
             // Another process may take a folder for left that has no lock yet.
-            if let Some(lock) = lock(folder.path()).with_context(name)? {
+            if let Some(lock) = lock(&folder).with_context(name)? {
                 break (folder, lock);
             }
         };
-        let contents = folder.path().join(CONTENTS);
-        fs::create_dir(&contents).with_context(name)?;
-        *path = Some(folder.keep());
-        drop(path);
-        Ok(Unfinished { contents, state, _lock: lock })
+        folders.push(folder.clone());
+        let unfinished = Unfinished { contents: folder.join(CONTENTS), folder, _lock: lock };
+        drop(folders);
+        fs::create_dir(&unfinished.contents).with_context(name)?;
+        Ok(unfinished)
     }
 
     /// The folder that will get its name.
@@ -69,26 +66,18 @@ impl Unfinished {
     /// Gives it its name.
     pub(crate) fn finish(self, name: &Path) -> anyhow::Result<()> {
         // A signal comes before or after.
-        let path = self.state.lock();
-        let renamed = fs::rename(&self.contents, name).with_context(|| name.display().to_string());
-        drop(path);
-        renamed
+        let _folders = folders();
+        fs::rename(&self.contents, name).with_context(|| name.display().to_string())
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // Where a signal came first this waits for the process's end.
-        if let Some(folder) = self.state.lock().take() {
-            remove(&folder);
-        }
+        let mut folders = folders();
+        remove(&self.folder);
+        folders.retain(|folder| *folder != self.folder);
     }
-}
-
-/// What the system says, without the path that the library says it of.
-fn cause(error: &io::Error) -> anyhow::Error {
-    let source = error.get_ref().and_then(std::error::Error::source);
-    anyhow::anyhow!("{}", source.map_or_else(|| error.to_string(), ToString::to_string))
 }
 
 /// Takes the lock of a new folder, if the folder is still there.

@@ -1,6 +1,9 @@
-//! Signals that end the program: the folder is removed first.
+//! Signals that end the program: what is in the making is removed first.
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs, io,
+    sync::{Mutex, PoisonError},
+};
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -8,24 +11,32 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 
-use super::{State, remove};
+use super::{folders, remove};
 
-/// Removes what `state` says when a signal comes, and lets the signal end the program.
-pub(super) fn watch(state: Arc<State>) -> io::Result<()> {
+/// Whether a thread waits for them.
+static IS_WATCHED: Mutex<bool> = Mutex::new(false);
+
+/// From now on a signal removes what is in the making, and ends the program as it would have without.
+pub(super) fn watch() -> io::Result<()> {
+    let mut is_watched = IS_WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if *is_watched {
+        return Ok(());
+    }
     let ignored = ignored();
-    let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| (ignored >> (signal - 1)) & 1 == 0);
     let mut signals = Signals::new(watched)?;
     let wait = move || {
         for signal in signals.forever() {
-            let mut path = state.lock();
-            if let Some(folder) = path.take() {
-                remove(&folder);
+            // Kept until the end: whoever waits for it waits for that.
+            let folders = folders();
+            for folder in folders.iter() {
+                remove(folder);
             }
-            // Whoever waits for the state waits for the end.
             let _ = emulate_default_handler(signal);
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    *is_watched = true;
     Ok(())
 }
 

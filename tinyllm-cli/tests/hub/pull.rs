@@ -90,6 +90,16 @@ fn a_connection_that_is_cut_again_and_again_is_resumed_by_the_next_pull() {
 }
 
 #[test]
+fn as_long_as_much_comes_a_download_goes_on_by_itself() {
+    let large = bytes(0).repeat(40);
+    let machine = Machine::with_gguf(&large);
+    machine.server.state().breaks = Some((Break::Cut, "model.gguf".into(), 2_000_000, 10));
+    let path = machine.text(&["pull", "org/name"]);
+    assert!(std::fs::read(path.trim()).unwrap() == large);
+    assert_eq!(machine.ranges("model.gguf").len(), 6);
+}
+
+#[test]
 fn a_body_that_stalls_or_drips_ends_and_is_resumed() {
     for kind in [Break::Stall, Break::Drip] {
         let machine = Machine::with_gguf(&bytes(0));

@@ -19,7 +19,8 @@ fn one_part_stands_for_all() {
         let freed = machine.text(&["rm", &format!("org/name:{name}")]);
         assert_eq!(freed, "600000 bytes freed\n");
         assert_eq!(machine.everything(), [".tinyllm-pull.json", "snapshots/c0ffee/name/m-Q8_0.gguf"]);
-        assert!(machine.text(&["list"]).ends_with("org/name:m-Q8_0.gguf\n"));
+        let list: serde_json::Value = serde_json::from_str(&machine.text(&["list", "--json"])).unwrap();
+        assert_eq!((list.as_array().unwrap().len(), &list[0]["name"]), (1, &"org/name:m-Q8_0.gguf".into()));
         machine.text(&["rm", "org/name:Q8_0"]);
         assert!(!machine.folder().exists());
     }

@@ -89,7 +89,11 @@ impl Client {
         let headers = reply.response.headers();
         let extent = match reply.response.status().as_u16() {
             200 => Extent::whole(headers),
-            206 => Extent::part(headers, from),
+            206 => match Extent::part(headers, from) {
+                // Not what was asked for: from the beginning, then.
+                Err(_) if from > 0 => return self.get(path, 0),
+                extent => extent,
+            },
             416 if from > 0 => match Extent::nothing(headers, from) {
                 Some(extent) => Ok(extent),
                 // More is here than the file has: from the beginning, then.
