@@ -242,8 +242,9 @@ fn commit(number: usize) -> Files {
         if name.ends_with(".json") {
             bytes.extend(std::iter::repeat_n(b' ', number + 1));
         } else {
-            let last = bytes.len() - 1;
-            bytes[last] ^= number as u8;
+            // Among the weights, so that all commits can be opened.
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= number as u8;
         }
     }
     // One that stays as it is, to be linked.
@@ -263,7 +264,7 @@ fn fifty_kills_of_pull_mix_and_leave_nothing() {
     machine.text(&["pull", "org/name"]);
     // Some may come after all is done, so that others come at the end.
     let duration = start.elapsed().mul_f64(1.2);
-    machine.text(&["rm", "org/name"]);
+    let mut is_here = true;
     let mut moments = Moments(2);
     let (mut ended, mut whole, mut updates, mut commits) = (0, 0, 0, BTreeMap::new());
     let mut seen = BTreeSet::<String>::new();
@@ -276,23 +277,30 @@ fn fifty_kills_of_pull_mix_and_leave_nothing() {
             commits.insert(name.clone(), commit(updates));
             machine.push(&name, commit(updates));
         }
+        if kill % 10 == 9 && is_here {
+            machine.text(&["rm", "org/name"]);
+            is_here = false;
+        }
         let (signal, _) = SIGNALS[kill % SIGNALS.len()];
         let mut pull = machine.command(&["pull", "org/name"]);
         pull.stdout(Stdio::null()).stderr(Stdio::null());
         ended += usize::from(wait_and_send(pull.spawn().unwrap(), moments.next(duration), signal));
-        // Without the hub: a model that is whole, or none.
+        // Without the hub: a model that is whole, or none where there was none.
         let mut offline = machine.command(&["show", "org/name", "--json"]);
         offline.env("HF_ENDPOINT", "http://127.0.0.1:1");
         let output = offline.output().unwrap();
+        assert!(
+            output.status.success() || !is_here,
+            "kill {kill}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         if output.status.success() {
-            whole += 1;
+            (whole, is_here) = (whole + 1, true);
             let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
             let folder = Path::new(shown["path"].as_str().unwrap());
-            assert_eq!(
-                commits.values().filter(|files| holds(folder, files)).count(),
-                1,
-                "kill {kill}: mixed"
-            );
+            let found: Vec<_> = commits.keys().filter(|commit| holds(folder, &commits[*commit])).collect();
+            assert_eq!(found.len(), 1, "kill {kill}: mixed");
+            seen.insert(found[0].clone());
         }
     }
     let path = text_of(machine.command(&["pull", "org/name"]));
@@ -304,7 +312,7 @@ fn fifty_kills_of_pull_mix_and_leave_nothing() {
     assert_eq!(machine.everything(), expected, "something is left");
     println!(
         "pull: {KILLS} signals ({ended} in time) within {duration:.2?}, {updates} updates: {whole} times a whole model of \
-         one commit ({} of them) without the hub, else none; nothing is left after the last pull",
+         one commit without the hub ({} commits), else none and none before; nothing is left after the last pull",
         seen.len()
     );
 }
