@@ -7,6 +7,7 @@ mod models;
 mod options;
 mod output;
 mod svg;
+mod unfinished;
 mod verbs;
 
 use std::process::ExitCode;

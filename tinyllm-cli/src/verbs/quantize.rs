@@ -11,7 +11,7 @@ use serde_json::json;
 use tinyllm_mem::FileBytes;
 use tinyllm_model::{engine::GroupSizeChoice, quantize};
 
-use crate::{models::Model, options::group_size, output};
+use crate::{models::Model, options::group_size, output, unfinished::Unfinished};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -56,28 +56,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let companions = companions(&model)?;
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory = tempfile::Builder::new()
-        .prefix(".tinyllm-quantize-")
-        .permissions(output::permissions(0o777))
-        .tempdir_in(parent)
-        .with_context(|| parent.display().to_string())?;
+    let unfinished = Unfinished::begin(parent, ".tinyllm-quantize-")?;
+    let directory = unfinished.path();
     let bar = crate::models::progress(model.name());
-    let report =
-        quantize::write_w8a16(checkpoint, config, directory.path(), group_size, &mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        })?;
+    let report = quantize::write_w8a16(checkpoint, config, directory, group_size, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })?;
     bar.finish_and_clear();
     for (name, bytes) in companions {
-        let path = directory.path().join(name);
+        let path = directory.join(name);
         fs::write(&path, bytes).with_context(|| path.display().to_string())?;
     }
-    let directory = directory.keep();
-    if let Err(error) = fs::rename(&directory, out) {
-        // What cannot get its name must not stay under another.
-        let _ = fs::remove_dir_all(&directory);
-        return Err(error).with_context(|| out.display().to_string());
-    }
+    unfinished.finish(out)?;
     if arguments.json {
         let tensors: Vec<_> = report
             .tensors
