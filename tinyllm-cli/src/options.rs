@@ -223,6 +223,9 @@ impl LoadOptions {
         })
         .context("loading the model")?;
         progress.finish_and_clear();
+        for note in engine.notes() {
+            crate::output::note(&format!("note: {note}; --weights f16 or f32 keeps them"));
+        }
         Ok((engine, tracking))
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tinyllm_mem::{Buffer, Part, Region, Space};
 
-use crate::{FloatRows, KernelError, MappedWeight, Program, QuantizedRows, Step, VectorId, WeightId};
+use crate::{
+    FloatRows, KernelError, MappedWeight, Program, QuantizedRows, Step, VectorId, WeightId,
+    quantize::VanishedGroups,
+};
 
 /// Everything a program needs on a backend, known before anything is allocated.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +91,9 @@ pub trait Backend: Send + Sync {
         arena: Buffer<u8, Self::Space>,
         offsets: &[usize],
     ) -> Result<Self::Prepared, KernelError>;
+
+    /// Groups of the weights loaded so far that are 0 as W8A16 though their weights are not, by weight.
+    fn vanished_groups(&self, prepared: &Self::Prepared) -> Vec<VanishedGroups>;
 
     /// Bytes of the slab whose weights are used where their source holds them.
     fn unloaded(&self, prepared: &Self::Prepared) -> usize;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     FetchedRows, FloatRows, GroupSize, Isa, KernelError, QuantizedLayout, QuantizedRows, ScaleType,
-    WeightFormat, WeightSource, WeightSpec,
+    WeightFormat, WeightSource, WeightSpec, quantize::VanishedGroups,
 };
 
 /// What a thread takes at a time of a large weight: the buffers cost little beside it.
@@ -22,7 +22,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Pieces a thread at least, so that threads end together on small weights too.
 const PIECES_A_THREAD: usize = 4;
 
-/// Fills panels of a weight: stretches of them, each with the number of its first.
+/// Fills panels of a weight: stretches of them, each with the number of its first. Which groups have vanished.
 ///
 /// # Errors
 /// Of the first rows at fault, whichever thread met them.
@@ -32,10 +32,10 @@ pub(super) fn fill(
     spec: &WeightSpec,
     stretches: Vec<(usize, &mut [u8])>,
     source: WeightSource<'_>,
-) -> Result<(), KernelError> {
+) -> Result<Option<VanishedGroups>, KernelError> {
     let source = Source::new(spec, source)?;
     if stretches.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let panel_bytes = WeightBytes::of(spec).panel(spec);
     let panels = stretches.iter().map(|(_, stretch)| stretch.len()).sum::<usize>() / panel_bytes;
@@ -73,10 +73,13 @@ pub(super) fn fill(
             *first = Some((index, error));
         }
     });
-    match failure.into_inner() {
-        Ok(Some((_, error))) => Err(error),
-        _ => Ok(()),
+    if let Ok(Some((_, error))) = failure.into_inner() {
+        return Err(error);
     }
+    let counted = idle.into_inner().unwrap_or_default();
+    let vanished = counted.iter().filter_map(|buffers| buffers.quantized.vanished);
+    let vanished = vanished.reduce(|(count, row), (more, other)| (count + more, row.min(other)));
+    Ok(vanished.map(|(count, row)| VanishedGroups { weight: spec.name.clone(), count, row }))
 }
 
 /// Where rows come from, checked against the weight.
@@ -306,6 +309,23 @@ mod tests {
     use super::*;
     use crate::Placement;
 
+    #[test]
+    fn groups_that_become_0_are_counted() {
+        let format = WeightFormat::W8A16 { group_size: GroupSize::Elements(2), scales: ScaleType::F16 };
+        let name = "lm_head".into();
+        let spec =
+            WeightSpec { name, n: 3, k: 4, format, category: Category::Weights, placement: Placement::Slab };
+        // Half of the smallest f16, 2^-25, times 127 rounds to 0; a group of zeros is as it should be.
+        let small = 126.0 * 2f32.powi(-25);
+        let rows = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, small, 0.0, small, small, -small, 0.0];
+        let mut panel = vec![0; WeightBytes::of(&spec).panel(&spec)];
+        let rows = (&rows[..], 4);
+        let source = WeightSource::Float(&rows);
+        let found =
+            fill(&Team::new(1).unwrap(), Isa::Portable, &spec, vec![(0, panel.as_mut_slice())], source);
+        assert_eq!(found.unwrap(), Some(VanishedGroups { weight: "lm_head".into(), count: 3, row: 1 }));
+    }
+
     /// A panel of sixteen rows of two ones, filled from floats.
     fn filled(scales: ScaleType) -> (Result<(), KernelError>, Vec<u8>) {
         let (n, k) = (PANEL, 2);
@@ -316,7 +336,7 @@ mod tests {
         let source = WeightSource::Float(&(&[1.0; 2 * PANEL][..], k));
         let result =
             fill(&Team::new(1).unwrap(), Isa::Portable, &spec, vec![(0, panel.as_mut_slice())], source);
-        (result, panel)
+        (result.map(|_| ()), panel)
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub use bandwidth::Reading;
 pub use weights::CpuWeights;
 
 use self::team::Team;
-use crate::{Backend, Isa, KernelError, Program, Requirements, Rows, Step, VectorId, WeightId, WeightSource};
+use crate::{
+    Backend, Isa, KernelError, Program, Requirements, Rows, Step, VectorId, WeightId, WeightSource,
+    quantize::VanishedGroups,
+};
 
 /// No system has smaller pages.
 const SMALLEST_PAGE_BYTES: usize = 4096;
@@ -185,6 +188,10 @@ impl Backend for Cpu {
             kv,
             arena,
         })
+    }
+
+    fn vanished_groups(&self, prepared: &Prepared) -> Vec<VanishedGroups> {
+        prepared.weights.vanished_groups()
     }
 
     fn unloaded(&self, prepared: &Prepared) -> usize {

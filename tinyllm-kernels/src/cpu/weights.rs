@@ -17,6 +17,7 @@ use super::{
 use crate::{
     FloatRows, Isa, KernelError, MappedWeight, Program, QuantizedLayout, QuantizedRows, ScaleType,
     VectorFormat, VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec, program::ProgramId,
+    quantize::VanishedGroups,
 };
 
 /// A program's weights in a slab.
@@ -33,6 +34,8 @@ pub struct CpuWeights {
     sources: Vec<Option<Kept>>,
     /// How far loading has come: the weight, and how many of its panels are there.
     loaded: (usize, usize),
+    /// Groups that have vanished in what is loaded; a weight that was loaded in parts may be there several times.
+    vanished: Vec<VanishedGroups>,
 }
 
 /// A source that a weight keeps.
@@ -91,6 +94,7 @@ impl CpuWeights {
             vectors: program.vectors().to_vec(),
             sources: program.weights().iter().map(|_| None).collect(),
             loaded: (0, 0),
+            vanished: Vec::new(),
         })
     }
 
@@ -217,11 +221,27 @@ impl CpuWeights {
             _ => {
                 let panels = 0..spec.n.div_ceil(PANEL);
                 let stretches = stretches(&mut self.slab, &self.layout, &spec, weight.index(), panels);
-                fill(team, isa, &spec, stretches, source)?;
+                self.vanished.retain(|vanished| vanished.weight != spec.name);
+                self.vanished.extend(fill(team, isa, &spec, stretches, source)?);
                 self.sources[weight.index()] = None;
                 Ok(())
             }
         }
+    }
+
+    /// Groups that have vanished in what is loaded, one entry a weight.
+    pub(super) fn vanished_groups(&self) -> Vec<VanishedGroups> {
+        let mut merged: Vec<VanishedGroups> = Vec::new();
+        for part in &self.vanished {
+            match merged.iter_mut().find(|whole| whole.weight == part.weight) {
+                Some(whole) => {
+                    whole.count += part.count;
+                    whole.row = whole.row.min(part.row);
+                }
+                None => merged.push(part.clone()),
+            }
+        }
+        merged
     }
 
     /// The source of a weight that is read there.
@@ -242,7 +262,7 @@ impl CpuWeights {
             if let (Some(source), true) = (&self.sources[weight], self.layout.weights[weight].is_some()) {
                 let to = (from + room.div_ceil(panel_bytes)).min(panels);
                 let stretches = stretches(&mut self.slab, &self.layout, spec, weight, from..to);
-                fill(team, isa, spec, stretches, source.source())?;
+                self.vanished.extend(fill(team, isa, spec, stretches, source.source())?);
                 source.drop_pages(from * PANEL..(to * PANEL).min(spec.n));
                 self.loaded.1 = to;
                 room = room.saturating_sub((to - from) * panel_bytes);

@@ -28,10 +28,21 @@ pub fn quantize_row(
     q: &mut [i8],
     scales: &mut [f16],
 ) -> Result<(), KernelError> {
-    quantize(name, row, weights, group, q, scales)
+    quantize(name, row, weights, group, q, scales).map(|_| ())
 }
 
-/// [`quantize_row`], compiled with the instructions of its caller.
+/// Groups of a weight that are 0 as W8A16 though their weights are not: the largest is below 127 times the smallest f16.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VanishedGroups {
+    /// The weight.
+    pub weight: String,
+    /// How many.
+    pub count: usize,
+    /// The first's row.
+    pub row: usize,
+}
+
+/// [`quantize_row`], compiled with the instructions of its caller; how many groups have vanished ([`VanishedGroups`]).
 #[inline(always)]
 pub(crate) fn quantize(
     name: &str,
@@ -40,8 +51,8 @@ pub(crate) fn quantize(
     group: usize,
     q: &mut [i8],
     scales: &mut [f16],
-) -> Result<(), KernelError> {
-    let group = group.max(1);
+) -> Result<usize, KernelError> {
+    let (group, mut vanished) = (group.max(1), 0);
     let groups = weights.chunks(group).zip(q.chunks_mut(group)).zip(scales);
     for (index, ((weights, q), scale)) in groups.enumerate() {
         // Signs off, larger floats have larger bits; an infinity or NaN has the largest.
@@ -69,6 +80,7 @@ pub(crate) fn quantize(
         let step = scale.to_f32();
         if step == 0.0 {
             q.fill(0);
+            vanished += usize::from(largest > 0.0);
         } else {
             for (q, w) in q.iter_mut().zip(weights) {
                 // Adding 1.5 · 2²³ rounds half to even, in a step that any processor vectorises; within ±127 the
@@ -77,7 +89,7 @@ pub(crate) fn quantize(
             }
         }
     }
-    Ok(())
+    Ok(vanished)
 }
 
 #[cfg(test)]

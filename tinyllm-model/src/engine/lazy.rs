@@ -1,6 +1,6 @@
 //! Loading that begins with the first token: weights are read where the file holds them until their turn has come.
 
-use tinyllm_kernels::{Backend, KernelError};
+use tinyllm_kernels::{Backend, KernelError, quantize::VanishedGroups};
 use tinyllm_mem::{Host, HostMemory};
 
 use super::{Engine, EngineOptions, LoadProgress};
@@ -64,6 +64,22 @@ impl<B: Backend<Space = Host>> Engine<B> {
             self.lazy = Lazy::Done;
         }
         Ok(left)
+    }
+
+    /// What of the weights loaded so far has become 0 though it is not in the files, a sentence for each weight: for
+    /// the user to read. f16 and f32 storage keep such weights.
+    pub fn notes(&self) -> Vec<String> {
+        let vanished = self.backend.vanished_groups(&self.prepared);
+        let note = |vanished: VanishedGroups| {
+            let VanishedGroups { weight, count, row } = vanished;
+            let groups = if count == 1 { "a group is" } else { &format!("{count} groups are") };
+            format!(
+                "{}: {weight}: {groups} 0 as w8a16 though the weights are not (row {row} is the first): too \
+                 small for a scale of f16",
+                self.path.display()
+            )
+        };
+        vanished.into_iter().map(note).collect()
     }
 
     /// What went wrong in a step; where it is the numbers of the file, with its name.

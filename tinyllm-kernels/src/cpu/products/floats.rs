@@ -55,6 +55,8 @@ pub(crate) struct Quantized {
     q: Vec<i8>,
     /// `[rows][groups]`.
     scales: Vec<f16>,
+    /// How many groups have vanished so far, and the first's row.
+    pub(crate) vanished: Option<(usize, usize)>,
 }
 
 impl Quantized {
@@ -132,7 +134,12 @@ impl Quantized {
                 None => floats.rows.read_fetched(row, &self.fetched, &mut self.row)?,
             }
             let (q, scales) = (&mut self.q[index * k..][..k], &mut self.scales[index * groups..][..groups]);
-            quantize::quantize(floats.name, row, &self.row, group_size.elements(k), q, scales)?;
+            let vanished =
+                quantize::quantize(floats.name, row, &self.row, group_size.elements(k), q, scales)?;
+            if vanished > 0 {
+                let (count, first) = self.vanished.unwrap_or((0, row));
+                self.vanished = Some((count + vanished, first.min(row)));
+            }
         }
         Ok(())
     }
