@@ -65,8 +65,20 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let result = match program.verb {
-        Verb::Run(arguments) => verbs::run::run(&arguments),
+    match obey(program.verb) {
+        Ok(status) => status,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does what a verb says; the exit status of what came out well.
+fn obey(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Run(arguments) => return verbs::run::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
         Verb::Plan(arguments) => verbs::plan::run(&arguments),
         Verb::Bench(arguments) => verbs::bench::run(&arguments),
@@ -81,13 +93,6 @@ fn main() -> ExitCode {
         Verb::Rm(arguments) => verbs::rm::run(&arguments),
         Verb::Completions(arguments) => verbs::completions::run::<Program>(&arguments),
         Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&error);
-            ExitCode::from(2)
-        }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -62,7 +62,7 @@ fn a_chat_survives_mistakes() {
 }
 
 #[test]
-fn an_interrupt_ends_the_answer_and_is_no_failure() {
+fn an_interrupt_ends_the_answer_and_is_said_to_the_shell() {
     let model = chat_model();
     let home = tempfile::tempdir().unwrap();
     let mut child = super::program(home.path())
@@ -78,7 +78,8 @@ fn an_interrupt_ends_the_answer_and_is_no_failure() {
     assert!(status.success());
     let mut rest = Vec::new();
     answer.read_to_end(&mut rest).unwrap();
-    assert!(child.wait().unwrap().success());
+    // As shells have it: 128 and the number of SIGINT.
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(rest.ends_with(b"\n"));
     assert!(rest.len() < 40_000, "{} bytes after an interrupt", rest.len());
 }

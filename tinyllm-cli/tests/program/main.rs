@@ -11,6 +11,7 @@ mod output;
 mod plan;
 mod readme;
 mod special_files;
+mod terminal;
 
 use std::{
     io::Write,

@@ -1,6 +1,6 @@
 //! Answers on stdout, everything else on stderr.
 
-use super::{austen, chat_model, run, text, text_with};
+use super::{austen, chat_model, refusal, run, text, text_with};
 
 #[test]
 fn without_a_model_the_built_in_one_babbles_and_says_so_once() {
@@ -36,6 +36,29 @@ fn a_file_precedes_the_prompt() {
     assert_eq!(prompt_ids(&["Answer it.", "-f", file.to_str().unwrap()], b""), joined);
     assert_eq!(prompt_ids(&["Answer it.", "-f", "-"], b"Dear Jane."), joined);
     assert_eq!(prompt_ids(&[], b"Dear Jane.\n\nAnswer it."), joined);
+    // What is piped precedes it too; nothing, or white space, does not.
+    assert_eq!(prompt_ids(&["Answer it."], b"Dear Jane."), joined);
+    assert_eq!(prompt_ids(&["Answer", "it."], b"Dear Jane.\n"), joined);
+    let alone = prompt_ids(&["Answer it."], b"");
+    assert_ne!(alone, joined);
+    assert_eq!(prompt_ids(&["Answer it."], b" \n"), alone);
+    assert_eq!(prompt_ids(&["Answer it.", "-f", file.to_str().unwrap()], b"Not read."), joined);
+}
+
+#[test]
+fn a_limit_below_zero_is_none() {
+    let model = austen();
+    let ids = |limits: &[&str]| {
+        let arguments =
+            ["run", model.to_str().unwrap(), "It is", "--temp", "0", "--ctx-size", "64", "--json"];
+        let answer: serde_json::Value = serde_json::from_str(&text(&[&arguments, limits].concat())).unwrap();
+        answer["ids"].clone()
+    };
+    let unlimited = ids(&[]);
+    assert_eq!(ids(&["-n", "-1", "--top-k", "-1", "--repeat-last-n", "-1"]), unlimited);
+    assert_eq!(ids(&["--num-predict=-1"]), unlimited);
+    assert_eq!(ids(&["-n", "3"]).as_array().unwrap().len(), 3);
+    assert!(refusal(&["run", model.to_str().unwrap(), "It is", "-n", "-3"], b"").contains("-1 for no limit"));
 }
 
 #[test]

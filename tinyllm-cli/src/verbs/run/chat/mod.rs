@@ -41,8 +41,8 @@ struct Chat {
 pub(super) fn run(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
     let mut chat = Chat::new(arguments, model)?;
     let mut lines = Lines::new()?;
-    if let Some(prompt) = &arguments.prompt {
-        chat.answer(prompt)?;
+    if let Some(prompt) = arguments.prompt() {
+        chat.answer(&prompt)?;
     }
     loop {
         let (text, is_fenced) = match lines.next()? {

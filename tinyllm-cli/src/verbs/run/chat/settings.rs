@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 use tinyllm_model::generation::GenerationParameters;
 
+use super::super::sampling::{penalty_window, token_limit, top_k};
+
 /// What answers are made with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
@@ -23,16 +25,20 @@ impl Settings {
         let sampling = &mut generation.sampling;
         match name.replace('-', "_").as_str() {
             "temp" | "temperature" => sampling.temperature = number(name, value)?,
-            "top_k" => sampling.top_k = number(name, value)?,
+            "top_k" => sampling.top_k = top_k(value).map_err(|problem| format!("{name}: {problem}"))?,
             "top_p" => sampling.top_p = number(name, value)?,
             "min_p" => sampling.min_p = number(name, value)?,
             "repeat_penalty" | "repetition_penalty" => sampling.repetition_penalty = number(name, value)?,
             "presence_penalty" => sampling.presence_penalty = number(name, value)?,
             "frequency_penalty" => sampling.frequency_penalty = number(name, value)?,
-            "repeat_last_n" => sampling.penalty_window = number(name, value)?,
+            "repeat_last_n" => {
+                sampling.penalty_window =
+                    penalty_window(value).map_err(|problem| format!("{name}: {problem}"))?
+            }
             "seed" => sampling.seed = number(name, value)?,
             "max_tokens" | "num_predict" => {
-                generation.max_tokens = if value == "none" { None } else { Some(number(name, value)?) };
+                let limit = if value == "none" { "-1" } else { value };
+                generation.max_tokens = token_limit(limit).map_err(|problem| format!("{name}: {problem}"))?.0;
             }
             "stop" => generation.stop_strings.push(value.to_owned()),
             "verbose" => {
