@@ -2,6 +2,7 @@
 
 mod attention;
 mod bandwidth;
+mod barrier;
 mod bind;
 mod fill;
 mod finite;

@@ -1,16 +1,11 @@
 //! Threads that run one program together: every member executes every operation on its share, and meets the others at
 //! a barrier in between. A step wakes them once, whatever the number of operations.
 
-use std::{
-    hint, panic,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub(crate) use super::barrier::Waiting;
+use super::barrier::{Barrier, PoisonOnUnwind, SPINNING};
 use crate::KernelError;
-
-/// How often a waiting member looks before it offers its core to others. A few microseconds: operations are shorter.
-const SPINS_BEFORE_YIELD: u32 = 4096;
 
 /// A fixed number of threads, the caller included.
 pub(crate) struct Team {
@@ -51,7 +46,7 @@ impl Team {
 
     /// Runs `work` once on every member, at the same time, and returns when all have ended.
     pub(crate) fn run(&self, work: impl Fn(&Member<'_>) + Sync) {
-        let barrier = Barrier::new(self.members);
+        let barrier = Barrier::new(self.members, SPINNING);
         let member = |index| {
             let guard = PoisonOnUnwind(&barrier);
             work(&Member { index, members: self.members, barrier: &barrier });
@@ -81,12 +76,6 @@ impl Team {
     }
 }
 
-/// What a member does while it waits.
-pub(crate) trait Waiting {
-    /// A little of it: called again and again until all have met. Whether there is more to do.
-    fn turn(&mut self) -> bool;
-}
-
 /// Nothing.
 struct Idle;
 
@@ -108,66 +97,10 @@ impl Member<'_> {
     }
 }
 
-/// A barrier that spins, because the wait is nearly always shorter than a sleep. Each member counts its meetings on a line
-/// of its own, which only the others read: who comes last waits for no line that somebody else is writing to.
-struct Barrier {
-    met: Box<[Counter]>,
-    poisoned: AtomicBool,
-}
-
-/// Alone on two lines: processors fetch lines in pairs.
-#[repr(align(128))]
-struct Counter(AtomicUsize);
-
-impl Barrier {
-    fn new(members: usize) -> Self {
-        let met = (0..members).map(|_| Counter(AtomicUsize::new(0))).collect();
-        Barrier { met, poisoned: AtomicBool::new(false) }
-    }
-
-    fn wait<W: Waiting>(&self, index: usize, waiting: impl FnOnce() -> W) {
-        let own = &self.met[index].0;
-        // Only this member writes it.
-        let meeting = own.load(Ordering::Relaxed).wrapping_add(1);
-        own.store(meeting, Ordering::Release);
-        // Nobody is more than one meeting ahead of another.
-        let is_missing = |other: &Counter| other.0.load(Ordering::Acquire).wrapping_add(1) == meeting;
-        if !self.met.iter().any(is_missing) {
-            return;
-        }
-        let mut waiting = waiting();
-        let mut spins = 0u32;
-        for other in &self.met {
-            while is_missing(other) {
-                if self.poisoned.load(Ordering::Relaxed) {
-                    // Another member unwound and will never arrive: unwind too, so that the run ends.
-                    panic::resume_unwind(Box::new("a member of the team panicked"));
-                }
-                spins += 1;
-                if waiting.turn() {
-                    continue;
-                }
-                if spins < SPINS_BEFORE_YIELD {
-                    hint::spin_loop();
-                } else {
-                    thread::yield_now();
-                }
-            }
-        }
-    }
-}
-
-/// Marks the barrier when a member unwinds, so that the others do not wait for ever.
-struct PoisonOnUnwind<'a>(&'a Barrier);
-
-impl Drop for PoisonOnUnwind<'_> {
-    fn drop(&mut self) {
-        self.0.poisoned.store(true, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::panic;
+
     use super::*;
 
     #[test]
