@@ -4,8 +4,10 @@
 mod files;
 mod hub;
 mod models;
+mod numbers;
 mod options;
 mod output;
+mod progress;
 mod svg;
 mod verbs;
 
@@ -57,6 +59,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    verbs::completions::answer_shell::<Program>();
     let program = match Program::try_parse() {
         Ok(program) => program,
         Err(error) => {
@@ -91,7 +94,7 @@ fn obey(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Pull(arguments) => verbs::pull::run(&arguments),
         Verb::List(arguments) => verbs::list::run(&arguments),
         Verb::Rm(arguments) => verbs::rm::run(&arguments),
-        Verb::Completions(arguments) => verbs::completions::run::<Program>(&arguments),
+        Verb::Completions(arguments) => verbs::completions::run(&arguments),
         Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
     }?;
     Ok(ExitCode::SUCCESS)

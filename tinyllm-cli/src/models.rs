@@ -1,12 +1,9 @@
 //! What a MODEL on the command line is, and its parts: checkpoint, tokenizer, chat template.
 
-use std::{
-    io::IsTerminal,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tinyllm_model::{
     Tokenizer,
     chat::TemplateSource,
@@ -14,7 +11,12 @@ use tinyllm_model::{
 };
 
 pub(crate) mod alias;
+pub(crate) mod completion;
 mod embedded;
+
+/// What help says of a MODEL.
+pub(crate) const MODEL: &str =
+    "A directory, a .gguf file, a hub name (org/name[:file]) or an alias (smollm2)";
 
 /// A model: a directory or a GGUF file.
 pub(crate) struct Model {
@@ -99,6 +101,16 @@ impl Model {
         })
     }
 
+    /// A text of a GGUF's metadata.
+    pub(crate) fn gguf_text(&self, key: &str) -> Option<String> {
+        let gguf = match &self.kind {
+            Kind::Gguf(checkpoint) => checkpoint.gguf(),
+            Kind::Vocabulary(gguf) => gguf,
+            Kind::Directory(_) | Kind::Embedded(_) => return None,
+        };
+        gguf.metadata().string(key).ok().flatten().map(str::to_owned)
+    }
+
     pub(crate) fn template_source(&self) -> anyhow::Result<Option<TemplateSource>> {
         Ok(match &self.kind {
             Kind::Directory(_) => TemplateSource::from_directory(&self.path)?,
@@ -141,23 +153,7 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
     bail!("{name}: no such directory or .gguf file, and no known alias (smollm2)")
 }
 
-/// A bar on stderr, where that is a terminal.
+/// Progress in bytes.
 pub(crate) fn progress(name: String) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}");
-    let bar = ProgressBar::new(0).with_message(name);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-/// Moves a bar. A new length draws at once, a new position only now and then.
-pub(crate) fn advance(bar: &ProgressBar, done: u64, total: u64) {
-    if bar.length() != Some(total) {
-        bar.set_length(total);
-    }
-    bar.set_position(done);
+    crate::progress::bar(name, crate::progress::Unit::Bytes)
 }

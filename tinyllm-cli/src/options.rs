@@ -219,7 +219,7 @@ impl LoadOptions {
         let memory: HostMemory = tracking.clone();
         let progress = crate::models::progress(model.name());
         let engine = load(backend, checkpoint, &options, &memory, &|done| {
-            crate::models::advance(&progress, done.done_bytes, done.total_bytes);
+            crate::progress::advance(&progress, done.done_bytes, done.total_bytes);
         })
         .context("loading the model")?;
         progress.finish_and_clear();

@@ -89,8 +89,48 @@ fn verbose_says_speed_and_memory_on_stderr() {
 #[test]
 fn every_shell_gets_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        assert!(text(&["completions", shell]).contains("perplexity"), "{shell}");
+        let script = text(&["completions", shell]);
+        assert!(script.contains(env!("CARGO_BIN_EXE_tinyllm")) && script.contains(shell), "{shell} {script}");
     }
+}
+
+#[test]
+fn shells_offer_verbs_flags_and_models_that_are_here() {
+    let home = tempfile::tempdir().unwrap();
+    let models = home.path().join("cache/tinyllm/models");
+    std::fs::create_dir_all(&models).unwrap();
+    std::fs::write(models.join("SmolLM2-135M-Instruct.Q4_1.gguf"), "").unwrap();
+    // As the scripts ask.
+    let complete = |shell: &str, words: &[&str]| {
+        let mut program = super::program(home.path());
+        program.env("TINYLLM_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+        let output = program.arg("--").args(words).current_dir(home.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(complete(shell, &["tinyllm", "perp"]).contains("perplexity"), "{shell}");
+        assert!(complete(shell, &["tinyllm", "run", "--pref"]).contains("--prefill-chunk"), "{shell}");
+        for verb in ["run", "rm", "show", "plan", "bench"] {
+            assert!(complete(shell, &["tinyllm", verb, "smo"]).contains("smollm2"), "{shell} {verb}");
+        }
+        // A model may be a path too, and what is removed may not.
+        assert!(complete(shell, &["tinyllm", "show", "ca"]).contains("cache"), "{shell}");
+        assert!(!complete(shell, &["tinyllm", "rm", "ca"]).contains("cache"), "{shell}");
+    }
+}
+
+#[test]
+fn bash_completes_through_its_script() {
+    let home = tempfile::tempdir().unwrap();
+    let ask = format!(
+        "source <({} completions bash); COMP_WORDS=(tinyllm perpl) COMP_CWORD=1 COMP_TYPE=9; \
+         _clap_complete_tinyllm tinyllm perpl tinyllm; echo \"${{COMPREPLY[@]}}\"",
+        env!("CARGO_BIN_EXE_tinyllm")
+    );
+    let output =
+        std::process::Command::new("bash").args(["-c", &ask]).env("HOME", home.path()).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "perplexity");
 }
 
 #[test]

@@ -16,15 +16,18 @@ use tinyllm_model::{
     },
 };
 
-use crate::{models::Model, options::LoadOptions, output};
+use crate::{
+    models::{self, Model},
+    options::LoadOptions,
+    output,
+};
 
 /// The largest batch that is tried.
 const MAX_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, a hub name or an alias
-    #[arg(required_unless_present_any = ["config", "preset"], conflicts_with_all = ["config", "preset"])]
+    #[arg(help = models::MODEL, add = models::completion::model(), required_unless_present_any = ["config", "preset"], conflicts_with_all = ["config", "preset"])]
     model: Option<String>,
     /// A config.json without weights
     #[arg(long, conflicts_with = "preset")]

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use tinyllm_mem::Category;
 
 use super::Answer;
+use crate::numbers;
 
 /// The object that `--json` prints.
 pub(super) fn json(answer: &Answer) -> Value {
@@ -115,15 +116,6 @@ pub(super) fn text(answer: &Answer) -> String {
     text
 }
 
-/// A number with its digits in threes.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+fn grouped(bytes: usize) -> String {
+    numbers::grouped(bytes as u64)
 }
