@@ -56,14 +56,20 @@ impl Terminal {
 
     /// Reads until `text` has been shown since the last call; returns what was.
     fn until(&mut self, text: &str) -> String {
+        self.until_any(&[text])
+    }
+
+    /// The same for the first of several texts.
+    fn until_any(&mut self, texts: &[&str]) -> String {
         loop {
-            if let Some(at) = self.seen.find(text) {
-                let rest = self.seen.split_off(at + text.len());
+            let ends = texts.iter().filter_map(|text| Some(self.seen.find(text)? + text.len()));
+            if let Some(end) = ends.min() {
+                let rest = self.seen.split_off(end);
                 return std::mem::replace(&mut self.seen, rest);
             }
             match self.shown.recv_timeout(PATIENCE) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) => panic!("{text:?} was not shown after {:?}", self.seen),
+                Err(_) => panic!("none of {texts:?} was shown after {:?}", self.seen),
             }
         }
     }
@@ -78,11 +84,11 @@ impl Terminal {
     }
 }
 
-const SHORT: [&str; 6] = ["--temp", "0", "-n", "4", "--ctx-size", "512"];
-
 fn chat(home: &Path, model: &Path, options: &[&str]) -> Terminal {
-    let mut terminal =
-        Terminal::run(home, &[&["run", model.to_str().unwrap()], &SHORT[..], options].concat());
+    let mut terminal = Terminal::run(
+        home,
+        &[&["run", model.to_str().unwrap(), "--temp", "0", "--ctx-size", "512"], options].concat(),
+    );
     terminal.until(">>> ");
     terminal
 }
@@ -90,7 +96,7 @@ fn chat(home: &Path, model: &Path, options: &[&str]) -> Terminal {
 #[test]
 fn every_pasted_line_is_answered() {
     let (home, model) = (tempfile::tempdir().unwrap(), chat_model());
-    let mut terminal = chat(home.path(), model.path(), &[]);
+    let mut terminal = chat(home.path(), model.path(), &["-n", "4"]);
     // As terminals without bracketed paste send it.
     terminal.type_keys(b"One.\rTwo.\rThree.\r/show history\r/bye\r");
     let shown = terminal.rest();
@@ -102,7 +108,7 @@ fn every_pasted_line_is_answered() {
 #[test]
 fn what_is_typed_during_an_answer_is_said_next() {
     let (home, model) = (tempfile::tempdir().unwrap(), chat_model());
-    let mut terminal = chat(home.path(), model.path(), &["--ignore-eos", "-n", "400"]);
+    let mut terminal = chat(home.path(), model.path(), &["--ignore-eos", "-n", "100"]);
     terminal.type_keys(b"One.\r");
     terminal.until("One.");
     terminal.until("\n");
@@ -120,11 +126,43 @@ fn what_is_typed_during_an_answer_is_said_next() {
 #[test]
 fn a_line_that_is_no_text_does_not_end_a_chat() {
     let (home, model) = (tempfile::tempdir().unwrap(), chat_model());
-    let mut terminal = chat(home.path(), model.path(), &[]);
-    terminal.type_keys(b"caf\xe9");
+    let mut terminal = chat(home.path(), model.path(), &["-n", "4"]);
+    terminal.type_keys(b"caf\xff");
     terminal.until("not UTF-8");
     terminal.until(">>> ");
     terminal.type_keys(b"One.\r/show history\r/bye\r");
     let shown = terminal.rest();
     assert!(shown.contains("user: One."), "{shown}");
+}
+
+#[test]
+fn a_full_chat_asks_once_and_keeps_what_was_typed_ahead() {
+    let (home, model) = (tempfile::tempdir().unwrap(), chat_model());
+    let turns = "It was so and so.\r".repeat(12);
+    let question = "drop its oldest turns";
+    let arguments = ["run", model.path().to_str().unwrap(), "--temp", "0", "-n", "6", "--ctx-size", "64"];
+
+    let mut terminal = Terminal::run(home.path(), &arguments);
+    terminal.until(">>> ");
+    for _ in 0..12 {
+        terminal.type_keys(b"It was so and so.\r");
+        let shown = terminal.until_any(&[">>> ", "(y/n) "]);
+        if shown.contains(question) {
+            terminal.type_keys(b"y\r");
+            terminal.until(">>> ");
+        }
+    }
+    terminal.type_keys(b"/show settings\r/bye\r");
+    let shown = terminal.rest();
+    assert!(shown.contains("overflow            \"drop\""), "{shown}");
+    assert!(!shown.contains(question), "{shown}");
+
+    // Pasted lines answer no question: they are said.
+    let mut terminal = Terminal::run(home.path(), &arguments);
+    terminal.until(">>> ");
+    terminal.type_keys(turns.as_bytes());
+    terminal.type_keys(b"/show settings\r/bye\r");
+    let shown = terminal.rest();
+    assert_eq!(shown.matches(question).count(), 1, "{shown}");
+    assert!(shown.contains("overflow            \"stop\""), "{shown}");
 }

@@ -13,12 +13,13 @@ use clap::Args;
 use tinyllm_model::generation::{self, Event, FinishReason, GenerationParameters};
 
 use self::{
+    chat::Overflow,
     interrupt::{INTERRUPTED, Interrupt},
     prompt::Prompt,
     sampling::{SamplingOptions, TokenLimit, token_limit},
 };
 use crate::{
-    models::Model,
+    models::{self, Model},
     options::{LoadOptions, TokenIds, beside, token_ids},
     output,
 };
@@ -30,12 +31,13 @@ const LIVE_LINE_TOKENS: usize = 128;
 pub(crate) struct Arguments {
     /// A directory, a .gguf file, a hub name (org/name[:file]) or an alias (smollm2); without it, a tiny model that is
     /// part of the program
+    #[arg(add = models::completion::model())]
     model: Option<String>,
     /// The prompt, in one word or several; what is piped into stdin precedes it, with an empty line between. Without
     /// PROMPT stdin is the prompt, and on a terminal a chat begins
     prompt: Vec<String>,
     /// A file with the prompt, or with what precedes PROMPT, instead of stdin (-: stdin)
-    #[arg(short, long)]
+    #[arg(short, long, value_hint = clap::ValueHint::FilePath)]
     file: Option<String>,
     /// Token ids to run as they are, instead of a prompt
     #[arg(long, value_parser = token_ids, conflicts_with_all = ["prompt", "file", "interactive"])]
@@ -46,6 +48,10 @@ pub(crate) struct Arguments {
     /// No chat template: the prompt is the text to continue
     #[arg(long)]
     raw: bool,
+    /// What a chat does when it no longer fits the context: ask, once and on a terminal only, elsewhere stop; drop its
+    /// oldest turns, saying so; or stop until there is room
+    #[arg(long, value_enum, default_value = "ask")]
+    overflow: Overflow,
     /// What the model is told before the conversation
     #[arg(long, visible_alias = "system-prompt", conflicts_with = "raw")]
     system: Option<String>,
