@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod svg;
 mod verbs;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -83,7 +84,7 @@ fn obey(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Run(arguments) => return verbs::run::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
-        Verb::Plan(arguments) => verbs::plan::run(&arguments),
+        Verb::Plan(arguments) => return verbs::plan::run(&arguments),
         Verb::Bench(arguments) => verbs::bench::run(&arguments),
         Verb::Tokenize(arguments) => verbs::tokenize::run(&arguments),
         Verb::Detokenize(arguments) => verbs::detokenize::run(&arguments),

@@ -15,7 +15,7 @@ use tinyllm_model::{
     },
 };
 
-use crate::models::Model;
+use crate::{models::Model, warnings};
 
 /// How a model is loaded.
 #[derive(Args, Clone)]
@@ -215,6 +215,8 @@ impl LoadOptions {
         self.fit_context(&mut options, checkpoint.config(), &|options| {
             EnginePlan::of_checkpoint(&backend, checkpoint, options)
         })?;
+        warnings::context(checkpoint.config(), options.kv.max_seq_len);
+        warnings::memory_of(&backend, checkpoint, &options);
         let tracking = Arc::new(Tracking::with_history(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
         let progress = crate::models::progress(model.name());

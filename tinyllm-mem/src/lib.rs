@@ -19,6 +19,7 @@
 mod block_pool;
 mod buffer;
 mod category;
+mod cgroup;
 #[cfg(feature = "cuda")]
 mod device;
 mod error;

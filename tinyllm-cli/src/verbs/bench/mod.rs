@@ -29,6 +29,7 @@ use crate::{
     options::LoadOptions,
     output,
     progress::{self, Unit},
+    warnings,
 };
 
 #[derive(Args)]
@@ -159,6 +160,8 @@ fn measure(
     let threads = backend.threads();
     let checkpoint = model.checkpoint()?;
     let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
+    warnings::context(checkpoint.config(), options.kv.max_seq_len);
+    warnings::memory(&plan);
     let work = Work::of(&plan, checkpoint.config());
     let step_bytes = |test: &Test| work.step_bytes(test.batch, test.depth as f64) as usize;
     let meter = Meter::new(tests.iter().map(step_bytes).max().unwrap_or(0))?;

@@ -42,7 +42,7 @@ pub(super) fn json(answer: &Answer) -> Value {
         "f16_weights_total_bytes": answer.f16_total_bytes,
         "fits": {
             "budget_bytes": answer.budget_bytes,
-            "fits": answer.budget_bytes.map(|budget| plan.total_bytes() <= budget),
+            "fits": answer.fits(),
             "max_seq_len": answer.largest_context,
             "max_batch_size": answer.largest_batch,
         },
@@ -98,6 +98,13 @@ pub(super) fn text(answer: &Answer) -> String {
     );
     if plan.mapped_bytes() > 0 {
         text.push_str(&format!("mapped from the file, beside: {} bytes\n", grouped(plan.mapped_bytes())));
+    }
+    for (category, budget, missing) in answer.category_budgets() {
+        let verdict = match missing {
+            0 => "fits".to_owned(),
+            missing => format!("does not fit, {} bytes are missing", grouped(missing)),
+        };
+        text.push_str(&format!("budget of {} bytes for {}: {verdict}\n", grouped(budget), category.name()));
     }
     if let Some(budget) = answer.budget_bytes {
         let verdict = if total <= budget {
