@@ -3,6 +3,7 @@
 
 mod files;
 mod hub;
+mod misuse;
 mod models;
 mod numbers;
 mod options;
@@ -64,9 +65,9 @@ fn main() -> ExitCode {
     let program = match Program::try_parse() {
         Ok(program) => program,
         Err(error) => {
-            // Help and version go to stdout; a reader that closed it has what it wanted.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            let status = if error.use_stderr() { 2 } else { 0 };
+            misuse::explain(error);
+            return ExitCode::from(status);
         }
     };
     match obey(program.verb) {

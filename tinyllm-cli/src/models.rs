@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use self::head::Head;
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use tinyllm_model::{
-    Tokenizer,
+    ModelError, Tokenizer,
     chat::TemplateSource,
     checkpoint::{Checkpoint, GgufCheckpoint, HuggingFaceCheckpoint, gguf::Gguf},
 };
 
 pub(crate) mod alias;
 pub(crate) mod completion;
+mod diagnosis;
 mod embedded;
+mod head;
+pub(crate) mod names;
 
 /// What help says of a MODEL.
 pub(crate) const MODEL: &str =
@@ -39,25 +43,31 @@ impl Model {
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
         let path = resolve(name)?;
         let kind = if is_gguf(&path) {
-            Kind::Gguf(Box::new(GgufCheckpoint::open(&path)?))
+            GgufCheckpoint::open(&path).map(|checkpoint| Kind::Gguf(Box::new(checkpoint)))
         } else {
-            Kind::Directory(Some(Box::new(HuggingFaceCheckpoint::open(&path)?)))
+            HuggingFaceCheckpoint::open(&path).map(|checkpoint| Kind::Directory(Some(Box::new(checkpoint))))
         };
+        let kind = kind.map_err(|error| diagnosed(error, diagnosis::of(&path)))?;
         Ok(Model { path, kind })
     }
 
     /// Opens a model of which only the tokenizer or the template is wanted: a directory need hold nothing else.
     pub(crate) fn open_vocabulary(name: &str) -> anyhow::Result<Self> {
         let path = resolve(name)?;
-        let kind = if is_gguf(&path) { Kind::Vocabulary(Gguf::open(&path)?) } else { Kind::Directory(None) };
+        let kind = if is_gguf(&path) {
+            Kind::Vocabulary(Gguf::open(&path).map_err(|error| diagnosed(error, diagnosis::of(&path)))?)
+        } else {
+            Kind::Directory(None)
+        };
         Ok(Model { path, kind })
     }
 
     /// The model that is part of the program.
     pub(crate) fn embedded() -> anyhow::Result<Self> {
-        crate::output::note(
-            "no MODEL named: using the built-in tiny-austen, which only babbles; try `tinyllm run smollm2`",
-        );
+        crate::output::note(&format!(
+            "no MODEL named: using the built-in tiny-austen, which only babbles; try `tinyllm run smollm2`{}",
+            names::here()
+        ));
         Ok(Model { path: embedded::NAME.into(), kind: Kind::Embedded(Box::new(embedded::checkpoint()?)) })
     }
 
@@ -94,7 +104,8 @@ impl Model {
 
     pub(crate) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
         Ok(match &self.kind {
-            Kind::Directory(_) => Tokenizer::from_directory(&self.path)?,
+            Kind::Directory(_) => Tokenizer::from_directory(&self.path)
+                .map_err(|error| diagnosed(error, diagnosis::of_tokenizer(&self.path)))?,
             Kind::Embedded(_) => embedded::tokenizer()?,
             Kind::Gguf(checkpoint) => Tokenizer::from_gguf(checkpoint.gguf())?,
             Kind::Vocabulary(gguf) => Tokenizer::from_gguf(gguf)?,
@@ -121,8 +132,16 @@ impl Model {
     }
 }
 
+/// By its contents, or where they are none of a GGUF's by its name.
 fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+    !path.is_dir()
+        && (path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+            || Head::of(path) == Head::Gguf)
+}
+
+/// What is known of the cause, in place of the error that it caused.
+fn diagnosed(error: ModelError, diagnosis: Option<String>) -> anyhow::Error {
+    diagnosis.map_or_else(|| error.into(), anyhow::Error::msg)
 }
 
 /// The path that a MODEL stands for.
@@ -137,9 +156,12 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
             );
         }
         if path.is_file() && !is_gguf(&path) {
+            if let Some(problem) = diagnosis::of(&path) {
+                bail!(problem);
+            }
             bail!("{}: not a model; pass a directory with config.json, or a .gguf file", path.display());
         }
-        return Ok(path);
+        return Ok(diagnosis::only_gguf(&path).unwrap_or(path));
     }
     if name == alias::SMOLLM2 {
         return alias::smollm2().context("fetching smollm2");
@@ -150,7 +172,7 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
             None => hub_name.pull("main"),
         };
     }
-    bail!("{name}: no such directory or .gguf file, and no known alias (smollm2)")
+    bail!(names::unknown(name))
 }
 
 /// Progress in bytes.

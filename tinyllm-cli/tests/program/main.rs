@@ -7,6 +7,7 @@ mod doctor;
 mod documentation;
 mod errors;
 mod json;
+mod messages;
 mod output;
 mod plan;
 mod readme;
