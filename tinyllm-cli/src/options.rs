@@ -76,6 +76,8 @@ enum Embeddings {
 #[derive(Clone, Copy, ValueEnum)]
 enum Kv {
     F16,
+    // llama.cpp's name.
+    #[value(alias = "q8_0")]
     Int8,
     F32,
 }

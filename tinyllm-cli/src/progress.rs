@@ -25,7 +25,7 @@ pub(crate) fn bar(name: String, unit: Unit) -> ProgressBar {
     let (target, middle) = if is_terminal {
         (ProgressDrawTarget::stderr(), "{wide_bar} ")
     } else {
-        let lines = Lines::new(BETWEEN_LINES, Box::new(|line| crate::output::note(line)));
+        let lines = Lines::new(BETWEEN_LINES, Box::new(crate::output::note));
         (ProgressDrawTarget::term_like_with_hz(Box::new(lines), 1), "")
     };
     let counted = match unit {
@@ -134,8 +134,7 @@ mod tests {
         bar.set_position(3);
         bar.tick();
         bar.finish_and_clear();
-        let lines = lines.lock().unwrap().clone();
-        lines
+        lines.lock().unwrap().clone()
     }
 
     #[test]

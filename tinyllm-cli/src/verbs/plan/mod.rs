@@ -65,6 +65,8 @@ struct Answer {
     category_budget_bytes: BTreeMap<Category, usize>,
     /// Of the budget: the largest context for this batch, and the largest batch for this context.
     largest_context: Option<usize>,
+    /// The model's own.
+    longest_context: usize,
     largest_batch: Option<usize>,
 }
 
@@ -140,6 +142,7 @@ fn answer(
         f16_total_bytes: plan(&with_f16_weights(&options))?.total_bytes(),
         budget_bytes,
         category_budget_bytes: options.category_budget_bytes.clone(),
+        longest_context: config.max_position_embeddings,
         largest_context: budget_bytes
             .and_then(|budget| largest_context(&options, budget, config.max_position_embeddings, plan)),
         largest_batch: budget_bytes.and_then(|budget| largest_batch(&options, budget, MAX_BATCH, plan)),

@@ -113,10 +113,12 @@ pub(super) fn text(answer: &Answer) -> String {
             format!("does not fit, {} bytes are missing", grouped(total - budget))
         };
         let most = |what: Option<usize>| what.map_or_else(|| "none".into(), |most| most.to_string());
+        let is_own = answer.largest_context == Some(answer.longest_context);
         text.push_str(&format!(
-            "budget of {} bytes: {verdict}; largest context {}, largest batch {}\n",
+            "budget of {} bytes: {verdict}; largest context {}{}, largest batch {}\n",
             grouped(budget),
             most(answer.largest_context),
+            if is_own { " (the model's own)" } else { "" },
             most(answer.largest_batch),
         ));
     }

@@ -47,6 +47,9 @@ struct Chat {
 pub(super) fn run(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
     let mut chat = Chat::new(arguments, model)?;
     let mut lines = Lines::new()?;
+    if lines.can_ask() {
+        output::note(&format!("{}; /? for help, Ctrl-D leaves", chat.model));
+    }
     if let Some(prompt) = arguments.prompt() {
         chat.answer(&prompt, &mut lines)?;
     }
