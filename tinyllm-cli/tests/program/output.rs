@@ -1,5 +1,7 @@
 //! Answers on stdout, everything else on stderr.
 
+use std::io::Read;
+
 use super::{austen, chat_model, refusal, run, text, text_with};
 
 #[test]
@@ -43,6 +45,25 @@ fn a_file_precedes_the_prompt() {
     assert_ne!(alone, joined);
     assert_eq!(prompt_ids(&["Answer it."], b" \n"), alone);
     assert_eq!(prompt_ids(&["Answer it.", "-f", file.to_str().unwrap()], b"Not read."), joined);
+}
+
+#[test]
+fn waiting_for_a_pipe_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = super::program(home.path())
+        .args(["run", austen().to_str().unwrap(), "It is", "-n", "1"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The pipe stays open until the program says that it waits for its end.
+    let pipe = child.stdin.take();
+    let mut remark = [0; 20];
+    child.stderr.as_mut().unwrap().read_exact(&mut remark).unwrap();
+    assert_eq!(&remark, b"stdin is no terminal");
+    drop(pipe);
+    assert!(child.wait_with_output().unwrap().status.success());
 }
 
 #[test]

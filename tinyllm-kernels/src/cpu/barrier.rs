@@ -1,5 +1,5 @@
-//! Where the threads of a team meet. Who waits spins, because the others are nearly always there at once; who still waits
-//! after a while sleeps until the last one comes, so that on a busy machine the core is free for whom it waits for.
+//! Where the threads of a team meet. Who waits spins, because the others are nearly always there at once; then it offers its
+//! core to others, which one of those it waits for may need; and who still waits sleeps until the last one comes.
 
 use std::{
     hint, panic,
@@ -7,15 +7,27 @@ use std::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
-/// How long a waiting member spins before it sleeps. Far longer than members of a quiet machine wait for each other, far
-/// shorter than the milliseconds for which a busy machine takes a core away.
-pub(super) const SPINNING: Duration = Duration::from_micros(100);
+/// How long a waiting member stays awake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// It spins: longer than members wait for each other that all have a core.
+    pub(super) spins: Duration,
+    /// It offers its core, until so long after it came: shorter than the milliseconds for which a busy machine takes a core
+    /// away, so that who comes back from that sleeps.
+    pub(super) awake: Duration,
+}
 
-/// How often a spinning member looks before it looks at the clock.
-const SPINS_PER_LOOK_AT_THE_CLOCK: u32 = 128;
+impl Patience {
+    pub(super) const USUAL: Self =
+        Patience { spins: Duration::from_micros(5), awake: Duration::from_micros(50) };
+}
+
+/// How often a member looks at the others before it looks at the clock: mostly they are there by then.
+const LOOKS_WITHOUT_CLOCK: u32 = 32;
 
 /// What a member does while it waits.
 pub(crate) trait Waiting {
@@ -27,8 +39,10 @@ pub(crate) trait Waiting {
 /// comes last waits for no line that somebody else is writing to.
 pub(super) struct Barrier {
     met: Box<[Counter]>,
+    /// For each member the nanoseconds that it waited beyond spinning.
+    waited: Box<[Counter]>,
     poisoned: AtomicBool,
-    spinning: Duration,
+    patience: Patience,
     /// How many sleep; changed under `bed` only. On a line of its own, which nobody writes while nobody sleeps.
     sleepers: Counter,
     bed: Mutex<()>,
@@ -40,13 +54,14 @@ pub(super) struct Barrier {
 struct Counter(AtomicUsize);
 
 impl Barrier {
-    /// For so many members, who spin for so long.
-    pub(super) fn new(members: usize, spinning: Duration) -> Self {
+    /// For so many members, who have so much patience.
+    pub(super) fn new(members: usize, patience: Patience) -> Self {
         let counter = || Counter(AtomicUsize::new(0));
         Barrier {
             met: (0..members).map(|_| counter()).collect(),
+            waited: (0..members).map(|_| counter()).collect(),
             poisoned: AtomicBool::new(false),
-            spinning,
+            patience,
             sleepers: counter(),
             bed: Mutex::new(()),
             wake: Condvar::new(),
@@ -66,17 +81,42 @@ impl Barrier {
             self.wake_sleepers();
             return;
         }
-        let mut waiting = waiting();
-        let mut spin = Spin::new(self.spinning);
+        let (mut waiting, mut looks) = (waiting(), 0);
         while !self.is_complete(meeting) {
             self.unwind_if_poisoned();
             if waiting.turn() {
                 continue;
             }
-            if spin.is_over() {
-                self.sleep(meeting);
+            if looks == LOOKS_WITHOUT_CLOCK {
+                self.wait_long(index, meeting);
+                return;
+            }
+            looks += 1;
+            hint::spin_loop();
+        }
+    }
+
+    /// Goes on waiting, by the clock.
+    fn wait_long(&self, index: usize, meeting: usize) {
+        let start = Instant::now();
+        while !self.is_complete(meeting) {
+            self.unwind_if_poisoned();
+            match start.elapsed() {
+                time if time < self.patience.spins => hint::spin_loop(),
+                time if time < self.patience.awake => thread::yield_now(),
+                _ => self.sleep(meeting),
             }
         }
+        let waited = start.elapsed();
+        if waited > self.patience.spins {
+            self.waited[index].0.fetch_add(waited.as_nanos() as usize, Ordering::Relaxed);
+        }
+    }
+
+    /// The time that the member that waited longest spent beyond spinning.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let longest = self.waited.iter().map(|waited| waited.0.load(Ordering::Relaxed)).max();
+        Duration::from_nanos(longest.unwrap_or(0) as u64)
     }
 
     /// Whether all have come to this meeting. Nobody is more than one meeting ahead of another.
@@ -130,32 +170,13 @@ impl Drop for PoisonOnUnwind<'_> {
     }
 }
 
-/// A member that spins.
-struct Spin {
-    time: Duration,
-    spins: u32,
-    since: Option<Instant>,
-}
-
-impl Spin {
-    fn new(time: Duration) -> Self {
-        Spin { time, spins: 0, since: None }
-    }
-
-    /// Spins once. Whether it has been long enough.
-    fn is_over(&mut self) -> bool {
-        hint::spin_loop();
-        self.spins = self.spins.wrapping_add(1);
-        self.spins.is_multiple_of(SPINS_PER_LOOK_AT_THE_CLOCK)
-            && self.since.get_or_insert_with(Instant::now).elapsed() >= self.time
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
+
+    const fn patience(spins: u64, awake: u64) -> Patience {
+        Patience { spins: Duration::from_micros(spins), awake: Duration::from_micros(awake) }
+    }
 
     /// Nothing to do.
     struct Idle;
@@ -174,7 +195,7 @@ mod tests {
 
     #[test]
     fn who_waits_long_sleeps_and_the_last_to_come_wakes_it() {
-        let barrier = Barrier::new(2, Duration::from_micros(1));
+        let barrier = Barrier::new(2, patience(1, 2));
         let written = AtomicUsize::new(0);
         thread::scope(|scope| {
             let early = scope.spawn(|| {
@@ -186,16 +207,17 @@ mod tests {
             barrier.wait(1, || Idle);
             assert_eq!(early.join().unwrap(), 7);
         });
+        assert!(barrier.longest_wait() > Duration::from_micros(2));
         assert_eq!(barrier.sleepers.0.load(Ordering::SeqCst), 0);
     }
 
     #[test]
     fn no_wake_up_is_lost() {
         const MEETINGS: usize = 3000;
-        // Members that never spin sleep nearly always, those that spin a little sometimes: a lost wake-up would end the test
+        // Members without patience sleep nearly always, those with a little sometimes: a lost wake-up would end the test
         // never.
-        for (members, spinning) in [(2, 0), (2, 2), (3, 0), (5, 1)] {
-            let barrier = Barrier::new(members, Duration::from_micros(spinning));
+        for (members, spins, awake) in [(2, 0, 0), (2, 2, 2), (2, 0, 5), (3, 0, 0), (5, 1, 3)] {
+            let barrier = Barrier::new(members, patience(spins, awake));
             let arrivals = AtomicUsize::new(0);
             thread::scope(|scope| {
                 for index in 0..members {
@@ -216,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_sleeper_hears_of_a_member_that_never_comes() {
-        let barrier = Barrier::new(2, Duration::ZERO);
+        let barrier = Barrier::new(2, patience(0, 0));
         thread::scope(|scope| {
             let waiter = scope.spawn(|| barrier.wait(0, || Idle));
             until_somebody_sleeps(&barrier);

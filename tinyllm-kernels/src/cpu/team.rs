@@ -1,16 +1,24 @@
 //! Threads that run one program together: every member executes every operation on its share, and meets the others at
 //! a barrier in between. A step wakes them once, whatever the number of operations.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 pub(crate) use super::barrier::Waiting;
-use super::barrier::{Barrier, PoisonOnUnwind, SPINNING};
+use super::{
+    barrier::{Barrier, Patience, PoisonOnUnwind},
+    congestion::{Congestion, DecodeThreads},
+};
 use crate::KernelError;
 
 /// A fixed number of threads, the caller included.
 pub(crate) struct Team {
     members: usize,
     pool: Option<rayon::ThreadPool>,
+    decode_threads: DecodeThreads,
+    congestion: Congestion,
 }
 
 /// One thread's view of a run.
@@ -19,7 +27,8 @@ pub(crate) struct Member<'a> {
     pub(crate) index: usize,
     /// How many there are.
     pub(crate) members: usize,
-    barrier: &'a Barrier,
+    /// Where the others meet; `None` where they do not take part, and this member does all.
+    barrier: Option<&'a Barrier>,
 }
 
 impl Team {
@@ -36,7 +45,7 @@ impl Team {
                     .map_err(|error| KernelError::Invalid { what: "threads", problem: error.to_string() })?,
             ),
         };
-        Ok(Team { members, pool })
+        Ok(Team { members, pool, decode_threads: DecodeThreads::default(), congestion: Congestion::new() })
     }
 
     /// Number of threads.
@@ -44,12 +53,38 @@ impl Team {
         self.members
     }
 
+    /// How many threads run a step of one token.
+    pub(crate) fn set_decode_threads(&mut self, decode_threads: DecodeThreads) {
+        self.decode_threads = decode_threads;
+    }
+
     /// Runs `work` once on every member, at the same time, and returns when all have ended.
     pub(crate) fn run(&self, work: impl Fn(&Member<'_>) + Sync) {
-        let barrier = Barrier::new(self.members, SPINNING);
+        self.run_all(work);
+    }
+
+    /// As [`Team::run`], or, where that is faster, on the caller alone, who then does the others' work too.
+    pub(crate) fn run_some(&self, work: impl Fn(&Member<'_>) + Sync) {
+        let takes_one = match self.decode_threads {
+            _ if self.members == 1 => false,
+            DecodeThreads::All => false,
+            DecodeThreads::Adaptive => self.congestion.takes_one(),
+            DecodeThreads::One => true,
+        };
+        if takes_one {
+            return work(&Member { index: 0, members: self.members, barrier: None });
+        }
+        let start = Instant::now();
+        let waited = self.run_all(work);
+        self.congestion.note(waited, start.elapsed());
+    }
+
+    /// Runs `work` on every member; how long the one that waited longest did.
+    fn run_all(&self, work: impl Fn(&Member<'_>) + Sync) -> Duration {
+        let barrier = Barrier::new(self.members, Patience::USUAL);
         let member = |index| {
             let guard = PoisonOnUnwind(&barrier);
-            work(&Member { index, members: self.members, barrier: &barrier });
+            work(&Member { index, members: self.members, barrier: Some(&barrier) });
             std::mem::forget(guard);
         };
         match &self.pool {
@@ -59,6 +94,7 @@ impl Team {
                 member(0);
             }),
         }
+        barrier.longest_wait()
     }
 
     /// Runs `work` for every index below `count`, on any member.
@@ -93,7 +129,14 @@ impl Member<'_> {
 
     /// As [`Member::meet`], with something to do meanwhile: it is looked for when the others know that this member has come.
     pub(crate) fn meet_while<W: Waiting>(&self, waiting: impl FnOnce() -> W) {
-        self.barrier.wait(self.index, waiting);
+        if let Some(barrier) = self.barrier {
+            barrier.wait(self.index, waiting);
+        }
+    }
+
+    /// Whether the others do not take part: this member does their work too.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.barrier.is_none()
     }
 }
 
@@ -127,6 +170,22 @@ mod tests {
             hits[index].fetch_add(1, Ordering::Relaxed);
         });
         assert!(hits.iter().all(|hit| hit.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn one_member_does_all_where_it_is_asked_to() {
+        let mut team = Team::new(3).unwrap();
+        for (decode_threads, expected) in [(DecodeThreads::All, 3), (DecodeThreads::One, 1)] {
+            team.set_decode_threads(decode_threads);
+            let members = AtomicUsize::new(0);
+            team.run_some(|member| {
+                members.fetch_add(1, Ordering::Relaxed);
+                member.meet();
+                assert_eq!(member.is_alone(), expected == 1);
+                assert_eq!(member.members, 3);
+            });
+            assert_eq!(members.into_inner(), expected);
+        }
     }
 
     #[test]
