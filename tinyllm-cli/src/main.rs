@@ -10,6 +10,7 @@ mod options;
 mod output;
 mod progress;
 mod svg;
+mod unfinished;
 mod verbs;
 mod warnings;
 

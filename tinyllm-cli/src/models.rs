@@ -169,7 +169,7 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
     if let Some(hub_name) = crate::hub::HubName::parse(name) {
         return match hub_name.local()? {
             Some(path) => Ok(path),
-            None => hub_name.pull("main"),
+            None => hub_name.pull(None, false),
         };
     }
     bail!(names::unknown(name))

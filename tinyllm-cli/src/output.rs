@@ -1,7 +1,7 @@
 //! What the program says, and where: answers on stdout, everything else on stderr.
 
 use std::{
-    fs::{File, Permissions},
+    fs::File,
     io::{self, Write},
     path::Path,
 };
@@ -41,11 +41,6 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(())
     };
     write().with_context(|| path.display().to_string())
-}
-
-/// What the user's mask leaves of `mode`; temporary files are private otherwise.
-pub(crate) fn permissions(mode: u32) -> Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
 /// Says something that is not the answer.

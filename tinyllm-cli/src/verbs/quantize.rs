@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::json;
 use tinyllm_kernels::GroupSize;
 use tinyllm_mem::FileBytes;
 use tinyllm_model::{
+    ModelError,
     checkpoint::Storage,
     engine::GroupSizeChoice,
     quantize::{self, QuantizeReport},
@@ -21,6 +22,7 @@ use crate::{
     numbers,
     options::group_size,
     output,
+    unfinished::Unfinished,
 };
 
 #[derive(Args)]
@@ -79,28 +81,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ));
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory = tempfile::Builder::new()
-        .prefix(".tinyllm-quantize-")
-        .permissions(output::permissions(0o777))
-        .tempdir_in(parent)
-        .with_context(|| parent.display().to_string())?;
+    let unfinished = Unfinished::begin(parent, ".tinyllm-quantize-")?;
+    let directory = unfinished.path();
     let bar = crate::models::progress(model.name());
-    let report =
-        quantize::write_w8a16(checkpoint, config, directory.path(), group_size, &mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        })?;
+    let report = quantize::write_w8a16(checkpoint, config, directory, group_size, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })
+    .map_err(|error| by_name(&error, directory, out))?;
     bar.finish_and_clear();
     for (name, bytes) in companions {
-        let path = directory.path().join(name);
-        fs::write(&path, bytes).with_context(|| path.display().to_string())?;
+        fs::write(directory.join(name), bytes).with_context(|| out.join(name).display().to_string())?;
     }
-    let directory = directory.keep();
-    if let Err(error) = fs::rename(&directory, out) {
-        // What cannot get its name must not stay under another.
-        let _ = fs::remove_dir_all(&directory);
-        return Err(error).with_context(|| out.display().to_string());
-    }
+    unfinished.finish(out)?;
     if arguments.json {
         let tensors: Vec<_> = report
             .tensors
@@ -113,6 +106,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }));
     }
     output::print(&summary(&report, out, arguments.verbose))
+}
+
+/// An error that names what is written by the name that it was to have.
+fn by_name(error: &ModelError, unfinished: &Path, out: &Path) -> anyhow::Error {
+    let (unfinished, out) = (unfinished.display().to_string(), out.display().to_string());
+    anyhow!(error.to_string().replace(&unfinished, &out))
 }
 
 /// What was written and what was lost, in a few lines; `is_verbose`: and a line for each tensor.

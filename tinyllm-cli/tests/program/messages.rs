@@ -150,4 +150,15 @@ fn no_error_names_a_file_by_what_it_is_called_meanwhile() {
         assert!(stderr.contains("/nonexistent/x.") && stderr.contains("No such file"), "{stderr}");
         assert!(!stderr.contains(".tmp"), "{stderr}");
     }
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().join("out");
+    // The input's last number is none: the error comes when the rest has been written.
+    let folder = copy_of(tiny("llama_gqa_tied_bf16").as_ref());
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let stderr = refusal(&["quantize", folder.path().to_str().unwrap(), out.to_str().unwrap()], b"");
+    assert!(!stderr.contains("tinyllm-quantize"), "{stderr}");
 }
