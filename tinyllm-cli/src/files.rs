@@ -1,6 +1,6 @@
 //! Files and streams that the command line names: regular files, stdin, and never more of them than a stated limit.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::mpsc, time::Duration};
 
 use anyhow::Context;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,9 @@ pub(crate) const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// The most that is read of a file that somebody writes by hand, and of results.
 pub(crate) const MAX_SMALL_BYTES: u64 = 16 << 20;
+
+/// How long a program that waits for others says nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A file's text.
 pub(crate) fn text(path: &Path, max_bytes: u64) -> anyhow::Result<String> {
@@ -29,6 +32,21 @@ pub(crate) fn json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> anyhow::
 /// Everything that comes from stdin.
 pub(crate) fn stdin(max_bytes: u64) -> anyhow::Result<String> {
     utf8(FileBytes::read_from(io::stdin().lock(), Path::new("stdin"), max_bytes)?)
+}
+
+/// Does something that may wait for others, and says so where it takes long.
+pub(crate) fn patiently<T>(remark: &str, wait: impl FnOnce() -> T) -> T {
+    let (done, over) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if over.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                crate::output::note(remark);
+            }
+        });
+        let result = wait();
+        drop(done);
+        result
+    })
 }
 
 fn utf8(file: FileBytes) -> anyhow::Result<String> {

@@ -3,12 +3,16 @@
 
 mod files;
 mod hub;
+mod misuse;
 mod models;
+mod numbers;
 mod options;
 mod output;
+mod progress;
 mod svg;
 mod unfinished;
 mod verbs;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -58,18 +62,31 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    verbs::completions::answer_shell::<Program>();
     let program = match Program::try_parse() {
         Ok(program) => program,
         Err(error) => {
-            // Help and version go to stdout; a reader that closed it has what it wanted.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            let status = if error.use_stderr() { 2 } else { 0 };
+            misuse::explain(error);
+            return ExitCode::from(status);
         }
     };
-    let result = match program.verb {
-        Verb::Run(arguments) => verbs::run::run(&arguments),
+    match obey(program.verb) {
+        Ok(status) => status,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does what a verb says; the exit status of what came out well.
+fn obey(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Run(arguments) => return verbs::run::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
-        Verb::Plan(arguments) => verbs::plan::run(&arguments),
+        Verb::Plan(arguments) => return verbs::plan::run(&arguments),
         Verb::Bench(arguments) => verbs::bench::run(&arguments),
         Verb::Tokenize(arguments) => verbs::tokenize::run(&arguments),
         Verb::Detokenize(arguments) => verbs::detokenize::run(&arguments),
@@ -80,15 +97,8 @@ fn main() -> ExitCode {
         Verb::Pull(arguments) => verbs::pull::run(&arguments),
         Verb::List(arguments) => verbs::list::run(&arguments),
         Verb::Rm(arguments) => verbs::rm::run(&arguments),
-        Verb::Completions(arguments) => verbs::completions::run::<Program>(&arguments),
+        Verb::Completions(arguments) => verbs::completions::run(&arguments),
         Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&error);
-            ExitCode::from(2)
-        }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,21 +1,26 @@
 //! What a MODEL on the command line is, and its parts: checkpoint, tokenizer, chat template.
 
-use std::{
-    io::IsTerminal,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tinyllm_model::{
-    Tokenizer,
+    ModelError, Tokenizer,
     chat::TemplateSource,
     checkpoint::{Checkpoint, GgufCheckpoint, HuggingFaceCheckpoint, gguf, gguf::Gguf},
     tokenizer::SpecialTokens,
 };
 
 pub(crate) mod alias;
+pub(crate) mod completion;
+mod diagnosis;
 mod embedded;
+mod head;
+pub(crate) mod names;
+
+/// What help says of a MODEL.
+pub(crate) const MODEL: &str =
+    "A directory, a .gguf file, a hub name (org/name[:Q4_K_M]) or an alias (smollm2)";
 
 /// A model: a directory or a GGUF file.
 pub(crate) struct Model {
@@ -38,10 +43,11 @@ impl Model {
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
         let path = resolve(name)?;
         let kind = if gguf::is_gguf(&path) {
-            Kind::Gguf(Box::new(GgufCheckpoint::open(&path)?))
+            GgufCheckpoint::open(&path).map(|checkpoint| Kind::Gguf(Box::new(checkpoint)))
         } else {
-            Kind::Directory(Some(Box::new(HuggingFaceCheckpoint::open(&path)?)))
+            HuggingFaceCheckpoint::open(&path).map(|checkpoint| Kind::Directory(Some(Box::new(checkpoint))))
         };
+        let kind = kind.map_err(|error| diagnosed(error, diagnosis::of(&path)))?;
         let model = Model { path, kind };
         for note in model.checkpoint()?.notes() {
             crate::output::note(&format!("note: {note}"));
@@ -52,16 +58,20 @@ impl Model {
     /// Opens a model of which only the tokenizer or the template is wanted: a directory need hold nothing else.
     pub(crate) fn open_vocabulary(name: &str) -> anyhow::Result<Self> {
         let path = resolve(name)?;
-        let kind =
-            if gguf::is_gguf(&path) { Kind::Vocabulary(Gguf::open(&path)?) } else { Kind::Directory(None) };
+        let kind = if gguf::is_gguf(&path) {
+            Kind::Vocabulary(Gguf::open(&path).map_err(|error| diagnosed(error, diagnosis::of(&path)))?)
+        } else {
+            Kind::Directory(None)
+        };
         Ok(Model { path, kind })
     }
 
     /// The model that is part of the program.
     pub(crate) fn embedded() -> anyhow::Result<Self> {
-        crate::output::note(
-            "no MODEL named: using the built-in tiny-austen, which only babbles; try `tinyllm run smollm2`",
-        );
+        crate::output::note(&format!(
+            "no MODEL named: using the built-in tiny-austen, which only babbles; try `tinyllm run smollm2`{}",
+            names::here()
+        ));
         Ok(Model { path: embedded::NAME.into(), kind: Kind::Embedded(Box::new(embedded::checkpoint()?)) })
     }
 
@@ -98,7 +108,8 @@ impl Model {
 
     pub(crate) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
         Ok(match &self.kind {
-            Kind::Directory(_) => Tokenizer::from_directory(&self.path)?,
+            Kind::Directory(_) => Tokenizer::from_directory(&self.path)
+                .map_err(|error| diagnosed(error, diagnosis::of_tokenizer(&self.path)))?,
             Kind::Embedded(_) => embedded::tokenizer()?,
             Kind::Gguf(checkpoint) => Tokenizer::from_gguf(checkpoint.gguf())?,
             Kind::Vocabulary(gguf) => Tokenizer::from_gguf(gguf)?,
@@ -115,6 +126,16 @@ impl Model {
         })
     }
 
+    /// A text of a GGUF's metadata.
+    pub(crate) fn gguf_text(&self, key: &str) -> Option<String> {
+        let gguf = match &self.kind {
+            Kind::Gguf(checkpoint) => checkpoint.gguf(),
+            Kind::Vocabulary(gguf) => gguf,
+            Kind::Directory(_) | Kind::Embedded(_) => return None,
+        };
+        gguf.metadata().string(key).ok().flatten().map(str::to_owned)
+    }
+
     pub(crate) fn template_source(&self) -> anyhow::Result<Option<TemplateSource>> {
         Ok(match &self.kind {
             Kind::Directory(_) => TemplateSource::from_directory(&self.path)?,
@@ -123,6 +144,11 @@ impl Model {
             Kind::Vocabulary(gguf) => TemplateSource::from_gguf(gguf)?,
         })
     }
+}
+
+/// What is known of the cause, in place of the error that it caused.
+fn diagnosed(error: ModelError, diagnosis: Option<String>) -> anyhow::Error {
+    diagnosis.map_or_else(|| error.into(), anyhow::Error::msg)
 }
 
 /// The path that a MODEL stands for.
@@ -137,9 +163,12 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
             );
         }
         if path.is_file() && !gguf::is_gguf(&path) {
+            if let Some(problem) = diagnosis::of(&path) {
+                bail!(problem);
+            }
             bail!("{}: not a model; pass a directory with config.json, or a .gguf file", path.display());
         }
-        return Ok(path);
+        return Ok(diagnosis::only_gguf(&path).unwrap_or(path));
     }
     if name == alias::SMOLLM2 {
         return alias::smollm2().context("fetching smollm2");
@@ -150,26 +179,10 @@ fn resolve(name: &str) -> anyhow::Result<PathBuf> {
             None => hub_name.pull(None, false),
         };
     }
-    bail!("{name}: no such directory or .gguf file, and no known alias (smollm2)")
+    bail!(names::unknown(name))
 }
 
-/// A bar on stderr, where that is a terminal.
+/// Progress in bytes.
 pub(crate) fn progress(name: String) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}");
-    let bar = ProgressBar::new(0).with_message(name);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-/// Moves a bar. A new length draws at once, a new position only now and then.
-pub(crate) fn advance(bar: &ProgressBar, done: u64, total: u64) {
-    if bar.length() != Some(total) {
-        bar.set_length(total);
-    }
-    bar.set_position(done);
+    crate::progress::bar(name, crate::progress::Unit::Bytes)
 }

@@ -15,7 +15,7 @@ use tinyllm_model::{
     },
 };
 
-use crate::models::Model;
+use crate::{models::Model, warnings};
 
 /// How a model is loaded.
 #[derive(Args, Clone)]
@@ -76,6 +76,8 @@ enum Embeddings {
 #[derive(Clone, Copy, ValueEnum)]
 enum Kv {
     F16,
+    // llama.cpp's name.
+    #[value(alias = "q8_0")]
     Int8,
     F32,
 }
@@ -215,11 +217,13 @@ impl LoadOptions {
         self.fit_context(&mut options, checkpoint.config(), &|options| {
             EnginePlan::of_checkpoint(&backend, checkpoint, options)
         })?;
+        warnings::context(checkpoint.config(), options.kv.max_seq_len);
+        warnings::memory_of(&backend, checkpoint, &options);
         let tracking = Arc::new(Tracking::with_history(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
         let progress = crate::models::progress(model.name());
         let engine = load(backend, checkpoint, &options, &memory, &|done| {
-            crate::models::advance(&progress, done.done_bytes, done.total_bytes);
+            crate::progress::advance(&progress, done.done_bytes, done.total_bytes);
         })
         .context("loading the model")?;
         progress.finish_and_clear();

@@ -1,7 +1,7 @@
 //! What the program says, and where: answers on stdout, everything else on stderr.
 
 use std::{
-    fs::Permissions,
+    fs::File,
     io::{self, Write},
     path::Path,
 };
@@ -32,18 +32,15 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> anyhow::Result<()> {
-        let mut file = tempfile::Builder::new().permissions(permissions(0o666)).tempfile_in(folder)?;
+        // Opened here, so that no error names the file by what it is called meanwhile.
+        let open = |path: &Path| File::options().write(true).create_new(true).open(path);
+        let mut file = tempfile::Builder::new().make_in(folder, open)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path)?;
+        file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
     write().with_context(|| path.display().to_string())
-}
-
-/// What the user's mask leaves of `mode`; temporary files are private otherwise.
-pub(crate) fn permissions(mode: u32) -> Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
 /// Says something that is not the answer.

@@ -21,9 +21,14 @@ pub(crate) fn text(body: &mut String, x: f64, y: f64, size: u32, text: &str) {
 
 /// The same, ending at `x`.
 pub(crate) fn text_before(body: &mut String, x: f64, y: f64, size: u32, text: &str) {
+    text_in(body, x, y, size, "#222", text);
+}
+
+/// The same in a colour.
+pub(crate) fn text_in(body: &mut String, x: f64, y: f64, size: u32, color: &str, text: &str) {
     let _ = writeln!(
         body,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"#222\" text-anchor=\"end\">{}</text>",
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"{color}\" text-anchor=\"end\">{}</text>",
         escape(text)
     );
 }

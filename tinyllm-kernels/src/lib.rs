@@ -26,7 +26,7 @@ pub mod quantize;
 mod source;
 
 pub use backend::{Backend, Requirements, WeightSource};
-pub use cpu::{Cpu, CpuWeights, Prepared, Reading};
+pub use cpu::{Cpu, CpuWeights, DecodeThreads, Prepared, Reading};
 pub use error::KernelError;
 use format::MAX_PIECES;
 pub use format::{GroupSize, MAX_PIECE, Pieces, ScaleType, WeightFormat};

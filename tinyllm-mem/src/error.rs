@@ -42,6 +42,7 @@ pub enum MemError {
         call: u64,
     },
     /// The driver refused.
+    #[cfg(feature = "cuda")]
     #[error("{name}: {error}")]
     Driver {
         /// The allocation's name.

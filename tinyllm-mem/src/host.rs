@@ -11,7 +11,7 @@ use std::{
 use memmap2::{Advice, MmapMut};
 
 use crate::{
-    MemError,
+    MemError, cgroup,
     resource::{Allocation, Host, HostMemory, MAX_ALIGN_BYTES, MemoryInfo, MemoryResource, Request, Stream},
 };
 
@@ -105,13 +105,19 @@ unsafe impl MemoryResource for HostResource {
         }
     }
 
+    /// The machine's, or what this process's control groups allow of it.
     fn memory_info(&self) -> Option<MemoryInfo> {
         let text = std::fs::read_to_string("/proc/meminfo").ok()?;
         let field = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
         };
-        Some(MemoryInfo { free_bytes: field("MemAvailable:")?, total_bytes: field("MemTotal:")? })
+        let machine = MemoryInfo { free_bytes: field("MemAvailable:")?, total_bytes: field("MemTotal:")? };
+        let Some(limit) = cgroup::memory_info() else { return Some(machine) };
+        Some(MemoryInfo {
+            free_bytes: machine.free_bytes.min(limit.free_bytes),
+            total_bytes: machine.total_bytes.min(limit.total_bytes),
+        })
     }
 }
 

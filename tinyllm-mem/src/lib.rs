@@ -19,6 +19,8 @@
 mod block_pool;
 mod buffer;
 mod category;
+mod cgroup;
+#[cfg(feature = "cuda")]
 mod device;
 mod error;
 mod failure_injection;
@@ -35,6 +37,7 @@ mod view;
 pub use block_pool::{BlockId, BlockPool};
 pub use buffer::{Buffer, Element};
 pub use category::{Category, Part};
+#[cfg(feature = "cuda")]
 pub use device::{DeviceResource, MappedResource, PinnedHostResource, StreamOrderedResource};
 pub use error::MemError;
 pub use failure_injection::{FailureInjection, Failures};

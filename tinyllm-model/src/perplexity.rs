@@ -30,7 +30,7 @@ pub struct Divergence {
 }
 
 /// Scores `ids` in windows of `window` tokens, each from an empty cache; a window of n tokens gives n - 1
-/// predictions. `progress` hears the number of tokens done.
+/// predictions. `progress` hears, after each prediction, the number of tokens done and the perplexity so far.
 ///
 /// # Errors
 /// Fewer than two tokens in all, or windows longer than the context; the engine's errors.
@@ -39,7 +39,7 @@ pub fn measure<B: Backend<Space = Host>>(
     mut other: Option<&mut Engine<B>>,
     ids: &[u32],
     window: usize,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(usize, f64),
 ) -> Result<Perplexity> {
     if window < 2 || ids.len() < 2 {
         return Err(ModelError::Request(
@@ -48,15 +48,16 @@ pub fn measure<B: Backend<Space = Host>>(
     }
     let mut sums = Sums::default();
     for (index, chunk) in ids.chunks(window).enumerate().filter(|(_, chunk)| chunk.len() > 1) {
+        let mut scored = |position: usize, sums: &Sums| progress(index * window + position + 2, sums.ppl());
         match other.as_deref_mut() {
             None => engine.logits(chunk, &mut |position, logits| {
                 if let Some(next) = chunk.get(position + 1) {
                     sums.score(logits, *next);
+                    scored(position, &sums);
                 }
             })?,
-            Some(other) => compare(engine, other, chunk, &mut sums)?,
+            Some(other) => compare(engine, other, chunk, &mut sums, &mut scored)?,
         }
-        progress(index * window + chunk.len());
     }
     Ok(sums.result(other.is_some()))
 }
@@ -70,6 +71,7 @@ fn compare<B: Backend<Space = Host>>(
     other: &mut Engine<B>,
     chunk: &[u32],
     sums: &mut Sums,
+    scored: &mut dyn FnMut(usize, &Sums),
 ) -> Result<()> {
     let vocab_size = engine.config().vocab_size;
     if other.config().vocab_size != vocab_size {
@@ -92,6 +94,7 @@ fn compare<B: Backend<Space = Host>>(
             if let Some(next) = chunk.get(position + 1) {
                 sums.score(logits, *next);
                 sums.compare(logits, &kept[slot * vocab_size..][..vocab_size], *next);
+                scored(position, sums);
             }
         })?;
     }
@@ -113,6 +116,10 @@ impl Sums {
         self.predictions += 1;
     }
 
+    fn ppl(&self) -> f64 {
+        (self.nll / self.predictions as f64).exp()
+    }
+
     fn compare(&mut self, logits: &[f32], other: &[f32], next: u32) {
         let (norm, other_norm) = (log_sum_exp(logits), log_sum_exp(other));
         self.other_nll += other_norm - f64::from(other[next as usize]);
@@ -130,7 +137,7 @@ impl Sums {
     fn result(&self, compared: bool) -> Perplexity {
         let count = self.predictions as f64;
         Perplexity {
-            ppl: (self.nll / count).exp(),
+            ppl: self.ppl(),
             mean_nll: self.nll / count,
             predictions: self.predictions,
             against: compared.then(|| Divergence {

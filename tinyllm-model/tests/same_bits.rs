@@ -6,7 +6,7 @@ mod common;
 
 use common::{RandomModel, configs, expected, group_sizes, kv_formats, oracle_entries, small_config};
 use proptest::prelude::*;
-use tinyllm_kernels::Isa;
+use tinyllm_kernels::{DecodeThreads, Isa};
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
     Engine, ModelConfig,
@@ -27,9 +27,20 @@ fn logits(model: &dyn Checkpoint, options: &EngineOptions, ids: &[u32]) -> Vec<V
     rows
 }
 
+/// An engine that decodes with so many of its threads.
+fn engine(model: &dyn Checkpoint, options: &EngineOptions, decode_threads: DecodeThreads) -> Engine {
+    let backend = Engine::backend(options).unwrap().with_decode_threads(decode_threads);
+    Engine::load_on(backend, model, options, &HostResource::shared(), &|_| {}).unwrap()
+}
+
 /// The bits of the last position's logits of every prefix, decoded one token after another.
-fn decoded(model: &RandomModel, options: &EngineOptions, ids: &[u32]) -> Vec<Vec<u32>> {
-    let mut engine = Engine::load(model, options, &HostResource::shared(), &|_| {}).unwrap();
+fn decoded(
+    model: &RandomModel,
+    options: &EngineOptions,
+    decode_threads: DecodeThreads,
+    ids: &[u32],
+) -> Vec<Vec<u32>> {
+    let mut engine = engine(model, options, decode_threads);
     ids.iter().map(|id| engine.decode(*id).unwrap().iter().map(|value| value.to_bits()).collect()).collect()
 }
 
@@ -61,8 +72,10 @@ proptest! {
                 let found = logits(&model, &options(isa, threads, chunk, sampled_rows), &ids);
                 prop_assert!(found == expected, "{isa}, {threads} threads, chunks of {chunk}");
             }
-            let found = decoded(&model, &options(isa, 2, 64, 1), &ids);
-            prop_assert!(found == expected, "{isa}, decoded");
+            for (threads, decode_threads) in [(2, DecodeThreads::All), (2, DecodeThreads::One), (3, DecodeThreads::One)] {
+                let found = decoded(&model, &options(isa, threads, 64, 1), decode_threads, &ids);
+                prop_assert!(found == expected, "{isa}, decoded, {decode_threads:?} of {threads}");
+            }
         }
     }
 }
@@ -109,17 +122,22 @@ fn long_sequences_have_the_same_bits_however_their_keys_are_shared_out() {
     let ids: Vec<u32> = (0..4867).map(|i| i * 7 % config.vocab_size as u32).collect();
     let (prompt, rest) = ids.split_at(4864);
     let model = RandomModel::new(config, 5);
-    let bits = |threads, isa| -> Vec<Vec<u32>> {
+    let bits = |threads, isa, decode_threads| -> Vec<Vec<u32>> {
         let kv = KvCacheConfig::of_tokens(ids.len());
         let options = EngineOptions { kv, isa, threads: Some(threads), ..EngineOptions::default() };
-        let mut engine = Engine::load(&model, &options, &HostResource::shared(), &|_| {}).unwrap();
+        let mut engine = engine(&model, &options, decode_threads);
         engine.prefill(prompt, &mut || true).unwrap();
         rest.iter()
             .map(|id| engine.decode(*id).unwrap().iter().map(|value| value.to_bits()).collect())
             .collect()
     };
-    let expected = bits(1, Isa::best());
+    let expected = bits(1, Isa::best(), DecodeThreads::All);
     for (threads, isa) in [(2, Isa::best()), (3, Isa::best()), (2, Isa::Portable)] {
-        assert!(bits(threads, isa) == expected, "{threads} threads, {isa}");
+        for decode_threads in [DecodeThreads::All, DecodeThreads::One] {
+            assert!(
+                bits(threads, isa, decode_threads) == expected,
+                "{decode_threads:?} of {threads} threads, {isa}"
+            );
+        }
     }
 }

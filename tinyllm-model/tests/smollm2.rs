@@ -100,7 +100,7 @@ fn perplexity_and_divergence_are_those_of_the_format() {
     let options = |weights| EngineOptions { weights, sampled_rows: 16, ..f32_options() };
     let mut w8a16 = load(&model, &options(WeightsMode::W8A16));
     let mut f32 = load(&model, &options(WeightsMode::F32));
-    let measured = perplexity::measure(&mut w8a16, Some(&mut f32), &ids, 1024, &mut |_| {}).unwrap();
+    let measured = perplexity::measure(&mut w8a16, Some(&mut f32), &ids, 1024, &mut |_, _| {}).unwrap();
     let against = measured.against.unwrap();
     assert_eq!(measured.predictions, 4092);
     assert!((measured.ppl - 35.93).abs() <= 0.02, "W8A16: {}", measured.ppl);
@@ -140,7 +140,7 @@ fn an_int8_cache_costs_little() {
     let ppl = |format| {
         let kv = KvCacheConfig { format: Some(format), ..KvCacheConfig::of_tokens(1024) };
         let mut engine = load(&model, &EngineOptions { kv, sampled_rows: 16, ..EngineOptions::default() });
-        perplexity::measure(&mut engine, None, &ids, 1024, &mut |_| {}).unwrap().ppl
+        perplexity::measure(&mut engine, None, &ids, 1024, &mut |_, _| {}).unwrap().ppl
     };
     let (f16, int8) = (ppl(KvFormat::F16), ppl(KvFormat::Int8));
     assert!(int8 <= 1.003 * f16, "{f16} became {int8}");

@@ -7,6 +7,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     cmd!(shell, "cargo fmt --all -- --check").run()?;
     crate::tidy::run()?;
     cmd!(shell, "cargo clippy --workspace --all-targets --quiet -- -D warnings").run()?;
+    cmd!(shell, "cargo check --package tinyllm-mem --no-default-features --quiet").run()?;
+    cmd!(shell, "cargo package --workspace --no-verify --allow-dirty --quiet").run()?;
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         crate::kernels::run(true)?;
         // The emulator's forms of PTX are held against this one.

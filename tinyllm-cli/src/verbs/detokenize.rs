@@ -3,14 +3,14 @@
 use clap::Args;
 
 use crate::{
-    models::Model,
+    models::{self, Model},
     options::{TokenIds, token_ids},
     output,
 };
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, or an alias
+    #[arg(help = models::MODEL, add = models::completion::model())]
     model: String,
     /// Token ids, separated by commas
     #[arg(long, value_parser = token_ids)]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 
 use crate::{
-    models::Model,
+    models::{self, Model},
     options::{LoadOptions, TokenIds, token_ids},
 };
 
@@ -17,7 +17,7 @@ const HELD_BYTES: usize = 1 << 20;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, or an alias
+    #[arg(help = models::MODEL, add = models::completion::model())]
     model: String,
     /// Token ids, separated by commas
     #[arg(long, value_parser = token_ids)]

@@ -8,13 +8,19 @@ use serde::Deserialize;
 use serde_json::json;
 use tinyllm_model::{perplexity, tokenizer::EncodeOptions};
 
-use crate::{files, models::Model, options::LoadOptions, output};
+use crate::{
+    files,
+    models::{self, Model},
+    options::LoadOptions,
+    output,
+    progress::{self, Unit},
+};
 
 const SAMPLED_ROWS: usize = 16;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, or an alias
+    #[arg(help = models::MODEL, add = models::completion::model())]
     model: String,
     /// A text file
     #[arg(required_unless_present = "ids_file")]
@@ -26,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..))]
     window: u32,
     /// A second model: its KL divergence and top-1 agreement are measured too
-    #[arg(long)]
+    #[arg(long, add = models::completion::model())]
     against: Option<String>,
     /// Storage of the second model's weights
     #[arg(long, requires = "against", value_parser = ["w8a16", "f16", "f32"])]
@@ -53,9 +59,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Some(load.load(&other, Some(tokens), SAMPLED_ROWS)?.0)
         }
     };
-    let bar = crate::models::progress("tokens".into());
+    let bar = progress::bar("perplexity".into(), Unit::Tokens);
     bar.set_length(ids.len() as u64);
-    let result = perplexity::measure(&mut engine, other.as_mut(), &ids, window, &mut |done| {
+    let result = perplexity::measure(&mut engine, other.as_mut(), &ids, window, &mut |done, ppl| {
+        bar.set_message(format!("perplexity {ppl:.4}"));
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();

@@ -5,17 +5,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::json;
+use tinyllm_kernels::GroupSize;
 use tinyllm_mem::FileBytes;
-use tinyllm_model::{engine::GroupSizeChoice, quantize};
+use tinyllm_model::{
+    ModelError,
+    checkpoint::Storage,
+    engine::GroupSizeChoice,
+    quantize::{self, QuantizeReport},
+};
 
-use crate::{models::Model, options::group_size, output, unfinished::Unfinished};
+use crate::{
+    models::{self, Model},
+    numbers,
+    options::group_size,
+    output,
+    unfinished::Unfinished,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, or an alias
+    #[arg(help = models::MODEL, add = models::completion::model())]
     model: String,
     /// The directory to write; it must not exist
     out: PathBuf,
@@ -25,6 +37,9 @@ pub(crate) struct Arguments {
     /// Write a file that only this program reads, where the group size does not divide every width
     #[arg(long)]
     force: bool,
+    /// Print what each tensor lost, not only what all did
+    #[arg(short, long)]
+    verbose: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,6 +70,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => checkpoint.config().to_hugging_face(model.path())?,
     };
     let companions = companions(&model)?;
+    let source_bytes = checkpoint.tensors().iter().map(|tensor| tensor.bytes).sum();
+    let out_bytes = quantize::file_bytes(checkpoint, group_size);
+    let is_float = checkpoint.tensors().iter().all(|tensor| tensor.storage == Storage::Float);
+    if is_float && out_bytes > source_bytes {
+        output::note(&format!(
+            "note: {} takes {} and will take {}: its weights have fewer bits than int8; run it as it is to save space",
+            model.name(),
+            numbers::size(source_bytes),
+            numbers::size(out_bytes)
+        ));
+    }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let unfinished = Unfinished::begin(parent, ".tinyllm-quantize-")?;
     let directory = unfinished.path();
@@ -62,11 +88,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let report = quantize::write_w8a16(checkpoint, config, directory, group_size, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
-    })?;
+    })
+    .map_err(|error| by_name(&error, directory, out))?;
     bar.finish_and_clear();
     for (name, bytes) in companions {
-        let path = directory.join(name);
-        fs::write(&path, bytes).with_context(|| path.display().to_string())?;
+        fs::write(directory.join(name), bytes).with_context(|| out.join(name).display().to_string())?;
     }
     unfinished.finish(out)?;
     if arguments.json {
@@ -77,22 +103,48 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             .collect();
         return output::print_json(&json!({
             "source_bytes": report.source_bytes, "written_bytes": report.written_bytes,
-            "group_size": format!("{:?}", report.group_size), "tensors": tensors,
+            "group_size": numbers::group_size_json(report.group_size), "tensors": tensors,
         }));
     }
-    for tensor in &report.tensors {
-        output::print(&format!(
+    output::print(&summary(&report, out, arguments.verbose))
+}
+
+/// An error that names what is written by the name that it was to have.
+fn by_name(error: &ModelError, unfinished: &Path, out: &Path) -> anyhow::Error {
+    let (unfinished, out) = (unfinished.display().to_string(), out.display().to_string());
+    anyhow!(error.to_string().replace(&unfinished, &out))
+}
+
+/// What was written and what was lost, in a few lines; `is_verbose`: and a line for each tensor.
+fn summary(report: &QuantizeReport, out: &Path, is_verbose: bool) -> String {
+    let mut text = String::new();
+    for tensor in report.tensors.iter().filter(|_| is_verbose) {
+        text.push_str(&format!(
             "{:<48} relative rms error {:.5}, largest {:.3e}\n",
             tensor.name, tensor.relative_rms_error, tensor.max_abs_error
-        ))?;
+        ));
     }
-    output::print(&format!(
-        "{} bytes read, {} written to {} ({:?})\n",
-        report.source_bytes,
-        report.written_bytes,
+    let worst = report.tensors.iter().max_by(|a, b| a.relative_rms_error.total_cmp(&b.relative_rms_error));
+    if let Some(worst) = worst {
+        let sum: f64 = report.tensors.iter().map(|tensor| tensor.relative_rms_error).sum();
+        text.push_str(&format!(
+            "{} tensors quantised, relative rms error {:.5} on average, at most {:.5} ({})\n",
+            report.tensors.len(),
+            sum / report.tensors.len() as f64,
+            worst.relative_rms_error,
+            worst.name
+        ));
+    }
+    let groups = match report.group_size {
+        GroupSize::Elements(elements) => format!("one scale for {elements} weights"),
+        GroupSize::Channel => "one scale for each output".into(),
+    };
+    text + &format!(
+        "{} read, {} written to {} ({groups})\n",
+        numbers::size(report.source_bytes),
+        numbers::size(report.written_bytes),
         out.display(),
-        report.group_size
-    ))
+    )
 }
 
 /// Tokenizer and template files by their names: copies, or made from what a GGUF holds.

@@ -8,6 +8,7 @@ use crate::{hub::HubName, models::alias, output};
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// org/name, org/name:Q4_K_M, org/name:file.gguf, or an alias
+    #[arg(add = crate::models::completion::pulled_model())]
     name: String,
 }
 

@@ -6,11 +6,15 @@ use anyhow::Context;
 use clap::Args;
 use tinyllm_model::chat::{ChatTemplate, TemplateSource};
 
-use crate::{files, models::Model, output};
+use crate::{
+    files,
+    models::{self, Model},
+    output,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, or an alias
+    #[arg(help = models::MODEL, add = models::completion::model())]
     model: String,
     /// A JSON file: a list of messages
     messages: PathBuf,

@@ -4,13 +4,17 @@ use clap::Args;
 use serde::Serialize;
 use tinyllm_model::tokenizer::EncodeOptions;
 
-use crate::{files, models::Model, output};
+use crate::{
+    files,
+    models::{self, Model},
+    output,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, or an alias
+    #[arg(help = models::MODEL, add = models::completion::model())]
     model: String,
-    /// The text; without it, stdin, byte for byte
+    /// The text; without it, the UTF-8 text on stdin, its last line end included
     text: Option<String>,
     /// Special tokens in the text become those tokens
     #[arg(long)]

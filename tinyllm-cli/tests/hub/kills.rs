@@ -162,9 +162,10 @@ fn the_alias_s_download_is_taken_away_too() {
     let folder = machine.home.path().join("bin");
     std::fs::create_dir(&folder).unwrap();
     for (signal, left) in [("KILL", 1), ("TERM", 0)] {
-        // Half a download, then the signal.
+        // Half a download, then the signal, which ends the program before the download can fail.
         let pip = folder.join("python3");
-        std::fs::write(&pip, format!("#!/bin/sh\necho half > $7/half.whl\nkill -{signal} $PPID\n")).unwrap();
+        std::fs::write(&pip, format!("#!/bin/sh\necho half > $7/half.whl\nkill -{signal} $PPID\nsleep 5\n"))
+            .unwrap();
         std::fs::set_permissions(&pip, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
         let output = machine.command(&["show", "smollm2"]).env("PATH", path).output().unwrap();

@@ -101,3 +101,64 @@ fn show_lists_every_tensor() {
     assert_eq!(answer["bytes"].as_u64(), Some(sum));
     assert!(tensors.iter().any(|tensor| tensor["name"] == "model.embed_tokens.weight"));
 }
+
+#[test]
+fn no_text_is_the_source_codes_own() {
+    let model = tiny("llama_gqa_tied_bf16");
+    let folder = tempfile::tempdir().unwrap();
+    for (option, expected) in [("32", serde_json::json!(32)), ("channel", serde_json::json!("channel"))] {
+        let out = folder.path().join(option);
+        let out = out.to_str().unwrap();
+        let report = json(&["quantize", &model, out, "--group-size", option, "--json"]);
+        assert_eq!(report["group_size"], expected);
+        let config = json(&["show", out, "--json"]);
+        assert_eq!(config["config"]["quantization"], "W8A16");
+        assert_eq!(config["config"]["group_size"], expected);
+    }
+    let config = json(&["show", &model, "--json"]);
+    assert_eq!(config["config"]["quantization"], Value::Null);
+}
+
+#[test]
+fn numbers_of_a_gguf_are_those_that_were_written() {
+    let gguf = super::root().join("tests/oracle/gguf/tiny256.q8_0.gguf");
+    let shown = text(&["show", gguf.to_str().unwrap(), "--json"]);
+    // A GGUF has 32-bit floats: 1e-5 there is 9.999999747378752e-6 in 64 bits.
+    assert!(shown.contains("\"rms_norm_eps\":0.00001,"), "{shown}");
+}
+
+#[test]
+fn show_is_a_screen_and_tensors_come_in_the_order_of_layers() {
+    let model = austen();
+    let model = model.to_str().unwrap();
+    let screen = text(&["show", model]);
+    assert!(screen.lines().count() < 20, "{screen}");
+    assert!(screen.contains("512 tokens") && screen.contains("<|endoftext|>"), "{screen}");
+    assert!(!screen.contains("layers.0"), "{screen}");
+    let names: Vec<String> = json(&["show", model, "--json"])["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tensor| tensor["name"].as_str().unwrap().to_owned())
+        .collect();
+    let all = text(&["show", model, "-v"]);
+    let places: Vec<usize> = names.iter().map(|name| all.find(&format!(" {name} ")).unwrap()).collect();
+    assert!(places.is_sorted(), "{all}");
+}
+
+#[test]
+fn quantize_sums_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name).display().to_string();
+    let q4 = super::root().join("tests/oracle/gguf/tiny256.q4_k_m.gguf").display().to_string();
+    let output = super::run(&["quantize", &q4, &out("a")]);
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("fewer bits than int8"), "{stderr}");
+    assert!(stdout.lines().count() == 2 && stdout.contains("relative rms error"), "{stdout}");
+    let bf16 = tiny("llama_gqa_tied_bf16");
+    let output = super::run(&["quantize", &bf16, &out("b"), "-v"]);
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("fewer bits"));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("layers.0.self_attn.q_proj"));
+}

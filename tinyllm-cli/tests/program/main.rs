@@ -7,10 +7,12 @@ mod doctor;
 mod documentation;
 mod errors;
 mod json;
+mod messages;
 mod output;
 mod plan;
 mod readme;
 mod special_files;
+mod terminal;
 
 use std::{
     io::Write,

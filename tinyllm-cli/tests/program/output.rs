@@ -1,6 +1,8 @@
 //! Answers on stdout, everything else on stderr.
 
-use super::{austen, chat_model, run, text, text_with};
+use std::io::Read;
+
+use super::{austen, chat_model, refusal, run, text, text_with};
 
 #[test]
 fn without_a_model_the_built_in_one_babbles_and_says_so_once() {
@@ -36,6 +38,48 @@ fn a_file_precedes_the_prompt() {
     assert_eq!(prompt_ids(&["Answer it.", "-f", file.to_str().unwrap()], b""), joined);
     assert_eq!(prompt_ids(&["Answer it.", "-f", "-"], b"Dear Jane."), joined);
     assert_eq!(prompt_ids(&[], b"Dear Jane.\n\nAnswer it."), joined);
+    // What is piped precedes it too; nothing, or white space, does not.
+    assert_eq!(prompt_ids(&["Answer it."], b"Dear Jane."), joined);
+    assert_eq!(prompt_ids(&["Answer", "it."], b"Dear Jane.\n"), joined);
+    let alone = prompt_ids(&["Answer it."], b"");
+    assert_ne!(alone, joined);
+    assert_eq!(prompt_ids(&["Answer it."], b" \n"), alone);
+    assert_eq!(prompt_ids(&["Answer it.", "-f", file.to_str().unwrap()], b"Not read."), joined);
+}
+
+#[test]
+fn waiting_for_a_pipe_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = super::program(home.path())
+        .args(["run", austen().to_str().unwrap(), "It is", "-n", "1"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The pipe stays open until the program says that it waits for its end.
+    let pipe = child.stdin.take();
+    let mut remark = [0; 20];
+    child.stderr.as_mut().unwrap().read_exact(&mut remark).unwrap();
+    assert_eq!(&remark, b"stdin is no terminal");
+    drop(pipe);
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn a_limit_below_zero_is_none() {
+    let model = austen();
+    let ids = |limits: &[&str]| {
+        let arguments =
+            ["run", model.to_str().unwrap(), "It is", "--temp", "0", "--ctx-size", "64", "--json"];
+        let answer: serde_json::Value = serde_json::from_str(&text(&[&arguments, limits].concat())).unwrap();
+        answer["ids"].clone()
+    };
+    let unlimited = ids(&[]);
+    assert_eq!(ids(&["-n", "-1", "--top-k", "-1", "--repeat-last-n", "-1"]), unlimited);
+    assert_eq!(ids(&["--num-predict=-1"]), unlimited);
+    assert_eq!(ids(&["-n", "3"]).as_array().unwrap().len(), 3);
+    assert!(refusal(&["run", model.to_str().unwrap(), "It is", "-n", "-3"], b"").contains("-1 for no limit"));
 }
 
 #[test]
@@ -66,8 +110,48 @@ fn verbose_says_speed_and_memory_on_stderr() {
 #[test]
 fn every_shell_gets_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        assert!(text(&["completions", shell]).contains("perplexity"), "{shell}");
+        let script = text(&["completions", shell]);
+        assert!(script.contains(env!("CARGO_BIN_EXE_tinyllm")) && script.contains(shell), "{shell} {script}");
     }
+}
+
+#[test]
+fn shells_offer_verbs_flags_and_models_that_are_here() {
+    let home = tempfile::tempdir().unwrap();
+    let models = home.path().join("cache/tinyllm/models");
+    std::fs::create_dir_all(&models).unwrap();
+    std::fs::write(models.join("SmolLM2-135M-Instruct.Q4_1.gguf"), "").unwrap();
+    // As the scripts ask.
+    let complete = |shell: &str, words: &[&str]| {
+        let mut program = super::program(home.path());
+        program.env("TINYLLM_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+        let output = program.arg("--").args(words).current_dir(home.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(complete(shell, &["tinyllm", "perp"]).contains("perplexity"), "{shell}");
+        assert!(complete(shell, &["tinyllm", "run", "--pref"]).contains("--prefill-chunk"), "{shell}");
+        for verb in ["run", "rm", "show", "plan", "bench"] {
+            assert!(complete(shell, &["tinyllm", verb, "smo"]).contains("smollm2"), "{shell} {verb}");
+        }
+        // A model may be a path too, and what is removed may not.
+        assert!(complete(shell, &["tinyllm", "show", "ca"]).contains("cache"), "{shell}");
+        assert!(!complete(shell, &["tinyllm", "rm", "ca"]).contains("cache"), "{shell}");
+    }
+}
+
+#[test]
+fn bash_completes_through_its_script() {
+    let home = tempfile::tempdir().unwrap();
+    let ask = format!(
+        "source <({} completions bash); COMP_WORDS=(tinyllm perpl) COMP_CWORD=1 COMP_TYPE=9; \
+         _clap_complete_tinyllm tinyllm perpl tinyllm; echo \"${{COMPREPLY[@]}}\"",
+        env!("CARGO_BIN_EXE_tinyllm")
+    );
+    let output =
+        std::process::Command::new("bash").args(["-c", &ask]).env("HOME", home.path()).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "perplexity");
 }
 
 #[test]

@@ -73,6 +73,75 @@ fn budgets_are_kept_or_refused_with_numbers() {
 }
 
 #[test]
+fn a_script_hears_of_a_missed_budget() {
+    let model = austen();
+    let model = model.to_str().unwrap();
+    let status = |options: &[&str]| {
+        let output = run(&[&["plan", model, "--ctx-size", "400"], options].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let small = ["--memory-budget", "1MB"];
+    assert_eq!(status(&small).0, Some(0));
+    let (code, text) = status(&["--memory-budget", "1MB", "--check"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("does not fit"), "{text}");
+    let (code, text) = status(&["--memory-limit", "kv=1KB", "--check", "--json"]);
+    let plan: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &plan["fits"]["fits"]), (Some(1), &Value::Bool(false)));
+    assert_eq!(status(&["--memory-budget", "1GB", "--memory-limit", "kv=1GB", "--check"]).0, Some(0));
+    // Without a budget this machine's memory is one.
+    assert_eq!(status(&["--check"]).0, Some(0));
+    assert_eq!(run(&["plan", "--preset", "llama-70b", "--batch", "4096", "--check"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_context_beyond_the_models_and_memory_beyond_the_machines_are_warned_of() {
+    let model = austen();
+    let model = model.to_str().unwrap();
+    let said = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // config.json says 512.
+    let ids = vec!["1"; 513].join(",");
+    for arguments in [
+        &["run", model, "hi", "-n", "1", "-c", "513"][..],
+        &["plan", model, "-c", "513"],
+        &["logits", model, "--ids", &ids],
+        &["bench", model, "-p", "0", "-n", "1", "-d", "600", "-r", "1"],
+    ] {
+        let stderr = said(arguments);
+        assert!(stderr.contains("beyond the 512"), "{arguments:?}: {stderr}");
+    }
+    assert!(!said(&["run", model, "hi", "-n", "1", "-c", "512"]).contains("warning"));
+    // A cache of some 2 KiB a token.
+    let stderr = said(&["plan", model, "-c", "4000000000"]);
+    assert!(stderr.contains("TiB") && stderr.contains("are free here"), "{stderr}");
+    let output = run(&["run", model, "hi", "-n", "1", "-c", "4000000000"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("are free here"));
+}
+
+#[test]
+fn scaled_positions_reach_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(format!("{}/config.json", tiny("qwen3"))).unwrap()).unwrap();
+    let longest = config["max_position_embeddings"].as_u64().unwrap();
+    config["rope_scaling"] =
+        serde_json::json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": longest});
+    std::fs::write(&path, config.to_string()).unwrap();
+    let warns = |tokens: u64| {
+        let output = run(&["plan", "--config", path.to_str().unwrap(), "-c", &tokens.to_string()]);
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap().contains("beyond the")
+    };
+    assert!(!warns(4 * longest));
+    assert!(warns(4 * longest + 1));
+}
+
+#[test]
 fn a_configuration_or_a_preset_is_enough() {
     let config = format!("{}/config.json", tiny("qwen3"));
     assert!(text(&["plan", "--config", &config]).contains("total"));

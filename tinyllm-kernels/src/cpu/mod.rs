@@ -2,7 +2,9 @@
 
 mod attention;
 mod bandwidth;
+mod barrier;
 mod bind;
+mod congestion;
 mod fill;
 mod finite;
 mod kv;
@@ -25,6 +27,7 @@ use std::{ops::Range, sync::atomic::AtomicUsize};
 use tinyllm_mem::{Buffer, Host};
 
 pub use bandwidth::Reading;
+pub use congestion::DecodeThreads;
 pub use weights::CpuWeights;
 
 use self::team::Team;
@@ -55,6 +58,12 @@ impl Cpu {
             });
         }
         Ok(Cpu { isa, team: Team::new(threads)? })
+    }
+
+    /// The same with so many of its threads for a step of one token.
+    pub fn with_decode_threads(mut self, decode_threads: DecodeThreads) -> Self {
+        self.team.set_decode_threads(decode_threads);
+        self
     }
 
     /// The instruction set in use.

@@ -2,20 +2,23 @@
 //! a barrier in between. A step wakes them once, whatever the number of operations.
 
 use std::{
-    hint, panic,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
+pub(crate) use super::barrier::Waiting;
+use super::{
+    barrier::{Barrier, Patience, PoisonOnUnwind},
+    congestion::{Congestion, DecodeThreads},
+};
 use crate::KernelError;
-
-/// How often a waiting member looks before it offers its core to others. A few microseconds: operations are shorter.
-const SPINS_BEFORE_YIELD: u32 = 4096;
 
 /// A fixed number of threads, the caller included.
 pub(crate) struct Team {
     members: usize,
     pool: Option<rayon::ThreadPool>,
+    decode_threads: DecodeThreads,
+    congestion: Congestion,
 }
 
 /// One thread's view of a run.
@@ -24,7 +27,8 @@ pub(crate) struct Member<'a> {
     pub(crate) index: usize,
     /// How many there are.
     pub(crate) members: usize,
-    barrier: &'a Barrier,
+    /// Where the others meet; `None` where they do not take part, and this member does all.
+    barrier: Option<&'a Barrier>,
 }
 
 impl Team {
@@ -41,7 +45,7 @@ impl Team {
                     .map_err(|error| KernelError::Invalid { what: "threads", problem: error.to_string() })?,
             ),
         };
-        Ok(Team { members, pool })
+        Ok(Team { members, pool, decode_threads: DecodeThreads::default(), congestion: Congestion::new() })
     }
 
     /// Number of threads.
@@ -49,12 +53,38 @@ impl Team {
         self.members
     }
 
+    /// How many threads run a step of one token.
+    pub(crate) fn set_decode_threads(&mut self, decode_threads: DecodeThreads) {
+        self.decode_threads = decode_threads;
+    }
+
     /// Runs `work` once on every member, at the same time, and returns when all have ended.
     pub(crate) fn run(&self, work: impl Fn(&Member<'_>) + Sync) {
-        let barrier = Barrier::new(self.members);
+        self.run_all(work);
+    }
+
+    /// As [`Team::run`], or, where that is faster, on the caller alone, who then does the others' work too.
+    pub(crate) fn run_some(&self, work: impl Fn(&Member<'_>) + Sync) {
+        let takes_one = match self.decode_threads {
+            _ if self.members == 1 => false,
+            DecodeThreads::All => false,
+            DecodeThreads::Adaptive => self.congestion.takes_one(),
+            DecodeThreads::One => true,
+        };
+        if takes_one {
+            return work(&Member { index: 0, members: self.members, barrier: None });
+        }
+        let start = Instant::now();
+        let waited = self.run_all(work);
+        self.congestion.note(waited, start.elapsed());
+    }
+
+    /// Runs `work` on every member; how long the one that waited longest did.
+    fn run_all(&self, work: impl Fn(&Member<'_>) + Sync) -> Duration {
+        let barrier = Barrier::new(self.members, Patience::USUAL);
         let member = |index| {
             let guard = PoisonOnUnwind(&barrier);
-            work(&Member { index, members: self.members, barrier: &barrier });
+            work(&Member { index, members: self.members, barrier: Some(&barrier) });
             std::mem::forget(guard);
         };
         match &self.pool {
@@ -64,6 +94,7 @@ impl Team {
                 member(0);
             }),
         }
+        barrier.longest_wait()
     }
 
     /// Runs `work` for every index below `count`, on any member.
@@ -79,12 +110,6 @@ impl Team {
             }
         });
     }
-}
-
-/// What a member does while it waits.
-pub(crate) trait Waiting {
-    /// A little of it: called again and again until all have met. Whether there is more to do.
-    fn turn(&mut self) -> bool;
 }
 
 /// Nothing.
@@ -104,70 +129,21 @@ impl Member<'_> {
 
     /// As [`Member::meet`], with something to do meanwhile: it is looked for when the others know that this member has come.
     pub(crate) fn meet_while<W: Waiting>(&self, waiting: impl FnOnce() -> W) {
-        self.barrier.wait(self.index, waiting);
-    }
-}
-
-/// A barrier that spins, because the wait is nearly always shorter than a sleep. Each member counts its meetings on a line
-/// of its own, which only the others read: who comes last waits for no line that somebody else is writing to.
-struct Barrier {
-    met: Box<[Counter]>,
-    poisoned: AtomicBool,
-}
-
-/// Alone on two lines: processors fetch lines in pairs.
-#[repr(align(128))]
-struct Counter(AtomicUsize);
-
-impl Barrier {
-    fn new(members: usize) -> Self {
-        let met = (0..members).map(|_| Counter(AtomicUsize::new(0))).collect();
-        Barrier { met, poisoned: AtomicBool::new(false) }
-    }
-
-    fn wait<W: Waiting>(&self, index: usize, waiting: impl FnOnce() -> W) {
-        let own = &self.met[index].0;
-        // Only this member writes it.
-        let meeting = own.load(Ordering::Relaxed).wrapping_add(1);
-        own.store(meeting, Ordering::Release);
-        // Nobody is more than one meeting ahead of another.
-        let is_missing = |other: &Counter| other.0.load(Ordering::Acquire).wrapping_add(1) == meeting;
-        if !self.met.iter().any(is_missing) {
-            return;
-        }
-        let mut waiting = waiting();
-        let mut spins = 0u32;
-        for other in &self.met {
-            while is_missing(other) {
-                if self.poisoned.load(Ordering::Relaxed) {
-                    // Another member unwound and will never arrive: unwind too, so that the run ends.
-                    panic::resume_unwind(Box::new("a member of the team panicked"));
-                }
-                spins += 1;
-                if waiting.turn() {
-                    continue;
-                }
-                if spins < SPINS_BEFORE_YIELD {
-                    hint::spin_loop();
-                } else {
-                    thread::yield_now();
-                }
-            }
+        if let Some(barrier) = self.barrier {
+            barrier.wait(self.index, waiting);
         }
     }
-}
 
-/// Marks the barrier when a member unwinds, so that the others do not wait for ever.
-struct PoisonOnUnwind<'a>(&'a Barrier);
-
-impl Drop for PoisonOnUnwind<'_> {
-    fn drop(&mut self) {
-        self.0.poisoned.store(true, Ordering::Relaxed);
+    /// Whether the others do not take part: this member does their work too.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.barrier.is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic;
+
     use super::*;
 
     #[test]
@@ -194,6 +170,22 @@ mod tests {
             hits[index].fetch_add(1, Ordering::Relaxed);
         });
         assert!(hits.iter().all(|hit| hit.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn one_member_does_all_where_it_is_asked_to() {
+        let mut team = Team::new(3).unwrap();
+        for (decode_threads, expected) in [(DecodeThreads::All, 3), (DecodeThreads::One, 1)] {
+            team.set_decode_threads(decode_threads);
+            let members = AtomicUsize::new(0);
+            team.run_some(|member| {
+                members.fetch_add(1, Ordering::Relaxed);
+                member.meet();
+                assert_eq!(member.is_alone(), expected == 1);
+                assert_eq!(member.members, 3);
+            });
+            assert_eq!(members.into_inner(), expected);
+        }
     }
 
     #[test]

@@ -72,6 +72,11 @@ pub fn group_size(checkpoint: &dyn Checkpoint, choice: GroupSizeChoice, force: b
     Ok(group_size)
 }
 
+/// Bytes of the model.safetensors that [`write_w8a16`] makes of a model.
+pub fn file_bytes(checkpoint: &dyn Checkpoint, group_size: GroupSize) -> u64 {
+    Layout::of(&expected_tensors(checkpoint.config()), group_size).file_bytes()
+}
+
 /// Writes config.json and model.safetensors into `directory`, which the caller makes and gives its name when all is
 /// there. `config_json` is the model's own, which is kept but for what quantisation changes.
 ///

@@ -24,12 +24,17 @@ use self::{
     subject::Subject,
     work::Work,
 };
-use crate::{models::Model, options::LoadOptions, output};
+use crate::{
+    models::{self, Model},
+    options::LoadOptions,
+    output,
+    progress::{self, Unit},
+    warnings,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, a hub name or an alias
-    #[arg(required_unless_present = "from")]
+    #[arg(help = models::MODEL, add = models::completion::model(), required_unless_present = "from")]
     model: Option<String>,
     /// Tokens of a prompt (a list: 0 leaves the test out)
     #[arg(short = 'p', long, visible_alias = "n-prompt", value_delimiter = ',', default_value = "512")]
@@ -155,23 +160,35 @@ fn measure(
     let threads = backend.threads();
     let checkpoint = model.checkpoint()?;
     let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
+    warnings::context(checkpoint.config(), options.kv.max_seq_len);
+    warnings::memory(&plan);
     let work = Work::of(&plan, checkpoint.config());
     let step_bytes = |test: &Test| work.step_bytes(test.batch, test.depth as f64) as usize;
     let meter = Meter::new(tests.iter().map(step_bytes).max().unwrap_or(0))?;
     let memory: HostMemory = HostResource::shared();
     let mut engine = Engine::load_on(backend, checkpoint, options, &memory, &|_| {})?;
-    let bar = crate::models::progress(format!("{} with {threads} threads", model.name()));
-    bar.set_length(u64::from(repetitions) * tests.len() as u64);
+    let plural = if threads == 1 { "" } else { "s" };
+    let bar = progress::bar(format!("{} with {threads} thread{plural}", model.name()), Unit::Tokens);
     let mut rows = Vec::new();
-    for tests in tests.chunk_by(|a, b| (a.depth, a.batch) == (b.depth, b.batch)) {
-        let mut subject = Subject::fill(&mut engine, tests[0].depth, tests[0].batch)?;
+    let groups = || tests.chunk_by(|a, b| (a.depth, a.batch) == (b.depth, b.batch));
+    let warm_up = |test: &Test| match test.kind {
+        Kind::Decode(count) => Kind::Decode(count.min(4)),
+        prompt => prompt,
+    };
+    let all_tokens = |test: &Test| {
+        let warm_up = Test { kind: warm_up(test), ..*test };
+        warm_up.tokens() + repetitions as usize * test.tokens()
+    };
+    let of_group =
+        |tests: &[Test]| tests[0].batch * tests[0].depth + tests.iter().map(all_tokens).sum::<usize>();
+    bar.set_length(groups().map(of_group).sum::<usize>() as u64);
+    // Only between what is timed: drawing takes time too.
+    let advance = |tokens: usize| bar.inc(tokens as u64);
+    for tests in groups() {
+        let mut subject = Subject::fill(&mut engine, tests[0].depth, tests[0].batch, advance)?;
         // Once to warm up, as llama-bench does: pages, caches, clocks.
         for test in tests {
-            let kind = match test.kind {
-                Kind::Decode(count) => Kind::Decode(count.min(4)),
-                prompt => prompt,
-            };
-            subject.time(kind, |_, _, _| {})?;
+            subject.time(warm_up(test), |_, tokens, _| advance(test.batch * tokens.len()))?;
         }
         let mut runs: Vec<Vec<Vec<Stretch>>> = vec![Vec::new(); tests.len()];
         let bytes = step_bytes(&tests[0]);
@@ -180,12 +197,12 @@ fn measure(
             for (test, runs) in tests.iter().zip(&mut runs) {
                 let mut run = Vec::new();
                 subject.time(test.kind, |cpu, tokens, time| {
+                    advance(test.batch * tokens.len());
                     let after = meter.measure(cpu, bytes);
                     run.push(Stretch { tokens, time, limits: Limits::around(&before, &after) });
                     before = after;
                 })?;
                 runs.push(run);
-                bar.inc(1);
             }
         }
         subject.free()?;

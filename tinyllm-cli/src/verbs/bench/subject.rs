@@ -23,12 +23,18 @@ pub(super) struct Subject<'e> {
 }
 
 impl<'e> Subject<'e> {
-    /// `batch` sequences of `depth` tokens, none of which begin alike.
-    pub(super) fn fill(engine: &'e mut Engine, depth: usize, batch: usize) -> anyhow::Result<Self> {
+    /// `batch` sequences of `depth` tokens, none of which begin alike. `advance` hears of tokens that are there.
+    pub(super) fn fill(
+        engine: &'e mut Engine,
+        depth: usize,
+        batch: usize,
+        advance: impl Fn(usize),
+    ) -> anyhow::Result<Self> {
         let mut sequences = Vec::with_capacity(batch);
         for index in 0..batch {
             let sequence = engine.create_sequence()?;
             prefill(engine, sequence, index, depth)?;
+            advance(depth);
             sequences.push(sequence);
         }
         Ok(Subject { engine, sequences, depth })

@@ -4,10 +4,11 @@ mod draw;
 mod presets;
 mod report;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use clap::Args;
+use tinyllm_mem::Category;
 use tinyllm_model::{
     Engine, ModelConfig,
     engine::{
@@ -16,15 +17,18 @@ use tinyllm_model::{
     },
 };
 
-use crate::{models::Model, options::LoadOptions, output};
+use crate::{
+    models::{self, Model},
+    options::LoadOptions,
+    output, warnings,
+};
 
 /// The largest batch that is tried.
 const MAX_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, a hub name or an alias
-    #[arg(required_unless_present_any = ["config", "preset"], conflicts_with_all = ["config", "preset"])]
+    #[arg(help = models::MODEL, add = models::completion::model(), required_unless_present_any = ["config", "preset"], conflicts_with_all = ["config", "preset"])]
     model: Option<String>,
     /// A config.json without weights
     #[arg(long, conflicts_with = "preset")]
@@ -35,6 +39,9 @@ pub(crate) struct Arguments {
     /// Sequences at once
     #[arg(short, long, visible_alias = "max-batch-size", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
+    /// Exit with status 1 where a budget is missed; without one, where this machine's free memory is
+    #[arg(long)]
+    check: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,12 +62,33 @@ struct Answer {
     /// The same model with f16 weights.
     f16_total_bytes: usize,
     budget_bytes: Option<usize>,
+    category_budget_bytes: BTreeMap<Category, usize>,
     /// Of the budget: the largest context for this batch, and the largest batch for this context.
     largest_context: Option<usize>,
+    /// The model's own.
+    longest_context: usize,
     largest_batch: Option<usize>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+impl Answer {
+    /// Whether all budgets are kept; `None` where there is none.
+    fn fits(&self) -> Option<bool> {
+        let total = self.budget_bytes.map(|budget| self.plan.total_bytes() <= budget);
+        let categories = self.category_budgets().map(|(_, _, missing)| missing == 0);
+        total.into_iter().chain(categories).reduce(|all, one| all && one)
+    }
+
+    /// The categories with a budget: it, and the bytes that are missing.
+    fn category_budgets(&self) -> impl Iterator<Item = (Category, usize, usize)> {
+        let planned = self.plan.categories();
+        self.category_budget_bytes.iter().map(move |(category, budget)| {
+            let bytes = planned.get(category).map_or(0, |usage| usage.bytes);
+            (*category, *budget, bytes.saturating_sub(*budget))
+        })
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut options = arguments.load.engine_options(None, 1)?;
     options.kv.max_batch_size = arguments.batch as usize;
     let backend = Engine::backend(&options)?;
@@ -87,10 +115,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(path) = &arguments.html {
         output::write_file(path, draw::html(&answer.name, &answer.plan).as_bytes())?;
     }
+    warnings::memory(&answer.plan);
     if arguments.json {
-        return output::print_json(&report::json(&answer));
+        output::print_json(&report::json(&answer))?;
+    } else {
+        output::print(&report::text(&answer))?;
     }
-    output::print(&report::text(&answer))
+    let free = || warnings::free_bytes().is_none_or(|free| answer.plan.total_bytes() as u64 <= free);
+    let is_missed = arguments.check && !answer.fits().unwrap_or_else(free);
+    Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn answer(
@@ -101,12 +134,15 @@ fn answer(
     plan: &dyn Fn(&EngineOptions) -> tinyllm_model::Result<EnginePlan>,
 ) -> anyhow::Result<Answer> {
     arguments.load.fit_context(&mut options, config, plan)?;
+    warnings::context(config, options.kv.max_seq_len);
     let budget_bytes = options.memory_budget_bytes;
     Ok(Answer {
         name,
         plan: plan(&options)?,
         f16_total_bytes: plan(&with_f16_weights(&options))?.total_bytes(),
         budget_bytes,
+        category_budget_bytes: options.category_budget_bytes.clone(),
+        longest_context: config.max_position_embeddings,
         largest_context: budget_bytes
             .and_then(|budget| largest_context(&options, budget, config.max_position_embeddings, plan)),
         largest_batch: budget_bytes.and_then(|budget| largest_batch(&options, budget, MAX_BATCH, plan)),

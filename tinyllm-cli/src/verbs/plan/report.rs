@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use tinyllm_mem::Category;
 
 use super::Answer;
+use crate::numbers;
 
 /// The object that `--json` prints.
 pub(super) fn json(answer: &Answer) -> Value {
@@ -41,7 +42,7 @@ pub(super) fn json(answer: &Answer) -> Value {
         "f16_weights_total_bytes": answer.f16_total_bytes,
         "fits": {
             "budget_bytes": answer.budget_bytes,
-            "fits": answer.budget_bytes.map(|budget| plan.total_bytes() <= budget),
+            "fits": answer.fits(),
             "max_seq_len": answer.largest_context,
             "max_batch_size": answer.largest_batch,
         },
@@ -98,6 +99,13 @@ pub(super) fn text(answer: &Answer) -> String {
     if plan.mapped_bytes() > 0 {
         text.push_str(&format!("mapped from the file, beside: {} bytes\n", grouped(plan.mapped_bytes())));
     }
+    for (category, budget, missing) in answer.category_budgets() {
+        let verdict = match missing {
+            0 => "fits".to_owned(),
+            missing => format!("does not fit, {} bytes are missing", grouped(missing)),
+        };
+        text.push_str(&format!("budget of {} bytes for {}: {verdict}\n", grouped(budget), category.name()));
+    }
     if let Some(budget) = answer.budget_bytes {
         let verdict = if total <= budget {
             format!("fits, {} bytes are left", grouped(budget - total))
@@ -105,25 +113,18 @@ pub(super) fn text(answer: &Answer) -> String {
             format!("does not fit, {} bytes are missing", grouped(total - budget))
         };
         let most = |what: Option<usize>| what.map_or_else(|| "none".into(), |most| most.to_string());
+        let is_own = answer.largest_context == Some(answer.longest_context);
         text.push_str(&format!(
-            "budget of {} bytes: {verdict}; largest context {}, largest batch {}\n",
+            "budget of {} bytes: {verdict}; largest context {}{}, largest batch {}\n",
             grouped(budget),
             most(answer.largest_context),
+            if is_own { " (the model's own)" } else { "" },
             most(answer.largest_batch),
         ));
     }
     text
 }
 
-/// A number with its digits in threes.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+fn grouped(bytes: usize) -> String {
+    numbers::grouped(bytes as u64)
 }

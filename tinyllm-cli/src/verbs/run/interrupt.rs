@@ -10,6 +10,9 @@ use std::{
 
 use anyhow::Context;
 
+/// The exit status of a program that Ctrl-C ended, as shells have it: 128 and the signal's number.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// Whether Ctrl-C was pressed since the last answer began.
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
@@ -21,7 +24,7 @@ impl Interrupt {
         ctrlc::set_handler(move || {
             // The first may wait for a long step.
             if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+                std::process::exit(INTERRUPTED.into());
             }
         })
         .context("Ctrl-C")?;

@@ -7,14 +7,19 @@ mod prompt;
 mod report;
 mod sampling;
 
-use std::{io::IsTerminal, ops::ControlFlow};
+use std::{io::IsTerminal, ops::ControlFlow, process::ExitCode};
 
 use clap::Args;
-use tinyllm_model::generation::{self, Event, GenerationParameters};
+use tinyllm_model::generation::{self, Event, FinishReason, GenerationParameters};
 
-use self::{interrupt::Interrupt, prompt::Prompt, sampling::SamplingOptions};
+use self::{
+    chat::Overflow,
+    interrupt::{INTERRUPTED, Interrupt},
+    prompt::Prompt,
+    sampling::{SamplingOptions, TokenLimit, token_limit},
+};
 use crate::{
-    models::Model,
+    models::{self, Model},
     options::{LoadOptions, TokenIds, beside, token_ids},
     output,
 };
@@ -26,11 +31,13 @@ const LIVE_LINE_TOKENS: usize = 128;
 pub(crate) struct Arguments {
     /// A directory, a .gguf file, a hub name (org/name[:file]) or an alias (smollm2); without it, a tiny model that is
     /// part of the program
+    #[arg(add = models::completion::model())]
     model: Option<String>,
-    /// The prompt; without it, stdin, and on a terminal a chat
-    prompt: Option<String>,
-    /// A file with the prompt, or with what precedes PROMPT (-: stdin)
-    #[arg(short, long)]
+    /// The prompt, in one word or several; what is piped into stdin precedes it, with an empty line between. Without
+    /// PROMPT stdin is the prompt, and on a terminal a chat begins
+    prompt: Vec<String>,
+    /// A file with the prompt, or with what precedes PROMPT, instead of stdin (-: stdin)
+    #[arg(short, long, value_hint = clap::ValueHint::FilePath)]
     file: Option<String>,
     /// Token ids to run as they are, instead of a prompt
     #[arg(long, value_parser = token_ids, conflicts_with_all = ["prompt", "file", "interactive"])]
@@ -41,12 +48,16 @@ pub(crate) struct Arguments {
     /// No chat template: the prompt is the text to continue
     #[arg(long)]
     raw: bool,
+    /// What a chat does when it no longer fits the context: ask, once and on a terminal only, elsewhere stop; drop its
+    /// oldest turns, saying so; or stop until there is room
+    #[arg(long, value_enum, default_value = "ask")]
+    overflow: Overflow,
     /// What the model is told before the conversation
     #[arg(long, visible_alias = "system-prompt", conflicts_with = "raw")]
     system: Option<String>,
-    /// Tokens to generate at most
-    #[arg(short = 'n', long, visible_aliases = ["predict", "n-predict", "num-predict"])]
-    max_tokens: Option<usize>,
+    /// Tokens to generate at most [default: -1, until the model ends or the context is full]
+    #[arg(short = 'n', long, visible_aliases = ["predict", "n-predict", "num-predict"], allow_negative_numbers = true, value_parser = token_limit)]
+    max_tokens: Option<TokenLimit>,
     /// Text that ends the answer (may be given again)
     #[arg(long, visible_alias = "reverse-prompt")]
     stop: Vec<String>,
@@ -75,30 +86,44 @@ impl Arguments {
     fn generation(&self) -> GenerationParameters {
         GenerationParameters {
             sampling: self.sampling.sampling(),
-            max_tokens: self.max_tokens,
+            max_tokens: self.max_tokens.and_then(|limit| limit.0),
             stop_strings: self.stop.clone(),
             stop_tokens: Vec::new(),
             ignore_eos: self.ignore_eos,
         }
     }
 
+    /// The words of PROMPT as one text.
+    fn prompt(&self) -> Option<String> {
+        (!self.prompt.is_empty()).then(|| self.prompt.join(" "))
+    }
+
     /// Whether to chat rather than to answer once.
     fn is_chat(&self) -> bool {
-        let is_named = self.prompt.is_some() || self.file.is_some() || self.ids.is_some() || self.json;
+        let is_named = !self.prompt.is_empty() || self.file.is_some() || self.ids.is_some() || self.json;
         self.interactive || (!is_named && std::io::stdin().is_terminal())
     }
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let model = match &arguments.model {
         Some(name) => Model::open(name)?,
         None => Model::embedded()?,
     };
-    if arguments.is_chat() { chat::run(arguments, &model) } else { answer(arguments, &model) }
+    if arguments.is_chat() {
+        chat::run(arguments, &model)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Whoever runs this in a loop must hear of Ctrl-C, and must not take half an answer for a whole one.
+    let status = match answer(arguments, &model)? {
+        FinishReason::Cancelled => ExitCode::from(INTERRUPTED),
+        _ => ExitCode::SUCCESS,
+    };
+    Ok(status)
 }
 
 /// Answers one prompt.
-fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
+fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<FinishReason> {
     let prompt = Prompt::read(arguments)?;
     // The tokenizer takes longer to build than a small model to load.
     let ((tokenizer, prompt_ids), (mut engine, tracking)) =
@@ -161,5 +186,5 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
     }
     // A hundred thousand strings: the system takes them back at once, one by one they take a tenth of a short answer.
     std::mem::forget(tokenizer);
-    Ok(())
+    Ok(answer.finish_reason)
 }

@@ -1,6 +1,6 @@
 //! One prompt: from the command line, a file or a pipe, and as tokens.
 
-use std::path::Path;
+use std::{io::IsTerminal, path::Path};
 
 use anyhow::ensure;
 use tinyllm_model::{
@@ -57,20 +57,25 @@ impl Prompt {
 
 /// What --file or stdin holds, then PROMPT.
 fn text(arguments: &Arguments) -> anyhow::Result<String> {
-    let (name, text) = match arguments.file.as_deref() {
-        Some("-") => ("stdin", Some(files::stdin(files::MAX_PROMPT_BYTES)?)),
-        Some(path) => (path, Some(files::text(Path::new(path), files::MAX_PROMPT_BYTES)?)),
-        None if arguments.prompt.is_none() => ("stdin", Some(files::stdin(files::MAX_PROMPT_BYTES)?)),
-        None => ("", None),
-    };
-    let mut text = match text {
-        Some(text) => {
+    let prompt = arguments.prompt();
+    let mut text = match arguments.file.as_deref() {
+        Some(path) => {
+            let text = match path {
+                "-" => files::stdin(files::MAX_PROMPT_BYTES)?,
+                path => files::text(Path::new(path), files::MAX_PROMPT_BYTES)?,
+            };
+            let name = if path == "-" { "stdin" } else { path };
             ensure!(!text.trim().is_empty(), "{name}: the prompt is empty");
             text
         }
-        None => String::new(),
+        None if prompt.is_none() => {
+            let text = files::stdin(files::MAX_PROMPT_BYTES)?;
+            ensure!(!text.trim().is_empty(), "stdin: the prompt is empty");
+            text
+        }
+        None => piped()?,
     };
-    if let Some(prompt) = &arguments.prompt {
+    if let Some(prompt) = &prompt {
         if !text.is_empty() {
             text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
         }
@@ -78,4 +83,16 @@ fn text(arguments: &Arguments) -> anyhow::Result<String> {
     }
     ensure!(!text.trim().is_empty(), "the prompt is empty: pass PROMPT, --file FILE or text on stdin");
     Ok(text)
+}
+
+/// What is piped into a run that has a PROMPT; nothing where nobody pipes, or only white space comes.
+fn piped() -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        return Ok(String::new());
+    }
+    let text = files::patiently(
+        "stdin is no terminal: waiting for its end (</dev/null where nothing comes)",
+        || files::stdin(files::MAX_PROMPT_BYTES),
+    )?;
+    Ok(if text.trim().is_empty() { String::new() } else { text })
 }

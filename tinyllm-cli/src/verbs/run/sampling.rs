@@ -3,14 +3,46 @@
 use clap::Args;
 use tinyllm_model::sampling::Sampling;
 
+/// The most tokens of an answer; without one, the context is the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TokenLimit(pub(super) Option<usize>);
+
+/// Reads a [`TokenLimit`]: -1 is none, as in llama.cpp and ollama, whose -2, until the context is full, is the same here.
+pub(super) fn token_limit(text: &str) -> Result<TokenLimit, String> {
+    match text {
+        "-1" | "-2" => Ok(TokenLimit(None)),
+        _ => {
+            let tokens = text.parse().map_err(|_| "a number of tokens, or -1 for no limit".to_owned())?;
+            Ok(TokenLimit(Some(tokens)))
+        }
+    }
+}
+
+/// Reads how many of the most likely tokens are kept: -1 is all of them, as 0 is.
+pub(super) fn top_k(text: &str) -> Result<usize, String> {
+    if text == "-1" {
+        Ok(0)
+    } else {
+        text.parse().map_err(|_| "a number of tokens, or -1 for all".to_owned())
+    }
+}
+
+/// Reads `--repeat-last-n`.
+pub(super) fn penalty_window(text: &str) -> Result<usize, String> {
+    match text {
+        "-1" => Ok(usize::MAX),
+        _ => text.parse().map_err(|_| "a number of tokens, 0 for none or -1 for all".into()),
+    }
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Sampling options")]
 pub(super) struct SamplingOptions {
     /// 0 always takes the most likely token
     #[arg(long, visible_alias = "temperature", allow_negative_numbers = true, default_value_t = Sampling::default().temperature)]
     temp: f32,
-    /// Keep this many of the most likely tokens (0: all)
-    #[arg(long, default_value_t = Sampling::default().top_k)]
+    /// Keep this many of the most likely tokens (0 or -1: all)
+    #[arg(long, allow_negative_numbers = true, value_parser = top_k, default_value_t = Sampling::default().top_k)]
     top_k: usize,
     /// Keep the most likely tokens up to this share
     #[arg(long, allow_negative_numbers = true, default_value_t = Sampling::default().top_p)]
@@ -52,13 +84,5 @@ impl SamplingOptions {
             penalty_window: self.repeat_last_n,
             seed: self.seed.unwrap_or_else(clock),
         }
-    }
-}
-
-/// Reads `--repeat-last-n`.
-pub(super) fn penalty_window(text: &str) -> Result<usize, String> {
-    match text {
-        "-1" => Ok(usize::MAX),
-        _ => text.parse().map_err(|_| "a number of tokens, 0 for none or -1 for all".into()),
     }
 }

@@ -38,7 +38,9 @@ impl Worker<'_> {
         let heads = self.runs(operands).count() * self.prepared.program.kv().kv_heads();
         let is_single = |run: Run| run.count == 1;
         let is_deep = self.runs(operands).any(|run| run.first_position >= attention::SEGMENT);
-        let is_shared = self.member.members > 1 && heads < requirements::split_heads(self.member.members);
+        let is_shared = self.member.members > 1
+            && !self.member.is_alone()
+            && heads < requirements::split_heads(self.member.members);
         is_shared && is_deep && self.runs(operands).all(is_single)
     }
 

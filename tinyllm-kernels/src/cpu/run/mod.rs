@@ -49,7 +49,7 @@ pub(super) fn run(
     let arena = Memory { base: prepared.arena.address() };
     let cache = Memory { base: prepared.kv.address() };
     let shared: &Prepared = prepared;
-    cpu.team.run(|member| {
+    let work = |member: &Member<'_>| {
         let worker = Worker {
             isa: cpu.isa,
             member,
@@ -72,7 +72,11 @@ pub(super) fn run(
                 }
             }
         }
-    });
+    };
+    match step.token_ids {
+        [_] => cpu.team.run_some(work),
+        _ => cpu.team.run(work),
+    }
     // A poisoned lock means that a member unwound, and this thread with it.
     if let Ok(Some(failure)) = failure.into_inner() {
         return Err(failure.error);
@@ -135,6 +139,8 @@ unsafe impl Sync for Memory {}
 /// - the step has at most the program's rows, names tokens, rows and blocks that exist, and writes no block twice; the
 ///   threads are those that it was prepared for: `Prepared::check`, before every run;
 /// - the processor has the instruction set: `Cpu::new`, the only way to a [`Cpu`].
+///
+/// A member that is alone claims everything, and is the only one that touches anything.
 struct Worker<'a> {
     isa: Isa,
     member: &'a Member<'a>,
@@ -199,6 +205,7 @@ impl Worker<'_> {
                     }
                 };
                 match self.step.token_ids.len() {
+                    1 if self.member.is_alone() => work(0..heads),
                     // Shorter than it takes to look what others have left.
                     1 => work(self.prepared.shares.range(self.member.index, heads)),
                     tokens => self.shares(tokens * heads, 1, work),
@@ -217,7 +224,7 @@ impl Worker<'_> {
     fn shares(&self, count: usize, grain: usize, mut work: impl FnMut(Range<usize>)) {
         let (shares, turn) = (&self.prepared.shares, self.next_turn());
         let len = |member| shares.range(member, count).len();
-        while let Some((owner, part)) = shares.claim(turn, self.member.index, len, grain) {
+        while let Some((owner, part)) = self.claim(turn, len, grain) {
             let start = shares.range(owner, count).start;
             work(start + part.start..start + part.end);
         }
@@ -228,7 +235,22 @@ impl Worker<'_> {
         let turn = self.turn.get();
         self.turn.set(turn + 1);
         self.prepared.shares.begin(turn, self.member.index);
+        if self.member.is_alone() {
+            (0..self.member.members).for_each(|other| self.prepared.shares.begin(turn, other));
+        }
         turn
+    }
+
+    /// The next part that this member claims at a turn: see [`Shares::claim`].
+    fn claim(
+        &self,
+        turn: usize,
+        len: impl Fn(usize) -> usize,
+        grain: usize,
+    ) -> Option<(usize, Range<usize>)> {
+        // Nobody else takes a part: all of a range is one.
+        let grain = if self.member.is_alone() { usize::MAX } else { grain };
+        self.prepared.shares.claim(turn, self.member.index, len, grain)
     }
 
     /// Claims rows of `region`.

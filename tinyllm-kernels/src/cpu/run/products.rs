@@ -80,7 +80,7 @@ impl<'a> Worker<'a> {
         let columns = |owner| streams(owner).columns();
         self.fetch_slots(operation);
         let turn = self.next_turn();
-        while let Some((owner, claimed)) = shares.claim(turn, self.member.index, columns, 1) {
+        while let Some((owner, claimed)) = self.claim(turn, columns, 1) {
             // SAFETY: `Cpu::new` checked the instruction set; the input region holds `rows` rows in the format the
             // weights read and each output as many of n columns (`ProgramBuilder::finish` checked both); nobody writes
             // the input during this operation, and the outputs of these columns' panels are this member's.

@@ -8,7 +8,7 @@ use super::{
     results::{Measured, Peer, Results, Subject},
     threads_label,
 };
-use crate::svg::{escape, heading, text, text_before};
+use crate::svg::{escape, heading, text, text_before, text_in};
 
 const BAR_HEIGHT: f64 = 16.0;
 const BAR_STEP: f64 = 21.0;
@@ -32,6 +32,8 @@ struct Bar {
     /// What is written beside the speed.
     note: String,
     color: &'static str,
+    /// Of what is written on it.
+    text_color: &'static str,
 }
 
 impl Bar {
@@ -44,6 +46,7 @@ impl Bar {
             limit_tokens_per_s,
             note: limit_tokens_per_s.map_or_else(String::new, fraction),
             color: OWN_COLOR,
+            text_color: "#fff",
         }
     }
 
@@ -52,8 +55,9 @@ impl Bar {
             label: peer.contender.clone(),
             tokens_per_s: peer.tokens_per_s,
             limit_tokens_per_s: None,
-            note: peer.ratio.map_or_else(String::new, |ratio| format!("tinyllm {ratio:.2}×")),
+            note: peer.ratio.map_or_else(String::new, |ratio| format!("in turns {ratio:.2}×")),
             color: PEER_COLOR,
+            text_color: "#222",
         }
     }
 
@@ -69,7 +73,7 @@ pub(super) fn draw(body: &mut String, results: &Results, top: f64) -> f64 {
     let left = MARGIN + 76.0 + CHARACTER * labels.max().unwrap_or(0).clamp(7, 30) as f64;
     let mut y = key(body, results, top);
     if results.peers.iter().any(|peer| peer.ratio.is_some()) {
-        let words = "×: how many times faster tinyllm was where both ran in turn, apart from its bar here";
+        let words = "×: tinyllm's speed over the other's where the two ran in turns, in another run than that of tinyllm's bar";
         text(body, MARGIN, y + 4.0, FONT_SIZE, words);
         y += 22.0;
     }
@@ -165,8 +169,16 @@ fn draw_bar(body: &mut String, bar: &Bar, left: f64, y: f64, scale: f64) {
     if let Some(limit) = bar.limit_tokens_per_s {
         limit_line(body, left + limit * scale, y - 2.0, BAR_HEIGHT + 4.0);
     }
-    let words = if bar.note.is_empty() { figures } else { format!("{figures}  ({})", bar.note) };
-    text(body, left + bar.extent() * scale + 8.0, y + 12.5, FONT_SIZE, &words);
+    // In the bar, so that nobody takes the figure for the limit's; beside it where it is too short.
+    let end = left + bar.tokens_per_s * scale;
+    let (baseline, beside) = (y + 12.5, left + bar.extent() * scale + 8.0);
+    if end - left > CHARACTER * (figures.len() + 2) as f64 {
+        text_in(body, end - 6.0, baseline, FONT_SIZE, bar.text_color, &figures);
+        text(body, beside, baseline, FONT_SIZE, &bar.note);
+    } else {
+        let words = if bar.note.is_empty() { figures } else { format!("{figures} ({})", bar.note) };
+        text(body, beside, baseline, FONT_SIZE, &words);
+    }
 }
 
 fn limit_line(body: &mut String, x: f64, y: f64, height: f64) {

@@ -3,11 +3,12 @@
 /// What `/help` prints.
 pub(super) const HELP: &str = "\
 /set NAME VALUE    change a setting: temp, top_k, top_p, min_p, repeat_penalty, presence_penalty,
-                   frequency_penalty, repeat_last_n, seed, max_tokens, stop, verbose (on|off)
+                   frequency_penalty, repeat_last_n, seed, max_tokens, stop, verbose (on|off),
+                   overflow (ask|drop|stop: what to do when the context is full)
 /system [TEXT]     what the model is told first; without TEXT, nothing
 /show [WHAT]       settings, system, history, model, template or memory
 /clear             forget the conversation
-/save FILE         keep the conversation and its settings
+/save FILE         keep the conversation and its settings; of files only saved conversations are replaced
 /load FILE         go on with one that was kept
 /bye               leave (also Ctrl-D)
 /help              this

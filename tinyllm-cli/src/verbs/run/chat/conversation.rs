@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tinyllm_model::{
@@ -15,7 +15,7 @@ use super::settings::Settings;
 use crate::files;
 
 /// What was said so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Conversation {
     /// What the model is told first; nothing where empty.
     pub(super) system: String,
@@ -54,8 +54,30 @@ impl Conversation {
         Ok(template.encode(tokenizer, &messages, true)?)
     }
 
-    /// Writes it beside `path`, then gives it its name.
+    /// How many turns there are: what the user said, and what was answered.
+    pub(super) fn turns(&self) -> usize {
+        self.starts().count()
+    }
+
+    /// Lets go of the oldest turns, and of what was said before them.
+    pub(super) fn drop_turns(&mut self, count: usize) {
+        let first = self.starts().nth(count).unwrap_or(self.messages.len());
+        self.messages.drain(..first);
+    }
+
+    /// Where turns begin.
+    fn starts(&self) -> impl Iterator<Item = usize> {
+        self.messages.iter().enumerate().filter(|(_, message)| message.role == "user").map(|(index, _)| index)
+    }
+
+    /// Writes it beside `path`, then gives it its name. Replaces a conversation, and nothing else.
     pub(super) fn save(&self, path: &Path, model: &str, settings: &Settings) -> anyhow::Result<()> {
+        if path.exists() && files::json::<Saved>(path, files::MAX_PROMPT_BYTES).is_err() {
+            bail!(
+                "{}: exists and is no saved conversation; choose another name, or remove it",
+                path.display()
+            );
+        }
         let saved = Saved {
             model: model.to_owned(),
             system: self.system.clone(),

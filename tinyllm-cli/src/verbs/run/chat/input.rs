@@ -33,6 +33,8 @@ pub(super) struct Lines {
     /// Whether somebody types them.
     is_terminal: bool,
     editor: DefaultEditor,
+    /// A line that was read and is still to be said.
+    pending: Option<String>,
     history: Option<PathBuf>,
 }
 
@@ -44,7 +46,25 @@ impl Lines {
             // There is none the first time.
             let _ = editor.load_history(path);
         }
-        Ok(Lines { is_terminal: io::stdin().is_terminal(), editor, history })
+        Ok(Lines { is_terminal: io::stdin().is_terminal(), editor, pending: None, history })
+    }
+
+    /// Whether somebody can be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Asks for yes or no. What is neither is kept as the next line: it was typed before the question came.
+    pub(super) fn ask(&mut self, question: &str) -> anyhow::Result<Option<bool>> {
+        let Ok(line) = self.read(question)? else { return Ok(None) };
+        Ok(match line.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Some(true),
+            "n" | "no" => Some(false),
+            _ => {
+                self.pending = Some(line);
+                None
+            }
+        })
     }
 
     /// The next line or fenced message.
@@ -78,6 +98,9 @@ impl Lines {
     }
 
     fn read(&mut self, prompt: &str) -> anyhow::Result<Result<String, Input>> {
+        if let Some(line) = self.pending.take() {
+            return Ok(Ok(line));
+        }
         if !self.is_terminal {
             return read_line(&mut io::stdin().lock());
         }

@@ -2,16 +2,20 @@
 
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 use tinyllm_model::generation::GenerationParameters;
 
-use crate::verbs::run::sampling::penalty_window;
+use super::super::sampling::{penalty_window, token_limit, top_k};
+use super::Overflow;
+use crate::numbers;
 
 /// What answers are made with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) generation: GenerationParameters,
     pub(super) verbose: bool,
+    pub(super) overflow: Overflow,
 }
 
 impl Settings {
@@ -25,20 +29,23 @@ impl Settings {
         let sampling = &mut generation.sampling;
         match name.replace('-', "_").as_str() {
             "temp" | "temperature" => sampling.temperature = number(name, value)?,
-            "top_k" => sampling.top_k = number(name, value)?,
+            "top_k" => sampling.top_k = top_k(value).map_err(|problem| format!("{name}: {problem}"))?,
             "top_p" => sampling.top_p = number(name, value)?,
             "min_p" => sampling.min_p = number(name, value)?,
             "repeat_penalty" | "repetition_penalty" => sampling.repetition_penalty = number(name, value)?,
             "presence_penalty" => sampling.presence_penalty = number(name, value)?,
             "frequency_penalty" => sampling.frequency_penalty = number(name, value)?,
             "repeat_last_n" => {
-                sampling.penalty_window = penalty_window(value).map_err(|why| format!("{name}: {why}"))?;
+                sampling.penalty_window =
+                    penalty_window(value).map_err(|problem| format!("{name}: {problem}"))?
             }
             "seed" => sampling.seed = number(name, value)?,
             "max_tokens" | "num_predict" => {
-                generation.max_tokens = if value == "none" { None } else { Some(number(name, value)?) };
+                let limit = if value == "none" { "-1" } else { value };
+                generation.max_tokens = token_limit(limit).map_err(|problem| format!("{name}: {problem}"))?.0;
             }
             "stop" => generation.stop_strings.push(value.to_owned()),
+            "overflow" => changed.overflow = Overflow::from_str(value, true)?,
             "verbose" => {
                 changed.verbose = match value {
                     "on" | "true" => true,
@@ -58,19 +65,21 @@ impl Settings {
     /// All of them, in the names that [`Settings::set`] takes.
     pub(super) fn to_json(&self) -> Map<String, Value> {
         let sampling = &self.generation.sampling;
+        let single = |value: f32| numbers::shortest(value.into());
         let all = json!({
-            "temp": sampling.temperature,
+            "temp": single(sampling.temperature),
             "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "min_p": sampling.min_p,
-            "repeat_penalty": sampling.repetition_penalty,
-            "presence_penalty": sampling.presence_penalty,
-            "frequency_penalty": sampling.frequency_penalty,
+            "top_p": single(sampling.top_p),
+            "min_p": single(sampling.min_p),
+            "repeat_penalty": single(sampling.repetition_penalty),
+            "presence_penalty": single(sampling.presence_penalty),
+            "frequency_penalty": single(sampling.frequency_penalty),
             "repeat_last_n": i64::try_from(sampling.penalty_window).unwrap_or(-1),
             "seed": sampling.seed,
             "max_tokens": self.generation.max_tokens,
             "stop": self.generation.stop_strings,
             "verbose": self.verbose,
+            "overflow": self.overflow.name(),
         });
         match all {
             Value::Object(map) => map,
@@ -112,7 +121,7 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        Settings { generation: GenerationParameters::default(), verbose: false }
+        Settings { generation: GenerationParameters::default(), verbose: false, overflow: Overflow::Ask }
     }
 
     #[test]
@@ -124,6 +133,7 @@ mod tests {
             ("max_tokens", "7"),
             ("stop", "END"),
             ("repeat_last_n", "-1"),
+            ("overflow", "drop"),
         ] {
             changed.set(name, value).unwrap();
         }
@@ -134,11 +144,29 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_said_as_they_were_given() {
+        let mut changed = settings();
+        changed.set("presence_penalty", "-0.1").unwrap();
+        let all = changed.to_json();
+        // The defaults, as llama.cpp's documentation has them.
+        for (name, text) in
+            [("temp", "0.8"), ("top_p", "0.95"), ("min_p", "0.05"), ("presence_penalty", "-0.1")]
+        {
+            assert_eq!(all[name].to_string(), text, "{name}");
+        }
+    }
+
+    #[test]
     fn a_wrong_value_changes_nothing() {
         let mut changed = settings();
-        for (name, value) in
-            [("temp", "-1"), ("temp", "hot"), ("top_p", "2"), ("colour", "red"), ("verbose", "maybe")]
-        {
+        for (name, value) in [
+            ("temp", "-1"),
+            ("temp", "hot"),
+            ("top_p", "2"),
+            ("colour", "red"),
+            ("verbose", "maybe"),
+            ("overflow", "often"),
+        ] {
             assert!(changed.set(name, value).is_err(), "{name} {value}");
         }
         assert_eq!(changed, settings());

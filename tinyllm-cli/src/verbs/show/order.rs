@@ -1,0 +1,34 @@
+//! The order of names: numbers inside them count as numbers, so that layer 10 follows layer 9.
+
+/// A stretch of a name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Piece {
+    Number(u64),
+    Text(String),
+}
+
+/// A key that sorts names so.
+pub(super) fn natural(name: &str) -> Vec<Piece> {
+    let stretches = name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let piece = |stretch| {
+        let text = String::from_utf8_lossy(stretch).into_owned();
+        text.parse().map_or(Piece::Text(text), Piece::Number)
+    };
+    stretches.map(piece).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_in_the_order_of_their_numbers() {
+        let mut names =
+            ["model.layers.10.a", "model.layers.2.b", "lm_head", "model.layers.2.a", "model.norm"];
+        names.sort_by_cached_key(|name| natural(name));
+        assert_eq!(
+            names,
+            ["lm_head", "model.layers.2.a", "model.layers.2.b", "model.layers.10.a", "model.norm"]
+        );
+    }
+}
