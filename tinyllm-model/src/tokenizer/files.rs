@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use super::special::{NAMES, SpecialTokens};
+use super::special::{NAMES, SpecialTokens, additional};
 use crate::{
     ModelError, Result,
     config::{python_json, read_bounded},
@@ -51,9 +51,10 @@ impl TokenizerFiles {
         SpecialTokens::from_config([&self.special_tokens_map, &self.config])
     }
 
-    /// The tokens that these files add to a tokenizer.json, in the order of their ids. A token that the vocabulary does
-    /// not have gets the next id, whatever the file says.
-    pub(super) fn added_tokens(&self) -> Vec<AddedToken> {
+    /// The tokens that these files add to a tokenizer.json, in the order of their ids: those that are listed, and then
+    /// special tokens by name that `is_added` does not know. A token that the vocabulary does not have gets the next id,
+    /// whatever the file says.
+    pub(super) fn added_tokens(&self, is_added: impl Fn(&str) -> bool) -> Vec<AddedToken> {
         let special = self.special_tokens();
         let special: HashSet<&str> = special.all().collect();
         let mut numbered: Vec<(u64, AddedToken)> = Vec::new();
@@ -66,24 +67,27 @@ impl TokenizerFiles {
         }
         numbered.sort_by_key(|(id, _)| *id);
         let mut tokens: Vec<AddedToken> = numbered.into_iter().map(|(_, token)| token).collect();
-        let named = [&self.special_tokens_map, &self.config].into_iter().flat_map(|file| {
-            let lists = file["additional_special_tokens"].as_array().into_iter().flatten();
-            let extra = file["extra_special_tokens"].as_object().into_iter().flat_map(|map| map.values());
-            NAMES.into_iter().map(|name| &file[name]).chain(lists).chain(extra)
-        });
         let mut known: HashSet<String> = tokens.iter().map(|token| token.content.clone()).collect();
-        for token in named {
+        for token in self.special_values() {
             let token =
                 token.as_str().map(|content| plain_token(content, true)).or_else(|| added_token(token));
-            // A name that one file takes from another leaves its token behind.
             if let Some(token) = token
-                && special.contains(token.content.as_str())
+                && !is_added(&token.content)
                 && known.insert(token.content.clone())
             {
                 tokens.push(AddedToken { special: true, ..token });
             }
         }
         tokens
+    }
+
+    /// The special tokens as they are written: those with a name in the names' order, then the others.
+    fn special_values(&self) -> impl Iterator<Item = &Value> {
+        let files = || [&self.special_tokens_map, &self.config].into_iter();
+        let named = NAMES.into_iter().filter_map(move |name| files().find_map(|file| file.get(name)));
+        let additional = additional(files()).into_iter().flatten();
+        let extra = self.config["extra_special_tokens"].as_object();
+        named.chain(additional).chain(extra.into_iter().flat_map(|extra| extra.values()))
     }
 }
 

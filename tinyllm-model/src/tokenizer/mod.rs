@@ -11,6 +11,7 @@ mod special;
 mod stream;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -56,7 +57,9 @@ impl Tokenizer {
         let files = TokenizerFiles::read(directory)?;
         let inner = guarded(&path, "tokenizer", || {
             let mut inner = parts::from_json(&json)?;
-            inner.add_tokens(files.added_tokens())?;
+            let added = inner.get_added_tokens_decoder();
+            let added: HashSet<&str> = added.values().map(|token| token.content.as_str()).collect();
+            inner.add_tokens(files.added_tokens(|token| added.contains(token)))?;
             Ok(inner)
         })?;
         let end_token_ids = end_tokens::named(&files.special_tokens(), &inner);

@@ -36,8 +36,8 @@ impl SpecialTokens {
     }
 
     /// Those that JSON files name; the first file that has a name counts, though it says null.
-    pub(super) fn from_config<'a>(files: impl IntoIterator<Item = &'a serde_json::Value>) -> Self {
-        let (mut named, mut additional) = (BTreeMap::<String, Option<String>>::new(), None);
+    pub(super) fn from_config<const FILES: usize>(files: [&serde_json::Value; FILES]) -> Self {
+        let mut named = BTreeMap::<String, Option<String>>::new();
         for file in files {
             for name in NAMES {
                 if let Some(value) = file.get(name) {
@@ -47,12 +47,11 @@ impl SpecialTokens {
             for (name, value) in file["extra_special_tokens"].as_object().into_iter().flatten() {
                 named.entry(name.clone()).or_insert_with(|| text(value).map(str::to_owned));
             }
-            if let Some(tokens) = file["additional_special_tokens"].as_array() {
-                additional.get_or_insert_with(|| tokens.iter().filter_map(text).map(str::to_owned).collect());
-            }
         }
         let named = named.into_iter().filter_map(|(name, token)| Some((name, token?))).collect();
-        SpecialTokens { named, additional: additional.unwrap_or_default() }
+        let additional =
+            additional(files.into_iter()).into_iter().flatten().filter_map(text).map(str::to_owned);
+        SpecialTokens { named, additional: additional.collect() }
     }
 
     /// Those that a GGUF names.
@@ -102,6 +101,13 @@ impl SpecialTokens {
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.named.values().chain(&self.additional).map(String::as_str)
     }
+}
+
+/// The special tokens without a name: of the last file that lists any, tokenizer_config.json.
+pub(super) fn additional<'a>(
+    files: impl DoubleEndedIterator<Item = &'a serde_json::Value>,
+) -> Option<&'a Vec<serde_json::Value>> {
+    files.rev().find_map(|file| file["additional_special_tokens"].as_array())
 }
 
 /// A token as text, or as an object that holds it.

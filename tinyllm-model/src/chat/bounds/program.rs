@@ -44,7 +44,7 @@ enum Check {
     Contains,
     /// Charges for looking the second up in the first.
     Item,
-    /// Whether the value can be gone through.
+    /// Whether the value can be gone through; a text's characters, for which the engine knows no last one.
     Iterable,
     /// Shows the true texts of what may hold marks, and remembers whether it did.
     Shown,
@@ -115,6 +115,7 @@ impl Object for Checker {
             (Back::One, [value]) if self.check == Check::Marked && self.shown.swap(false, Relaxed) => {
                 self.marks.marked_value(value.clone())
             }
+            (Back::One, [value]) if self.check == Check::Iterable => characters(state, value)?,
             (Back::One, [value]) => value.clone(),
             (Back::These, _) => values.iter().rev().cloned().collect(),
             _ => values.iter().cloned().collect(),
@@ -210,6 +211,13 @@ fn iterable(value: &Value) -> Result<(), Error> {
         ValueKind::None => Err(Error::new(ErrorKind::InvalidOperation, "'NoneType' object is not iterable")),
         _ => Ok(()),
     }
+}
+
+/// A text as a list of its characters; anything else as it is.
+fn characters(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    let Some(text) = value.as_str() else { return Ok(value.clone()) };
+    state.consume_fuel(text.len() as u64 / 2)?;
+    Ok(text.chars().map(|c| Value::from(c.to_string())).collect())
 }
 
 /// Makes the checks known to the engine.

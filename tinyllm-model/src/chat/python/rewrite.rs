@@ -83,9 +83,14 @@ impl Rewriter {
                 Stmt::IfCond(Spanned::new(it_new, it.span()))
             }
             Stmt::WithBlock(it) => {
-                let assignments = it.assignments.iter().map(|(to, from)| (self.expr(to), self.expr(from)));
-                let it_new = WithBlock { assignments: assignments.collect(), body: self.body(&it.body) };
-                Stmt::WithBlock(Spanned::new(it_new, it.span()))
+                let span = it.span();
+                let (targets, values): (Vec<_>, Vec<_>) =
+                    it.assignments.iter().map(|(to, from)| (self.expr(to), self.expr(from))).unzip();
+                // All at once: none sees another.
+                let targets = Expr::List(Spanned::new(List { items: targets }, span));
+                let values = Expr::Tuple(Spanned::new(Tuple { items: values }, span));
+                let assignments = if it.assignments.is_empty() { vec![] } else { vec![(targets, values)] };
+                Stmt::WithBlock(Spanned::new(WithBlock { assignments, body: self.body(&it.body) }, span))
             }
             Stmt::Set(it) => {
                 let it_new = Set { target: self.expr(&it.target), expr: self.expr(&it.expr) };
