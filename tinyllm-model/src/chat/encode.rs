@@ -30,7 +30,8 @@ impl ChatTemplate {
             return tokenizer.encode(&rendered, parsed);
         }
         let (mut ids, mut done, mut start) = (Vec::new(), 0, 0);
-        for special in marks.specials_in(&rendered).chain([rendered.len()..rendered.len()]) {
+        let end = std::iter::once(rendered.len()..rendered.len());
+        for special in marks.specials_in(&rendered).chain(end) {
             let plain = &rendered[start..special.start];
             if marks.are_in(plain) {
                 ids.extend(tokenizer.encode(&rendered[done..start], parsed)?);

@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     ops::Range,
 };
 
@@ -69,11 +69,11 @@ impl Marks {
         let mut free =
             ('\u{f0000}'..='\u{ffffd}').chain('\u{100000}'..='\u{10fffd}').filter(|c| !used.contains(c));
         for c in mentioned {
-            if !marks.mark_of.contains_key(&c) {
+            if let Entry::Vacant(place) = marks.mark_of.entry(c) {
                 let mark = free.next().ok_or_else(|| {
                     ModelError::Request("messages: they use every private character of Unicode".into())
                 })?;
-                marks.mark_of.insert(c, mark);
+                place.insert(mark);
                 marks.true_of.insert(mark, c);
             }
         }

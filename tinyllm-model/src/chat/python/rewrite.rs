@@ -244,10 +244,8 @@ impl Rewriter {
                 Expr::Slice(Spanned::new(it_new, span))
             }
             Expr::UnaryOp(it) => {
-                let op = match it.op {
-                    UnaryOpKind::Not => UnaryOpKind::Not,
-                    UnaryOpKind::Neg => UnaryOpKind::Neg,
-                };
+                let is_not = matches!(it.op, UnaryOpKind::Not);
+                let op = if is_not { UnaryOpKind::Not } else { UnaryOpKind::Neg };
                 Expr::UnaryOp(Spanned::new(UnaryOp { op, expr: self.expr(&it.expr) }, span))
             }
             Expr::BinOp(it) => {
