@@ -19,6 +19,7 @@ mod requirements;
 mod rope;
 mod run;
 mod team;
+mod thread_time;
 mod vector;
 mod weights;
 

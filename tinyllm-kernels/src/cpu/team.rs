@@ -9,7 +9,8 @@ use std::{
 pub(crate) use super::barrier::Waiting;
 use super::{
     barrier::{Barrier, Patience, PoisonOnUnwind},
-    congestion::{Congestion, DecodeThreads},
+    congestion::{Congestion, DecodeThreads, Seen},
+    thread_time,
 };
 use crate::KernelError;
 
@@ -72,11 +73,26 @@ impl Team {
             DecodeThreads::One => true,
         };
         if takes_one {
-            return work(&Member { index: 0, members: self.members, barrier: None });
+            let alone = Member { index: 0, members: self.members, barrier: None };
+            return self.congestion.note_alone(watched(|| {
+                work(&alone);
+                Duration::ZERO
+            }));
         }
-        let start = Instant::now();
-        let waited = self.run_all(work);
-        self.congestion.note(waited, start.elapsed());
+        if self.members > 1 {
+            self.congestion.note(watched(|| self.run_all(work)));
+        } else {
+            self.run_all(work);
+        }
+    }
+
+    /// As [`Team::run`], for a run of many tokens, from which a run of one may follow.
+    pub(crate) fn run_prompt(&self, work: impl Fn(&Member<'_>) + Sync) {
+        if self.members > 1 {
+            self.congestion.note_prompt(watched(|| self.run_all(work)));
+        } else {
+            self.run_all(work);
+        }
     }
 
     /// Runs `work` on every member; how long the one that waited longest did.
@@ -110,6 +126,14 @@ impl Team {
             }
         });
     }
+}
+
+/// Does `work`, which says how long the thread waited that waited longest, and watches the calling thread meanwhile.
+fn watched(work: impl FnOnce() -> Duration) -> Seen {
+    let (start, ran) = (Instant::now(), thread_time::of_this_thread());
+    let waited = work();
+    let ran = thread_time::of_this_thread().saturating_sub(ran);
+    Seen { took: start.elapsed(), ran, waited }
 }
 
 /// Nothing.

@@ -75,7 +75,7 @@ pub(super) fn run(
     };
     match step.token_ids {
         [_] => cpu.team.run_some(work),
-        _ => cpu.team.run(work),
+        _ => cpu.team.run_prompt(work),
     }
     // A poisoned lock means that a member unwound, and this thread with it.
     if let Ok(Some(failure)) = failure.into_inner() {
