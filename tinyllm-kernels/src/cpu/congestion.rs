@@ -186,10 +186,10 @@ mod tests {
         let congestion = Congestion::new();
         let found = steps(&congestion, 200, SHARED, SHARED);
         assert!(!found[0] && found[1..].iter().all(|alone| *alone));
-        // It has its core again: all try when its steps are over, 16 at most.
+        // It has its core again: all try when these steps are over, or the next, in which nobody else was seen.
         let found = steps(&congestion, 100, QUIET, QUIET);
         let back = found.iter().position(|alone| !alone).unwrap();
-        assert!(back <= 16 && found[back..].iter().all(|alone| !alone), "{back}");
+        assert!(back <= 32 && found[back..].iter().all(|alone| !alone), "{back}");
     }
 
     #[test]
