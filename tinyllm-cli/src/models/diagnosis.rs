@@ -90,7 +90,7 @@ fn of_file(path: &Path) -> Option<String> {
             "{here}: an HTML page, not the file itself: on the hub a file is at …/resolve/main/…, where …/blob/main/… \
              shows it; or let `tinyllm pull` fetch the model"
         )),
-        Head::Gguf | Head::Other => None,
+        Head::Other => None,
     }
 }
 

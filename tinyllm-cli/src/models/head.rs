@@ -1,11 +1,10 @@
-//! What a file is by its first bytes, whatever it is called.
+//! What lies in a model file's place, by its first bytes. A GGUF's own are known to `tinyllm-model`.
 
 use std::{fs::File, io::Read, path::Path};
 
 /// Kinds of files that matter where a model is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
-    Gguf,
     /// What git keeps in place of a file that git-lfs has.
     LfsPointer,
     /// A page, such as one that shows a file instead of being it.
@@ -27,7 +26,6 @@ impl Head {
         }
         let text = String::from_utf8_lossy(&bytes).trim_start().to_ascii_lowercase();
         match text {
-            _ if bytes.starts_with(b"GGUF") => Head::Gguf,
             text if text.starts_with("version https://git-lfs") => Head::LfsPointer,
             text if text.starts_with("<!doctype html") || text.starts_with("<html") => Head::Html,
             _ => Head::Other,

@@ -23,10 +23,12 @@ pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
         },
     );
     let kept = marks.clone();
-    environment.add_filter("string", move |value: Value| match value.as_str() {
+    let as_text = move |value: Value| match value.as_str() {
         Some(_) => value,
         None => Value::from(print::str(&value, &kept)),
-    });
+    };
+    environment.add_filter("string", as_text.clone());
+    environment.add_function("\u{1}str", as_text);
     let kept = marks.clone();
     environment.add_filter(
         "join",
@@ -47,7 +49,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
             join(state, &kept, value, separator, attribute)
         },
     );
-    environment.add_filter("title", |text: &str| strings_title(text));
+    environment.add_filter("title", title);
     environment.add_filter("capitalize", strings::capitalize);
     environment.add_filter("trim", |state: &State<'_, '_>, text: &str, characters: Option<&str>| {
         strings::strip(state, text, characters, true, true)
@@ -83,21 +85,14 @@ pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
     });
     environment
         .add_test("number", |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool));
-    environment.add_test("callable", |value: &Value| {
-        value.kind() == ValueKind::Plain && !value.to_string().is_empty()
-    });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
     environment.add_function("strftime_now", |format: &str| date::strftime_now(format));
     // It prints as Rust does, not as Python.
     environment.remove_filter("pprint");
-    let kept = marks.clone();
-    environment.add_function("\u{1}str", move |value: Value| match value.as_str() {
-        Some(_) => value,
-        None => Value::from(print::str(&value, &kept)),
-    });
 }
 
 /// Words begin after white space, hyphens and opening brackets, as jinja2 has it.
-fn strings_title(text: &str) -> String {
+fn title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut begins = true;
     for c in text.chars() {

@@ -29,8 +29,9 @@ impl ModelConfig {
     /// Where the file cannot be read, contradicts itself, or describes a model that the engine does not run.
     pub fn from_hugging_face(config_json: &Path) -> Result<Self> {
         let mut config = Self::from_json(&read_bounded(config_json, MAX_CONFIG_BYTES)?, config_json)?;
-        let _told_where_a_checkpoint_is_opened = config.drop_unknown_end_tokens();
-        let _as_well = config.add_generation_config(&config_json.with_file_name("generation_config.json"));
+        // What is wrong with the ids is in the notes of whoever opens the checkpoint.
+        let _ = config.drop_unknown_end_tokens();
+        let _ = config.add_generation_config(&config_json.with_file_name("generation_config.json"));
         Ok(config)
     }
 
