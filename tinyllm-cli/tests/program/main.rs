@@ -3,6 +3,7 @@
 
 mod bench;
 mod chat;
+mod digests;
 mod doctor;
 mod documentation;
 mod errors;
