@@ -1,6 +1,6 @@
 //! Logits have the bits they had before: digests recorded once (`tests/data/logits.sha256`), equal on every machine.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Output};
 
 use sha2::{Digest, Sha256};
 
@@ -22,22 +22,24 @@ fn path(model: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+fn logits(path: &str, ids: &str, options: &[&str]) -> Output {
+    run(&[&["logits", path, "--ids", ids, "--json"], options].concat())
+}
+
 #[test]
 fn logits_have_the_recorded_bits() {
     let ids: Vec<String> = (0..70).map(|index| ((37 * index + 11) % 320).to_string()).collect();
     let ids = ids.join(",");
-    let (mut absent, mut compared, mut wrong) = (Vec::new(), 0, Vec::new());
+    let (mut absent, mut compared, mut wrong): (Vec<&str>, usize, Vec<&str>) = Default::default();
     for line in RECORDED.lines().filter(|line| !line.starts_with('#')) {
         let (digest, rest) = line.split_once(' ').unwrap();
-        let mut words = rest.split(' ');
-        let model = words.next().unwrap();
+        let words: Vec<&str> = rest.split(' ').collect();
+        let (model, options) = (words[0], &words[1..]);
         let Some(path) = path(model) else {
             absent.push(model);
             continue;
         };
-        let mut arguments = vec!["logits", path.to_str().unwrap(), "--ids", &ids, "--json"];
-        arguments.extend(words);
-        let output = run(&arguments);
+        let output = logits(path.to_str().unwrap(), &ids, options);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         let found: String = Sha256::digest(&output.stdout).iter().map(|byte| format!("{byte:02x}")).collect();
         compared += 1;
