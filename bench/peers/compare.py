@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Compares tinyllm with llama.cpp and candle on this machine: prompts, generation, memory, time to a first token.
+"""Compares tinyllm with llama.cpp and candle on this machine: prefill, decode, memory, time to first token.
 
 llama.cpp comes as llama-cpp-python, built from its source distribution for this processor, and is called as llama-bench calls
 it; candle comes as a crate. The same model is Q8_0 for them and W8A16 for tinyllm. In each round every contender runs each
-test once, in turn, in a process of its own; medians are over rounds, ratios over what lay side by side in a round.
+test once, in turn, in a process of its own; medians are over rounds, ratios are taken within a round.
 
     bench/peers/compare.py --out result.json
 
-needs Python 3.10, a Rust toolchain, a C and C++ compiler, and a network and 8 GB of disk the first time. All that it makes is
-kept in the folder of --work. README.md beside this says more.
+needs Python 3.10, a Rust toolchain, a C and C++ compiler, and a network and 8 GB of disk the first time. Everything that it makes is
+kept in the folder of --work. README.md in this folder says more.
 """
 
 import argparse
@@ -32,7 +32,7 @@ NAMES = (*TINYLLM, *LLAMA, "candle", *AVX2_ONLY)
 
 
 def one_of(names):
-    """A parser of lists whose members are among `names`; the order is that of `names`."""
+    """A parser of lists whose elements are among `names`; the order is that of `names`."""
     def parse(text):
         asked = text.split(",")
         for name in asked:
@@ -91,7 +91,7 @@ def first_line(command):
 
 
 def contenders_of(options, tinyllm, native, template):
-    """Those that were asked for, built."""
+    """The selected contenders, built."""
     made = []
     for name in options.contenders:
         if name == "candle":

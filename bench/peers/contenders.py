@@ -1,4 +1,4 @@
-"""What is measured of whom: the cases, and how each contender is started and its answer read.
+"""The cases, and how each contender is started and its output read.
 
 Every measurement is a process of its own, so that no contender leaves its threads or memory to the next.
 """
@@ -40,7 +40,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Memory:
-    """The most memory a process holds after a prompt and some tokens more."""
+    """Peak resident memory of a process after a prompt and some tokens more."""
 
     prompt: int
     generate: int
@@ -51,7 +51,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class FirstToken:
-    """From nothing to the first token of an answer."""
+    """Time to first token of an answer."""
 
     prompt: str
 

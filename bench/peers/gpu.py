@@ -3,9 +3,9 @@
 
     bench/peers/gpu.py > torch.json
 
-prints an array of rows whose `bench` and `case` are those of the bench's rows. Products are F.linear with f16 weights (two
+prints an array of rows whose `bench` and `case` are those of the bench's rows. Matmuls are F.linear with f16 weights (two
 bytes each, where W8A16 has one), attention is scaled_dot_product_attention over whole caches of equal length, the norm is
-F.rms_norm from f16 to f16. What the GPU can do at most is measured too: a copy, and a product of 8192 x 8192 matrices. It
+F.rms_norm from f16 to f16. The GPU's limits are measured too: a copy, and a matmul of 8192 x 8192 matrices. It
 needs torch with CUDA, and 8 GB of the GPU's memory.
 """
 
@@ -113,7 +113,7 @@ def ceilings(rows):
     rows.add("matmul", "8192x8192x8192", graph_times(1, lambda _: a @ b), 3 * 2 * 8192**2, 2 * 8192**3)
 
 
-def products(rows, bench, shapes, batches, total_bytes, name):
+def matmuls(rows, bench, shapes, batches, total_bytes, name):
     for n, k in shapes:
         sets = sets_of(2 * n * k, total_bytes)
         weights = [random(n, k) / 100 for _ in range(sets)]
@@ -169,9 +169,9 @@ def main():
     with torch.inference_mode():
         ceilings(rows)
         torch.cuda.empty_cache()
-        products(rows, "w8a16_gemv", GEMV_SHAPES, GEMV_BATCHES, TOTAL_BYTES, "batch")
+        matmuls(rows, "w8a16_gemv", GEMV_SHAPES, GEMV_BATCHES, TOTAL_BYTES, "batch")
         torch.cuda.empty_cache()
-        products(rows, "w8a16_gemm", GEMM_SHAPES, GEMM_ROWS, GEMM_TOTAL_BYTES, "m")
+        matmuls(rows, "w8a16_gemm", GEMM_SHAPES, GEMM_ROWS, GEMM_TOTAL_BYTES, "m")
         torch.cuda.empty_cache()
         attention(rows)
         norms(rows)

@@ -15,7 +15,7 @@ import time
 
 import llama_cpp as api
 
-# A prompt is given in pieces of this many tokens, which is llama-bench's default for n_ubatch.
+# A prompt is prefilled in chunks of this many tokens, which is llama-bench's default for n_ubatch.
 CHUNK_TOKENS = 512
 ERROR_LEVEL = 4
 
@@ -131,7 +131,7 @@ def generate(llama, options):
 
 
 def first_token(options):
-    """Milliseconds from the imported package to the first token of an answer: load, tokenize, prefill, choose."""
+    """Milliseconds from the imported package to the first token of an answer: load, tokenize, prefill, sample."""
     text = options.prompt_file.read_bytes()
     start = time.perf_counter()
     llama = Llama(options.model, options.threads, options.context, options.copied)

@@ -1,7 +1,7 @@
 """Writes a model of TinyLlama-1.1B's shape with random weights, as an F16 GGUF.
 
 The speed of an engine does not depend on what the weights are, and this needs no download of 2 GB. The vocabulary is one that
-engines accept (SentencePiece, 32,000 pieces of Latin letters), not one that means anything. Needs numpy:
+engines accept (SentencePiece, 32,000 tokens of Latin letters), not one that means anything. Needs numpy:
 
     python random_model.py OUT.gguf
 """

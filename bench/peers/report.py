@@ -14,7 +14,7 @@ COSTS = ("ms", "MiB")
 
 class Others:
     """The share of the machine's cores that others took meanwhile, the hypervisor's other guests included: on a shared
-    machine this says which figures to doubt. Programs whose threads wait by spinning suffer most."""
+    machine this says which figures to doubt. Programs whose threads spin while they wait suffer most."""
 
     def __enter__(self):
         self.before = self.now()
@@ -79,10 +79,10 @@ def markdown(rows):
 
 
 def write(path, result):
-    """Writes beside and renames, so that no half of a result lies there."""
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    os.replace(beside, path)
+    """Writes a temporary file and renames it, so that no partial result is left."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
 
 
 def processor_flags():

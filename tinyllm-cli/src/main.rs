@@ -1,18 +1,13 @@
-//! The `tinyllm` program: words, progress, pictures. What a model does is in `tinyllm-model`.
+//! The `tinyllm` program: arguments, messages, progress, charts. What a model does is in `tinyllm-model`.
 #![forbid(unsafe_code)]
 
-mod files;
+mod cache;
 mod hub;
-mod misuse;
+mod input;
 mod models;
-mod numbers;
 mod options;
 mod output;
-mod progress;
-mod svg;
-mod unfinished;
 mod verbs;
-mod warnings;
 
 use std::process::ExitCode;
 
@@ -34,7 +29,7 @@ enum Verb {
     Show(verbs::show::Arguments),
     /// Print every byte that running a model will take, before anything is allocated.
     Plan(verbs::plan::Arguments),
-    /// Measure tokens a second, beside what this machine's memory allows.
+    /// Measure tokens a second, and the share of this machine's limits that they reach.
     Bench(verbs::bench::Arguments),
     /// Turn text into tokens.
     Tokenize(verbs::tokenize::Arguments),
@@ -67,11 +62,11 @@ fn main() -> ExitCode {
         Ok(program) => program,
         Err(error) => {
             let status = if error.use_stderr() { 2 } else { 0 };
-            misuse::explain(error);
+            options::misuse::explain(error);
             return ExitCode::from(status);
         }
     };
-    match obey(program.verb) {
+    match run(program.verb) {
         Ok(status) => status,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -81,8 +76,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what a verb says; the exit status of what came out well.
-fn obey(verb: Verb) -> anyhow::Result<ExitCode> {
+/// Runs a verb; the exit status of a run without an error.
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Run(arguments) => return verbs::run::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),

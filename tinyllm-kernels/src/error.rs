@@ -1,4 +1,4 @@
-//! What can go wrong inside the operations.
+//! Errors of this crate.
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum KernelError {
         /// The value that does not fit.
         value: f32,
     },
-    /// A product's input that is NaN or infinite: the weights, or the numbers before, have gone astray.
+    /// A matmul's input is NaN or infinite: computed from finite weights, so activations overflowed.
     #[error("{operation}: row {row} of the input is not finite")]
     NonFiniteInput {
         /// The operation, by the weight's name.
@@ -66,7 +66,16 @@ pub enum KernelError {
         /// What is wrong.
         problem: String,
     },
-    /// Memory could not be had.
+    /// A ticket without outputs: another submission followed, it failed, or it is another session's.
+    #[error("the step's outputs are gone: another step followed, or it failed")]
+    StaleTicket,
+    /// A step was submitted before every weight was uploaded.
+    #[error("{name} was not uploaded")]
+    NotUploaded {
+        /// The tensor.
+        name: String,
+    },
+    /// An allocation or a read of mapped memory failed.
     #[error(transparent)]
     Memory(#[from] tinyllm_mem::MemError),
 }

@@ -1,8 +1,10 @@
-//! The formats a weight can have in memory, and the arithmetic of their groups and pieces.
+//! The formats of weights in memory, and the arithmetic of their groups and pieces.
 
 use std::ops::Range;
 
-/// How many weights along k one scale covers.
+use half::{bf16, f16};
+
+/// How many weights along k share a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupSize {
     /// This many; the last group of a row may be shorter.
@@ -11,14 +13,15 @@ pub enum GroupSize {
     Channel,
 }
 
-/// Longest run of products summed in one i32: 128 · 32767 · 512 < 2³¹. Longer groups are cut into pieces.
+/// Inputs of a piece at most: their products with int8 weights are summed in one i32, and 128 · 32767 · 512 < 2³¹.
+/// Longer groups are cut into pieces.
 pub const MAX_PIECE: usize = 512;
 
-/// Most pieces of a row: 131,072 inputs in pieces of 32.
+/// Pieces of a row at most: 131,072 inputs in pieces of 32.
 pub(crate) const MAX_PIECES: usize = 4096;
 
 impl GroupSize {
-    /// Weights a scale covers in a row of `k`.
+    /// Weights that share a scale, in a row of `k`.
     pub fn elements(self, k: usize) -> usize {
         match self {
             GroupSize::Elements(elements) => elements.clamp(1, k.max(1)),
@@ -34,30 +37,31 @@ impl GroupSize {
     /// How a row of `k` inputs is cut into pieces.
     pub fn pieces(self, k: usize) -> Pieces {
         let group = self.elements(k);
-        // One group, or groups of whole pieces: each piece begins where the one before has its most.
-        let begins_anew = group < k && !group.is_multiple_of(MAX_PIECE);
-        Pieces { period: if begins_anew { group } else { group.min(MAX_PIECE) } }
+        // Groups that are one piece or several full ones, or one group: every piece but the last has the same length.
+        let restarts = group < k && !group.is_multiple_of(MAX_PIECE);
+        Pieces { period: if restarts { group } else { group.min(MAX_PIECE) } }
     }
 
-    /// Whether the kernels can run a row of `k`: groups, and so pieces, begin at even columns, because inputs are read in
-    /// pairs, and there are not too many pieces.
+    /// Whether the kernels can run a row of `k`: groups, and so pieces, must begin at even columns, because inputs are
+    /// read in pairs, and there are at most [`MAX_PIECES`] pieces.
     pub(crate) fn is_runnable(self, k: usize) -> bool {
         let group = self.elements(k);
         k > 0 && (group >= k || group.is_multiple_of(2)) && self.pieces(k).count(k) <= MAX_PIECES
     }
 }
 
-/// How a row of inputs is cut into pieces, each of which has one int16 scale and one exact i32 sum: every group of the
-/// weight's scales in pieces of [`MAX_PIECE`] inputs from its first input on, the last of a group as long as it comes out.
-/// Made by [`GroupSize::pieces`].
+/// How a row of inputs is cut into pieces: the inputs of a piece share one scale as int16 activations, and one exact
+/// i32 sum. Every group is cut into pieces of [`MAX_PIECE`] inputs from its first input on; the last piece of a group
+/// may be shorter. Made by [`GroupSize::pieces`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pieces {
-    /// Inputs after which pieces begin anew: a group, or [`MAX_PIECE`] where that divides groups. At least 1.
+    /// Inputs after which the cutting into pieces restarts: a group, or [`MAX_PIECE`] if that divides groups. At least
+    /// 1.
     period: usize,
 }
 
 impl Pieces {
-    /// Inputs of a piece, the last of a period and of a row apart.
+    /// Inputs of a piece; the last piece of a group or of a row may have fewer.
     pub fn most(self) -> usize {
         self.period.min(MAX_PIECE)
     }
@@ -72,7 +76,7 @@ impl Pieces {
         k / self.period * self.per_period() + (k % self.period).div_ceil(MAX_PIECE)
     }
 
-    /// The first input of piece `index`; for the number of pieces, `k`.
+    /// The first input of piece `index`; `k` for the index after the last.
     #[inline(always)]
     pub fn start(self, index: usize, k: usize) -> usize {
         let start = match self.per_period() {
@@ -88,8 +92,8 @@ impl Pieces {
     }
 }
 
-/// The type of a quantised weight's scales. This engine writes f16; files from elsewhere hold any of these, and they
-/// are kept as they are.
+/// The type of a quantised weight's scales. Tiny-LLM writes f16; other files may have any of these, which are not
+/// converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScaleType {
     /// IEEE half.
@@ -109,6 +113,18 @@ impl ScaleType {
         }
     }
 
+    /// Scale `index` of little-endian scales of any alignment.
+    #[inline(always)]
+    pub(crate) fn read(self, scales: &[u8], index: usize) -> f32 {
+        let size = self.size_bytes();
+        match (self, &scales[index * size..][..size]) {
+            (ScaleType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
+            (ScaleType::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
+            (ScaleType::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+            _ => 0.0,
+        }
+    }
+
     /// The word in reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -122,9 +138,9 @@ impl ScaleType {
 /// A weight matrix's format in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightFormat {
-    /// int8 with scales per group; inputs become int16 with a scale per token and piece.
+    /// int8 with a scale per group; inputs are quantised to int16 with a scale per token and piece.
     W8A16 {
-        /// Weights a scale covers.
+        /// Weights that share a scale.
         group_size: GroupSize,
         /// Type of the scales.
         scales: ScaleType,
@@ -150,7 +166,7 @@ impl WeightFormat {
 mod tests {
     use super::*;
 
-    /// Ends of pieces by counting inputs one by one: a piece ends with its 512th input, with its group and with the row.
+    /// The ends of pieces, by counting inputs: a piece ends with its 512th input, with its group, or with the row.
     fn counted(group: usize, k: usize) -> Vec<usize> {
         let (mut ends, mut length) = (Vec::new(), 0);
         for input in 0..k {
@@ -164,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_begin_anew_in_every_group() {
+    fn pieces_restart_in_every_group() {
         for group in [1, 2, 32, 100, 510, 512, 514, 600, 768, 1000, 1024, 1026, 1536, 2000, 5000] {
             for k in [1, 2, 161, 511, 512, 513, 600, 768, 1200, 1300, 1536, 2304, 4097] {
                 for group_size in [GroupSize::Elements(group), GroupSize::Channel] {

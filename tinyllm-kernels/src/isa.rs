@@ -1,8 +1,8 @@
-//! Which vector instructions this processor has, and which the user asks for.
+//! The instruction sets with kernels: which of them this processor has, and which one to use.
 
 use std::fmt;
 
-/// A set of kernels. All give the same bits.
+/// An instruction set with kernels. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust, any processor.
@@ -58,10 +58,10 @@ impl Isa {
         Isa::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 
-    /// What [`ISA_VARIABLE`] asks for, or the best.
+    /// The instruction set that [`ISA_VARIABLE`] names, or else the best one.
     ///
     /// # Errors
-    /// A name that is none of the three, or a set this processor lacks: the message says which there are.
+    /// [`UnknownIsa`] for another name, or a set that this processor lacks; its message names those that it has.
     pub fn from_environment() -> Result<Isa, UnknownIsa> {
         match std::env::var(ISA_VARIABLE) {
             Ok(name) if !name.is_empty() => Isa::ALL
@@ -79,7 +79,7 @@ impl fmt::Display for Isa {
     }
 }
 
-/// [`ISA_VARIABLE`] holds something this processor cannot do.
+/// [`ISA_VARIABLE`] is not the name of an instruction set of this processor.
 #[derive(Debug, thiserror::Error)]
 #[error("TINYLLM_CPU={name}: not an instruction set of this processor; it has {}", available())]
 pub struct UnknownIsa {

@@ -1,7 +1,8 @@
 //! The W8A16 weight format and the operations of a transformer, with the same bits on every CPU.
 //!
-//! A model is a [`Program`]: operations as data over named regions. A [`Backend`] says what memory it needs, and runs
-//! it one [`Step`] at a time. Nothing here knows of LLaMA, and no operation allocates.
+//! A model is a [`Program`]: operations as data over named regions. A [`Backend`] compiles it, after which its memory
+//! requirements are known to the byte; bound to memory it is a [`Session`], which runs one [`Step`] after another.
+//! Nothing here is specific to LLaMA, and no operation allocates.
 //!
 //! ```
 //! use tinyllm_kernels::{GroupSize, quantize::quantize_row};
@@ -20,20 +21,22 @@ mod cpu;
 mod error;
 mod format;
 mod isa;
-mod kv_layout;
 mod program;
 pub mod quantize;
-mod source;
 
-pub use backend::{Backend, Requirements, WeightSource};
-pub use cpu::{Cpu, CpuWeights, DecodeThreads, Prepared, Reading};
+pub use tinyllm_mem::Category;
+
+pub use backend::{
+    Backend, BlockCopy, Bytes, Capabilities, Compiled, FetchedRows, FloatRows, Keep, Null, Outputs,
+    QuantizedMatrix, Requirements, Session, Source, TensorId, Ticket,
+};
+pub use cpu::{Cpu, DecodeThreads, Reading};
 pub use error::KernelError;
 use format::MAX_PIECES;
 pub use format::{GroupSize, MAX_PIECE, Pieces, ScaleType, WeightFormat};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
-pub use kv_layout::{KvFormat, KvLayout};
 pub use program::{
-    InputFormat, Limits, LinearPart, Op, Placement, Product, Program, ProgramBuilder, RegionId, RegionSpec,
-    Rows, Step, VectorFormat, VectorId, VectorSpec, WeightId, WeightSpec,
+    Entry, EntryId, KvFormat, KvShape, Limits, LinearPart, Matmul, Op, Placement, Program, ProgramBuilder,
+    RegionFormat, RegionId, RegionSpec, RowSet, Step, StepInput, VectorFormat, VectorId, VectorSpec,
+    WeightId, WeightSpec,
 };
-pub use source::{FetchedRows, FloatRows, MappedWeight, QuantizedLayout, QuantizedRows};

@@ -5,13 +5,7 @@
 use tinyllm_mem::{Buffer, Category, HostResource, MemError, Plan, Region, Request};
 
 fn main() -> Result<(), MemError> {
-    let region = |name: &str, bytes, lifetime| Region {
-        name: name.into(),
-        category: Category::Activations,
-        bytes,
-        align_bytes: 64,
-        lifetime,
-    };
+    let region = |name, bytes, lifetime| Region::new(name, Category::Activations, bytes, 64, lifetime);
     let plan = Plan::pack(vec![
         region("image", 1 << 20, (0, 1)),
         region("blurred", 1 << 20, (1, 3)),

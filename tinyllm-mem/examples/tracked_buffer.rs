@@ -10,7 +10,7 @@ fn main() -> Result<(), MemError> {
     let memory: HostMemory = tracking.clone();
     let mut logits = Buffer::<f32>::zeroed(&memory, Category::Logits, "logits", 1000)?;
     logits.as_mut_slice()[7] = 1.0;
-    let copy = logits.try_clone(Stream::DEFAULT)?;
+    let copy = logits.try_clone(&Stream::DEFAULT)?;
     drop(logits);
     let usage = tracking.report().categories[&Category::Logits];
     println!(

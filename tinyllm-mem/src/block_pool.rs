@@ -1,4 +1,4 @@
-//! Fixed-size blocks with reference counts: who holds which block of a slab. The bytes themselves are the owner's.
+//! Fixed-size blocks with reference counts. Only numbers are kept here; the bytes are in a slab of the caller's.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -8,14 +8,14 @@ use crate::MemError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u32);
 
-/// Hands out block numbers, the lowest free one first, and counts who shares them.
+/// Allocates block numbers, the lowest free one first, and counts references to them.
 ///
 /// ```
 /// use tinyllm_mem::BlockPool;
 /// let mut pool = BlockPool::new(2);
 /// let block = pool.allocate()?;
 /// pool.retain(block);
-/// assert!(!pool.release(block), "somebody still holds it");
+/// assert!(!pool.release(block), "one reference is left");
 /// assert!(pool.release(block));
 /// assert_eq!(pool.free_blocks(), 2);
 /// # Ok::<(), tinyllm_mem::MemError>(())
@@ -38,22 +38,22 @@ impl BlockPool {
         self.counts.len()
     }
 
-    /// Blocks that nobody holds.
+    /// Blocks without a reference.
     pub fn free_blocks(&self) -> usize {
         self.free.len()
     }
 
-    /// Blocks that somebody holds.
+    /// Blocks with a reference.
     pub fn used_blocks(&self) -> usize {
         self.counts.len() - self.free.len()
     }
 
-    /// How many hold a block.
+    /// References to a block.
     pub fn references(&self, block: BlockId) -> u32 {
         self.counts.get(block.0 as usize).copied().unwrap_or(0)
     }
 
-    /// A free block, held once.
+    /// A free block, with one reference.
     ///
     /// # Errors
     /// [`MemError::PoolExhausted`].
@@ -63,16 +63,16 @@ impl BlockPool {
         Ok(BlockId(block))
     }
 
-    /// One more holds a block. A block that nobody holds stays free, and one that [`u32::MAX`] hold is never free again.
+    /// Adds a reference. A free block stays free, and one with [`u32::MAX`] references is never freed again.
     pub fn retain(&mut self, block: BlockId) {
         if let Some(count) = self.counts.get_mut(block.0 as usize).filter(|count| **count > 0) {
             *count = count.saturating_add(1);
         }
     }
 
-    /// One fewer holds a block; whether it is free now. Releasing a free block does nothing.
+    /// Removes a reference; whether the block is free now. Releasing a free block does nothing.
     pub fn release(&mut self, block: BlockId) -> bool {
-        // Of so many the count is no longer known.
+        // A saturated count is no longer known.
         let known = 1..u32::MAX;
         let count = self.counts.get_mut(block.0 as usize).filter(|count| known.contains(count));
         let Some(count) = count else { return false };

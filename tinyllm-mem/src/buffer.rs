@@ -5,8 +5,8 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use bytemuck::{AnyBitPattern, NoUninit};
 
 use crate::{
-    Category, MemError, Part, Request,
-    resource::{Allocation, Host, MemoryResource, Space, Stream},
+    Category, MemError, Part, Request, Stream,
+    resource::{Allocation, Host, MemoryResource, Space},
 };
 
 /// Element types of buffers: plain bytes in, any bytes out.
@@ -36,7 +36,7 @@ pub struct Buffer<T: Element, S: Space = Host> {
 }
 
 impl<T: Element, S: Space> Buffer<T, S> {
-    /// Allocates what `request` says, for `request.bytes / size_of::<T>()` elements. Host memory is zeroed; device
+    /// Allocates a request, for `request.bytes / size_of::<T>()` elements. Host memory is zeroed; device
     /// memory is not.
     ///
     /// # Errors
@@ -83,8 +83,8 @@ impl<T: Element, S: Space> Buffer<T, S> {
     }
 
     /// The stream the buffer is ordered on, and freed on.
-    pub fn stream(&self) -> Stream {
-        self.stream
+    pub fn stream(&self) -> &Stream {
+        &self.stream
     }
 
     /// The first byte's address. For device memory it means nothing to the host.
@@ -114,7 +114,7 @@ impl<T: Element, S: Space> Buffer<T, S> {
             resource: unsafe { std::ptr::read(&this.resource) },
             allocation: this.allocation,
             len: bytes / size_of::<U>(),
-            stream: this.stream,
+            stream: std::mem::take(&mut this.stream),
             name: std::mem::take(&mut this.name),
             parts: std::mem::take(&mut this.parts),
             elements: PhantomData,
@@ -158,11 +158,11 @@ impl<T: Element> Buffer<T, Host> {
     ///
     /// # Errors
     /// The resource's.
-    pub fn try_clone(&self, stream: Stream) -> Result<Self, MemError> {
+    pub fn try_clone(&self, stream: &Stream) -> Result<Self, MemError> {
         let request = Request {
             bytes: self.allocation.bytes,
             align_bytes: self.allocation.align_bytes,
-            stream,
+            stream: stream.clone(),
             name: self.name.clone(),
             parts: self.parts.clone(),
         };
@@ -174,9 +174,9 @@ impl<T: Element> Buffer<T, Host> {
 
 impl<T: Element, S: Space> Drop for Buffer<T, S> {
     fn drop(&mut self) {
-        // SAFETY: the allocation came from this resource, `cast` forgets the old owner, so it is given back once, and
+        // SAFETY: the allocation came from this resource, `cast` forgets the old owner, so it is freed once, and
         // views borrow the buffer, so none is left.
-        unsafe { self.resource.deallocate(self.allocation, self.stream) }
+        unsafe { self.resource.deallocate(self.allocation, &self.stream) }
     }
 }
 

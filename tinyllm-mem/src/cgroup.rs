@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::resource::MemoryInfo;
+use crate::MemoryInfo;
 
 /// What the strictest limit on this process allows; `None` where there is none.
 pub(crate) fn memory_info() -> Option<MemoryInfo> {

@@ -26,13 +26,13 @@ pub enum MemError {
         category: Option<crate::Category>,
         /// The size asked for (of that category).
         requested_bytes: usize,
-        /// What lives already.
+        /// Bytes allocated already.
         used_bytes: usize,
         /// The budget.
         limit_bytes: usize,
     },
-    /// An allocation that [`crate::FailureInjection`] was told to fail.
-    #[error("{name}: allocation {call} of {requested_bytes} bytes fails on purpose")]
+    /// An injected failure: an allocation that [`crate::FailureInjection`] was configured to fail.
+    #[error("{name}: injected failure of allocation {call}, {requested_bytes} bytes")]
     Injected {
         /// The allocation's name.
         name: String,
@@ -47,8 +47,15 @@ pub enum MemError {
     Driver {
         /// The allocation's name.
         name: String,
-        /// What the driver said.
+        /// The driver's error.
         error: tinyllm_sys::DriverError,
+    },
+    /// A stream or event of another context than the memory, stream or event that it is used with, or of none.
+    #[cfg(feature = "cuda")]
+    #[error("{name}: a stream or event of another context")]
+    WrongContext {
+        /// The allocation's name, or the call.
+        name: String,
     },
     /// A [`crate::BlockPool`] has no free block.
     #[error("all {blocks} blocks are in use")]
@@ -130,7 +137,7 @@ pub enum MemError {
         /// The most that is read.
         max_bytes: u64,
     },
-    /// A file that somebody else changed while it was in use.
+    /// A file that changed while it was in use.
     #[error("{}: {problem}; try again when nobody writes to it", path.display())]
     Changed {
         /// The file.
@@ -143,7 +150,7 @@ pub enum MemError {
     File {
         /// The file.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: std::io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! An adaptor that fails on purpose, so that callers show what they do then.
+//! An adaptor that injects failures, so that tests see how callers handle them.
 
 use std::sync::{
     Arc,
@@ -6,12 +6,13 @@ use std::sync::{
 };
 
 use crate::{
-    MemError,
-    resource::{Allocation, MemoryInfo, MemoryResource, Request, Space, Stream},
+    MemError, MemoryInfo, Stream,
+    resource::{Allocation, MemoryResource, Request, Space},
 };
 
 /// Which allocations fail.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Failures {
     /// None: the calls are counted.
     Never,
@@ -43,12 +44,12 @@ pub struct FailureInjection<S: Space> {
 }
 
 impl<S: Space> FailureInjection<S> {
-    /// Hands out `inner`'s memory, but for the failures asked for.
+    /// Allocates from `inner`, with these failures injected.
     pub fn new(inner: Arc<dyn MemoryResource<Space = S>>, failures: Failures) -> Self {
         FailureInjection { inner, failures, calls: AtomicU64::new(0) }
     }
 
-    /// Allocations asked for so far, the failed ones included.
+    /// Calls of `allocate` so far, the failed ones included.
     pub fn calls(&self) -> u64 {
         self.calls.load(Relaxed)
     }
@@ -83,7 +84,7 @@ unsafe impl<S: Space> MemoryResource for FailureInjection<S> {
         self.inner.allocate(request)
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
+    unsafe fn deallocate(&self, allocation: Allocation, stream: &Stream) {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.inner.deallocate(allocation, stream) }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::MemError;
 
-/// What a file held when it was read: owned, so that nobody can change it any more. For everything that is parsed.
+/// The contents of a file when it was read: owned, so that later changes of the file do not show. For everything that is parsed.
 ///
 /// ```
 /// use tinyllm_mem::FileBytes;

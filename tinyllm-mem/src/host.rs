@@ -11,8 +11,8 @@ use std::{
 use memmap2::{Advice, MmapMut};
 
 use crate::{
-    MemError, cgroup,
-    resource::{Allocation, Host, HostMemory, MAX_ALIGN_BYTES, MemoryInfo, MemoryResource, Request, Stream},
+    MemError, MemoryInfo, Stream, cgroup,
+    resource::{Allocation, Host, HostMemory, MAX_ALIGN_BYTES, MemoryResource, Request},
 };
 
 /// From this size a request gets a mapping of its own: its zeroes cost nothing until they are touched.
@@ -23,6 +23,7 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Whether large allocations ask for huge pages. Reading weights from 2 MiB pages is up to half faster than from 4 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HugePages {
     /// Advise the system to use them, except for scratch ([`crate::Category::is_scratch`]): a small step touches little of it.
     #[default]
@@ -35,12 +36,12 @@ pub enum HugePages {
 #[derive(Default)]
 pub struct HostResource {
     huge_pages: HugePages,
-    /// Mappings by the address handed out, which is where the first huge page begins.
+    /// Mappings by the address of the allocation, which is where the first huge page begins.
     mappings: Mutex<HashMap<usize, MmapMut>>,
 }
 
 impl HostResource {
-    /// Host memory with huge pages as said.
+    /// Host memory with or without huge pages.
     pub fn new(huge_pages: HugePages) -> Self {
         HostResource { huge_pages, mappings: Mutex::default() }
     }
@@ -88,7 +89,7 @@ unsafe impl MemoryResource for HostResource {
         Ok(Allocation { address, bytes, align_bytes })
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, _stream: Stream) {
+    unsafe fn deallocate(&self, allocation: Allocation, _stream: &Stream) {
         match allocation.bytes {
             0 => {}
             MAPPED_FROM_BYTES.. => {
@@ -98,7 +99,7 @@ unsafe impl MemoryResource for HostResource {
             }
             bytes => {
                 if let Ok(layout) = Layout::from_size_align(bytes, allocation.align_bytes) {
-                    // SAFETY: the caller gives back what `allocate` took from the allocator with this very layout.
+                    // SAFETY: `allocate` took it from the allocator with this layout, and the caller frees it once.
                     unsafe { dealloc(allocation.address.as_ptr(), layout) }
                 }
             }

@@ -1,7 +1,7 @@
 //! Who owns which bytes on which stream.
 //!
-//! Terms follow RAPIDS RMM: a [`MemoryResource`] hands out memory, adaptors wrap a resource and compose, a [`Buffer`]
-//! owns what it was handed and gives it back on its stream. Nothing here knows of models or kernels.
+//! Terms follow RAPIDS RMM: a [`MemoryResource`] allocates and deallocates, adaptors wrap a resource and compose, a
+//! [`Buffer`] owns an allocation and frees it on its stream. Nothing here knows of models or kernels.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -21,34 +21,44 @@ mod buffer;
 mod category;
 mod cgroup;
 #[cfg(feature = "cuda")]
+mod context;
+#[cfg(feature = "cuda")]
 mod device;
 mod error;
+#[cfg(feature = "cuda")]
+mod event;
 mod failure_injection;
 mod file_bytes;
 mod host;
 mod limiting;
 mod logging;
 mod mapping;
+mod memory_info;
 mod plan;
 mod resource;
+mod stream;
 mod tracking;
 mod view;
 
 pub use block_pool::{BlockId, BlockPool};
 pub use buffer::{Buffer, Element};
-pub use category::{Category, Part};
+pub use category::{Category, CustomName, Part};
 #[cfg(feature = "cuda")]
-pub use device::{DeviceResource, MappedResource, PinnedHostResource, StreamOrderedResource};
+pub use context::Context;
+#[cfg(feature = "cuda")]
+pub use device::{DeviceResource, DriverMemory, MappedResource, PinnedHostResource, StreamOrderedResource};
 pub use error::MemError;
+#[cfg(feature = "cuda")]
+pub use event::Event;
 pub use failure_injection::{FailureInjection, Failures};
 pub use file_bytes::FileBytes;
 pub use host::{HostResource, HugePages};
 pub use limiting::{Budget, Limiting};
 pub use logging::{Logging, Replay, replay};
 pub use mapping::{MappedFile, MappedRange};
+pub use memory_info::MemoryInfo;
 pub use plan::{Plan, Region};
-pub use resource::{
-    Allocation, Device, Host, HostMemory, MAX_ALIGN_BYTES, MemoryInfo, MemoryResource, Request, Space, Stream,
-};
-pub use tracking::{Event, Report, Tracking, Usage};
+pub use resource::{Allocation, Device, Host, HostMemory, MAX_ALIGN_BYTES, MemoryResource, Request, Space};
+pub use stream::Stream;
+pub use tracking::{AllocationEvent, Report, Tracking, Usage};
 pub use view::View;

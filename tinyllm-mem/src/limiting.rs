@@ -6,12 +6,19 @@ use std::{
 };
 
 use crate::{
-    Category, MemError, Part,
-    resource::{Allocation, MemoryInfo, MemoryResource, Request, Space, Stream},
+    Category, MemError, MemoryInfo, Part, Stream,
+    resource::{Allocation, MemoryResource, Request, Space},
 };
 
-/// The most bytes that may live at once.
+/// The most bytes that may be allocated at once.
+///
+/// ```
+/// use tinyllm_mem::{Budget, Category};
+/// let budget = Budget::total(8 << 30).with(Category::Kv, 2 << 30);
+/// assert_eq!(budget.category_bytes[&Category::Kv], 2 << 30);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Budget {
     /// In all; `None`: as many as there are.
     pub total_bytes: Option<usize>,
@@ -19,13 +26,25 @@ pub struct Budget {
     pub category_bytes: BTreeMap<Category, usize>,
 }
 
+impl Budget {
+    /// A budget for everything together; the default has none.
+    pub fn total(bytes: usize) -> Self {
+        Budget { total_bytes: Some(bytes), ..Budget::default() }
+    }
+
+    /// The same, with so many bytes for a category.
+    pub fn with(mut self, category: Category, bytes: usize) -> Self {
+        self.category_bytes.insert(category, bytes);
+        self
+    }
+}
+
 /// Refuses what would exceed a [`Budget`].
 ///
 /// ```
 /// use std::sync::Arc;
 /// use tinyllm_mem::{Budget, Buffer, Category, HostMemory, HostResource, Limiting, MemError};
-/// let budget = Budget { total_bytes: Some(1000), ..Budget::default() };
-/// let memory: HostMemory = Arc::new(Limiting::new(HostResource::shared(), budget));
+/// let memory: HostMemory = Arc::new(Limiting::new(HostResource::shared(), Budget::total(1000)));
 /// let first = Buffer::<u8>::zeroed(&memory, Category::Kv, "kv", 900)?;
 /// let refused = Buffer::<u8>::zeroed(&memory, Category::Logits, "logits", 200).unwrap_err();
 /// assert!(matches!(refused, MemError::OverBudget { used_bytes: 900, limit_bytes: 1000, .. }));
@@ -44,22 +63,22 @@ pub struct Limiting<S: Space> {
 struct State {
     total_bytes: usize,
     category_bytes: BTreeMap<Category, usize>,
-    /// The parts of what lives, by address.
+    /// The parts of each live allocation, by address.
     live: HashMap<usize, Vec<Part>>,
 }
 
 impl<S: Space> Limiting<S> {
-    /// Hands out `inner`'s memory within `budget`.
+    /// Allocates from `inner` within `budget`.
     pub fn new(inner: Arc<dyn MemoryResource<Space = S>>, budget: Budget) -> Self {
         Limiting { inner, budget, state: Mutex::default() }
     }
 
-    /// Bytes that live now.
+    /// Bytes allocated now.
     pub fn used_bytes(&self) -> usize {
         self.state().total_bytes
     }
 
-    /// A panic elsewhere leaves sums of what lives: each update is a few additions.
+    /// The sums stay right even where a holder of the lock panicked: each update is a few additions.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +128,7 @@ unsafe impl<S: Space> MemoryResource for Limiting<S> {
         Ok(allocation)
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
+    unsafe fn deallocate(&self, allocation: Allocation, stream: &Stream) {
         {
             let state = &mut *self.state();
             for part in state.live.remove(&allocation.address.as_ptr().addr()).unwrap_or_default() {

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Category, MemError, Part,
-    resource::{Allocation, MemoryInfo, MemoryResource, Request, Space, Stream},
+    Category, MemError, MemoryInfo, Part, Stream,
+    resource::{Allocation, MemoryResource, Request, Space},
 };
 
 /// A line of the log.
@@ -26,7 +26,7 @@ enum Line {
         stream: u64,
         /// Category, name and bytes.
         parts: Vec<(Category, String, usize)>,
-        /// What the resource said, where it refused.
+        /// The resource's error, where it refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -50,7 +50,7 @@ pub struct Logging<S: Space, W: Write> {
 struct State<W> {
     out: W,
     next_id: u64,
-    /// Ids of what lives, by address and size (zero-byte allocations share addresses).
+    /// Ids of live allocations, by address and size (zero-byte allocations share addresses).
     live: HashMap<(usize, usize), Vec<u64>>,
     failed: Option<std::io::Error>,
 }
@@ -70,7 +70,7 @@ impl<W: Write> State<W> {
 }
 
 impl<S: Space, W: Write> Logging<S, W> {
-    /// Hands out `inner`'s memory and writes to `out`.
+    /// Logs the calls to `inner` in `out`.
     pub fn new(inner: Arc<dyn MemoryResource<Space = S>>, out: W) -> Self {
         let state = State { out, next_id: 0, live: HashMap::new(), failed: None };
         Logging { inner, state: Mutex::new(state) }
@@ -107,19 +107,19 @@ unsafe impl<S: Space, W: Write + Send + std::fmt::Debug> MemoryResource for Logg
             name: request.name.clone(),
             bytes: request.bytes,
             align_bytes: request.align_bytes,
-            stream: request.stream.handle(),
+            stream: request.stream.number(),
             parts: request.parts.iter().map(part).collect(),
             error: result.as_ref().err().map(ToString::to_string),
         });
         result
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
+    unsafe fn deallocate(&self, allocation: Allocation, stream: &Stream) {
         {
             let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let place = (allocation.address.as_ptr().addr(), allocation.bytes);
             if let Some(id) = state.live.get_mut(&place).and_then(Vec::pop) {
-                state.write(&Line::Deallocate { id, stream: stream.handle() });
+                state.write(&Line::Deallocate { id, stream: stream.number() });
             }
         }
         // SAFETY: the caller's promise, passed on.
@@ -133,6 +133,7 @@ unsafe impl<S: Space, W: Write + Send + std::fmt::Debug> MemoryResource for Logg
 
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Replay {
     /// Allocations that were made.
     pub allocations: u64,
@@ -145,7 +146,7 @@ pub struct Replay {
 }
 
 /// Makes the calls of a log on `resource`, in order, and frees at the end what the log did not. `streams` gives the stream for
-/// a handle in the log, which meant one when it was written.
+/// a stream's number in the log; 0 is the default stream.
 ///
 /// # Errors
 /// [`MemError::Log`] for a line that is none; the resource's own errors. Everything allocated so far is freed.
@@ -190,7 +191,7 @@ pub fn replay<S: Space>(
                     .ok_or_else(|| malformed(format!("allocation {id} is not there")))?;
                 live_bytes -= allocation.bytes;
                 // SAFETY: it came from this resource above, was removed from the list just now, and nobody uses it.
-                unsafe { resource.deallocate(allocation, streams(stream)) }
+                unsafe { resource.deallocate(allocation, &streams(stream)) }
             }
         }
     }
@@ -198,7 +199,7 @@ pub fn replay<S: Space>(
     Ok(done)
 }
 
-/// What a replay holds; dropped, it is given back.
+/// Allocations of a replay; freed when dropped.
 struct Live<'a, S: Space> {
     resource: &'a Arc<dyn MemoryResource<Space = S>>,
     allocations: HashMap<u64, (Allocation, Stream)>,
@@ -208,7 +209,7 @@ impl<S: Space> Drop for Live<'_, S> {
     fn drop(&mut self) {
         for (allocation, stream) in self.allocations.values() {
             // SAFETY: it came from this resource, is still in the list, and nobody uses it.
-            unsafe { self.resource.deallocate(*allocation, *stream) }
+            unsafe { self.resource.deallocate(*allocation, stream) }
         }
     }
 }

@@ -16,14 +16,14 @@ use crate::{MemError, file_bytes::open_regular};
 /// An open file of fixed length; or bytes that are part of the program.
 ///
 /// Another process may change the file at any time, so no reference to its bytes is ever made: [`MappedFile::read_at`]
-/// copies them (a file that has become too short is an error then), and whoever computes with them in place has their
-/// address ([`MappedRange::as_ptr`]) and takes care of what it means. A file that somebody truncates while it is used in place ends
-/// the program with SIGBUS: the system offers nothing else. One that is replaced by renaming another over it goes on as it
+/// copies them (a file that has become too short is an error then); code that computes with them in place uses their
+/// address ([`MappedRange::as_ptr`]), whose documentation says what it may rely on. A file that is truncated while it is used in
+/// place ends the program with SIGBUS: the system offers nothing else. One that is replaced by renaming another over it goes on as it
 /// was.
 ///
 /// ```compile_fail,E0599
 /// # let file = tinyllm_mem::MappedFile::from_static(b"text", "embedded");
-/// // Somebody who writes to the file would make a `&str` of this that is no UTF-8.
+/// // Another process that writes to the file could make this `&str` invalid UTF-8.
 /// let text = std::str::from_utf8(file.bytes());
 /// ```
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl MappedFile {
         }
     }
 
-    /// Some of its bytes, for as long as somebody holds them.
+    /// A range of its bytes, mapped for as long as the range or a clone lives.
     ///
     /// # Errors
     /// [`MemError::BadRange`] where the file does not have them.
@@ -150,12 +150,12 @@ impl MappedRange {
         &self.file
     }
 
-    /// How many they are.
+    /// Number of bytes.
     pub fn len(&self) -> usize {
         self.range.len()
     }
 
-    /// Whether they are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
@@ -175,8 +175,8 @@ impl MappedRange {
     /// Their address, to compute with them in place. [`MappedRange::len`] bytes are mapped there for as long as this or
     /// a clone lives.
     ///
-    /// Whoever reads them does so through this pointer, and makes no reference: another process may change the bytes
-    /// between any two reads. Numbers that nothing but numbers depends on may be read so; lengths, indices and text may not.
+    /// Read them through this pointer, and make no reference: another process may change the bytes between any two reads.
+    /// Values that only enter arithmetic may be read so; lengths, indices and text may not.
     /// Where the file has been truncated, reading raises SIGBUS.
     pub fn as_ptr(&self) -> *const u8 {
         let start = match &self.file.source {
@@ -187,8 +187,8 @@ impl MappedRange {
         start.wrapping_add(self.range.start)
     }
 
-    /// Gives back the pages that some of the bytes lie in, where they were read in place. A hint; what is used again, in
-    /// a neighbour's share of a page too, is mapped again.
+    /// Releases the pages that some of the bytes lie in, after they were read in place. A hint: bytes that are read again, also
+    /// a neighbour's in the same page, are mapped again.
     pub fn drop_pages(&self, bytes: Range<usize>) {
         let Source::Mapped(_, mapping) = &self.file.source else { return };
         if !bytes.is_empty() && bytes.end <= self.len() {
@@ -204,7 +204,7 @@ impl MappedRange {
 /// Whether the system holds the page of a byte.
 #[cfg(target_os = "linux")]
 fn is_page_cached(mapping: &MmapRaw, byte: usize) -> bool {
-    /// Of nearly all systems. One with larger pages refuses addresses inside them: it does not say.
+    /// The page size of nearly all systems. One with larger pages refuses addresses inside them, and the answer is unknown.
     const PAGE_BYTES: usize = 4096;
     let page = byte / PAGE_BYTES * PAGE_BYTES;
     let mut state = 0u8;

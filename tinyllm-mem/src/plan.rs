@@ -4,6 +4,7 @@ use crate::{Category, MAX_ALIGN_BYTES, MemError, Part};
 
 /// A region to place.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Region {
     /// The name reports show.
     pub name: String,
@@ -15,6 +16,19 @@ pub struct Region {
     pub align_bytes: usize,
     /// First and last step in which it holds something.
     pub lifetime: (usize, usize),
+}
+
+impl Region {
+    /// A region that holds something from the first step of `lifetime` to the last, both included.
+    pub fn new(
+        name: impl Into<String>,
+        category: Category,
+        bytes: usize,
+        align_bytes: usize,
+        lifetime: (usize, usize),
+    ) -> Self {
+        Region { name: name.into(), category, bytes, align_bytes, lifetime }
+    }
 }
 
 /// What a region is sorted by: larger is placed first.

@@ -1,4 +1,4 @@
-//! The contract between those who hand out memory and those who own it. No implementation lives here.
+//! The contract between resources, which allocate memory, and buffers, which own it. No implementation lives here.
 //!
 //! # The stream-ordering law
 //! Memory allocated on a stream is valid for work on that stream at once, and for work on another stream only after
@@ -8,36 +8,13 @@
 
 use std::{fmt, ptr::NonNull, sync::Arc};
 
-use crate::{Category, MemError, Part};
-
-/// A handle of the driver's stream, or [`Stream::DEFAULT`]. It means nothing to host memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stream(u64);
-
-impl Stream {
-    /// The default stream of a device, and the one host memory uses.
-    pub const DEFAULT: Stream = Stream(0);
-
-    /// The stream with a driver's handle.
-    ///
-    /// # Safety
-    /// As long as this value or a copy is used with memory of a device, the handle is that of a live stream of its driver: a
-    /// driver reads what it points to. Resources of the host alone take any number.
-    pub const unsafe fn from_raw(handle: u64) -> Self {
-        Stream(handle)
-    }
-
-    /// The driver's handle.
-    pub const fn handle(self) -> u64 {
-        self.0
-    }
-}
+use crate::{Category, MemError, MemoryInfo, Part, Stream};
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// Where memory can be read from: a type-level tag of resources and buffers.
+/// Where memory can be accessed: a type-level tag of resources and buffers.
 pub trait Space: sealed::Sealed + std::fmt::Debug + Send + Sync + 'static {}
 
 /// Memory the processor reads and writes directly.
@@ -55,6 +32,7 @@ impl Space for Device {}
 
 /// A request for memory: how much, how aligned, on which stream, and what for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Request {
     /// Size in bytes; 0 is allowed and takes no memory.
     pub bytes: usize,
@@ -64,8 +42,8 @@ pub struct Request {
     pub stream: Stream,
     /// The name of the whole allocation.
     pub name: String,
-    /// What the bytes are for; the parts' sizes sum to `bytes`. Whoever counts or limits them refuses a request where they
-    /// do not.
+    /// What the bytes are for; the parts' sizes sum to `bytes`. Adaptors that count or limit them, and buffers, refuse a
+    /// request where they do not.
     pub parts: Vec<Part>,
 }
 
@@ -85,7 +63,7 @@ impl Request {
         }
     }
 
-    /// A request for one slab made of `parts`, in their order. One whose size overflows is refused by who is asked.
+    /// A request for one slab made of `parts`, in their order. A size that overflows is refused by the resource.
     pub fn slab(name: impl Into<String>, parts: Vec<Part>, align_bytes: usize) -> Self {
         let bytes = parts.iter().map(|part| part.bytes).fold(0, usize::saturating_add);
         Request { bytes, align_bytes, stream: Stream::DEFAULT, name: name.into(), parts }
@@ -101,13 +79,13 @@ impl Request {
     }
 
     /// The same request on another stream.
-    pub fn on(mut self, stream: Stream) -> Self {
-        self.stream = stream;
+    pub fn on(mut self, stream: &Stream) -> Self {
+        self.stream = stream.clone();
         self
     }
 }
 
-/// Memory handed out by a resource: an address with its size and alignment. Not an owner; [`crate::Buffer`] is.
+/// Memory of a resource: an address with its size and alignment. Not an owner; [`crate::Buffer`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocation {
     /// The first byte. For device memory this address means nothing to the host.
@@ -123,16 +101,7 @@ unsafe impl Send for Allocation {}
 // SAFETY: as above.
 unsafe impl Sync for Allocation {}
 
-/// Free and total memory behind a resource, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryInfo {
-    /// Bytes that can still be had.
-    pub free_bytes: u64,
-    /// Bytes in all.
-    pub total_bytes: u64,
-}
-
-/// Hands out and takes back memory of one [`Space`]. Adaptors implement it around another resource.
+/// Allocates and deallocates memory of one [`Space`]. Adaptors implement it around another resource.
 ///
 /// # Safety
 /// An implementation returns memory that is valid for `bytes` bytes, aligned, disjoint from every other live
@@ -141,18 +110,18 @@ pub unsafe trait MemoryResource: Send + Sync + fmt::Debug {
     /// Where the memory can be used.
     type Space: Space;
 
-    /// Hands out memory.
+    /// Allocates memory.
     ///
     /// # Errors
     /// [`MemError::OutOfMemory`] and its kin; nothing is leaked.
     fn allocate(&self, request: &Request) -> Result<Allocation, MemError>;
 
-    /// Takes memory back, ordered on `stream`.
+    /// Frees memory, ordered on `stream`.
     ///
     /// # Safety
-    /// `allocation` came from `allocate` of this resource, is given back once, and no work ordered after this call
-    /// uses it.
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream);
+    /// `allocation` came from `allocate` of this resource, is freed once, and no work ordered after this call
+    /// uses it. A stream of a device is one of the context that the memory is of.
+    unsafe fn deallocate(&self, allocation: Allocation, stream: &Stream);
 
     /// Free and total memory, where the resource knows.
     fn memory_info(&self) -> Option<MemoryInfo> {

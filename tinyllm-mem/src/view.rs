@@ -1,4 +1,4 @@
-//! A borrowed stretch of a buffer.
+//! A borrowed range of a buffer.
 
 use std::{fmt, marker::PhantomData, ops::Range};
 

@@ -7,12 +7,9 @@ use tinyllm_mem::{Category, Plan, Region};
 fn regions() -> impl Strategy<Value = Vec<Region>> {
     let region = (0usize..5000, 0u32..8, 0usize..20, 0usize..6);
     prop::collection::vec(region, 0..40).prop_map(|list| {
-        let region = |(index, (bytes, align, start, span)): (usize, (usize, u32, usize, usize))| Region {
-            name: format!("r{index}"),
-            category: Category::Activations,
-            bytes,
-            align_bytes: 1 << align,
-            lifetime: (start, start + span),
+        let region = |(index, (bytes, align, start, span)): (usize, (usize, u32, usize, usize))| {
+            let lifetime = (start, start + span);
+            Region::new(format!("r{index}"), Category::Activations, bytes, 1 << align, lifetime)
         };
         list.into_iter().enumerate().map(region).collect()
     })
@@ -56,16 +53,16 @@ fn first_fit(regions: &[Region], key: &dyn Fn(&Region) -> usize) -> usize {
     order.sort_by_key(|region| std::cmp::Reverse(key(region)));
     let mut placed: Vec<(usize, &Region)> = Vec::new();
     for region in order {
-        let meets =
+        let is_live_beside =
             |other: &Region| other.lifetime.0 <= region.lifetime.1 && region.lifetime.0 <= other.lifetime.1;
         let mut ends: Vec<usize> =
-            placed.iter().filter(|(_, o)| meets(o)).map(|(at, o)| at + o.bytes).collect();
+            placed.iter().filter(|(_, o)| is_live_beside(o)).map(|(at, o)| at + o.bytes).collect();
         ends.push(0);
         ends.sort_unstable();
         let is_free = |at: usize| {
             placed
                 .iter()
-                .filter(|(_, o)| meets(o))
+                .filter(|(_, o)| is_live_beside(o))
                 .all(|(start, o)| at + region.bytes <= *start || start + o.bytes <= at)
         };
         let offset = ends.into_iter().find(|at| is_free(*at)).unwrap();
@@ -96,13 +93,9 @@ fn ten_sets_of_intervals_pack_as_well_as_the_best_known_heuristic() {
         let regions: Vec<Region> = (0..40)
             .map(|index| {
                 let start = random(60);
-                Region {
-                    name: format!("r{index}"),
-                    category: Category::Activations,
-                    bytes: 1 + random(1000),
-                    align_bytes: 1,
-                    lifetime: (start, start + random(20)),
-                }
+                let bytes = 1 + random(1000);
+                let lifetime = (start, start + random(20));
+                Region::new(format!("r{index}"), Category::Activations, bytes, 1, lifetime)
             })
             .collect();
         let plan = Plan::pack(regions.clone()).unwrap();

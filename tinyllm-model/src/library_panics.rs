@@ -1,10 +1,9 @@
-//! Panics of libraries as errors: what a hostile file makes a parser, a regular expression or a template engine panic
-//! over is that file's fault, and is said like any other.
+//! Panics of libraries as errors: where a hostile file makes a parser, a regular expression or a template engine panic,
+//! the panic becomes an error of that file.
 //!
-//! A panic is printed by the process's hook before anybody can catch it. [`catch`] therefore puts one hook before the
-//! one that is there, once in the life of the process: it stays silent for a thread that is inside [`catch`] and hands
-//! every other panic on. Other threads, and whoever embeds this crate, keep their hook; one who sets a new hook later
-//! gets these panics printed, and nothing else changes.
+//! The process's panic hook prints a panic before it can be caught. [`catch`] therefore wraps the current hook, once in
+//! the life of the process: the wrapper is silent for a thread inside [`catch`] and passes every other panic on. A hook
+//! that the embedding program sets later prints these panics; nothing else changes.
 
 use std::{
     any::Any,
@@ -19,8 +18,8 @@ thread_local! {
     static CATCHING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// What `work` gives, or what it panicked with. What `work` borrows mutably must not be used after a panic, unless it
-/// is in order at every point where the library can panic.
+/// The result of `work`, or the message it panicked with. What `work` borrows mutably must not be used after a panic,
+/// unless it is in order at every point where the library can panic.
 pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     silence_this_thread();
     CATCHING.set(CATCHING.get() + 1);
@@ -46,7 +45,7 @@ fn silence_this_thread() {
     });
 }
 
-/// The panic's message, cut to a length that somebody reads.
+/// The panic's message, truncated.
 fn words(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()

@@ -1,9 +1,6 @@
 //! How well a model predicts a text, and how near two models' predictions are.
 
-use tinyllm_kernels::Backend;
-use tinyllm_mem::Host;
-
-use crate::{Engine, ModelError, Result, sampling::argmax};
+use crate::{Engine, ModelError, Result, engine::SequenceId, sampling::argmax};
 
 /// The result of [`measure`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,22 +26,20 @@ pub struct Divergence {
     pub other_ppl: f64,
 }
 
-/// Scores `ids` in windows of `window` tokens, each from an empty cache; a window of n tokens gives n - 1
+/// Scores `ids` in windows of `window` tokens, each in a sequence of its own; a window of n tokens gives n - 1
 /// predictions. `progress` hears, after each prediction, the number of tokens done and the perplexity so far.
 ///
 /// # Errors
-/// Fewer than two tokens in all, or windows longer than the context; the engine's errors.
-pub fn measure<B: Backend<Space = Host>>(
-    engine: &mut Engine<B>,
-    mut other: Option<&mut Engine<B>>,
+/// [`ModelError::TooFewTokens`], [`ModelError::VocabularyMismatch`]; those of [`Engine::logits`].
+pub fn measure(
+    engine: &mut Engine,
+    mut other: Option<&mut Engine>,
     ids: &[u32],
     window: usize,
     progress: &mut dyn FnMut(usize, f64),
 ) -> Result<Perplexity> {
     if window < 2 || ids.len() < 2 {
-        return Err(ModelError::Request(
-            "perplexity needs at least two tokens, and windows of at least two".into(),
-        ));
+        return Err(ModelError::TooFewTokens { tokens: ids.len(), window });
     }
     let mut sums = Sums::default();
     for (index, chunk) in ids.chunks(window).enumerate().filter(|(_, chunk)| chunk.len() > 1) {
@@ -66,29 +61,41 @@ pub fn measure<B: Backend<Space = Host>>(
 const COMPARED_POSITIONS: usize = 16;
 
 /// Scores one window with both models. The models run in turn over the same prefix, a few positions at a time.
-fn compare<B: Backend<Space = Host>>(
-    engine: &mut Engine<B>,
-    other: &mut Engine<B>,
+fn compare(
+    engine: &mut Engine,
+    other: &mut Engine,
     chunk: &[u32],
     sums: &mut Sums,
     scored: &mut dyn FnMut(usize, &Sums),
 ) -> Result<()> {
     let vocab_size = engine.config().vocab_size;
     if other.config().vocab_size != vocab_size {
-        return Err(ModelError::Request(format!(
-            "the models' vocabularies differ: {vocab_size} and {} tokens",
-            other.config().vocab_size
-        )));
+        let other_vocab_size = other.config().vocab_size;
+        return Err(ModelError::VocabularyMismatch { vocab_size, other_vocab_size });
     }
+    let sequences = (engine.create_sequence()?, other.create_sequence()?);
+    let compared = compare_in((engine, sequences.0), (other, sequences.1), chunk, sums, scored);
+    engine.free_sequence(sequences.0)?;
+    other.free_sequence(sequences.1)?;
+    compared
+}
+
+/// As [`compare`], in empty sequences.
+fn compare_in(
+    (engine, sequence): (&mut Engine, SequenceId),
+    (other, other_sequence): (&mut Engine, SequenceId),
+    chunk: &[u32],
+    sums: &mut Sums,
+    scored: &mut dyn FnMut(usize, &Sums),
+) -> Result<()> {
+    let vocab_size = engine.config().vocab_size;
     let mut kept = vec![0.0f32; COMPARED_POSITIONS * vocab_size];
-    engine.clear();
-    other.clear();
     for (batch, tokens) in chunk.chunks(COMPARED_POSITIONS).enumerate() {
-        other.extend(tokens, &mut |position, logits| {
+        other.score(other_sequence, tokens, &mut |position, logits| {
             let slot = position % COMPARED_POSITIONS;
             kept[slot * vocab_size..][..vocab_size].copy_from_slice(logits);
         })?;
-        engine.extend(tokens, &mut |position, logits| {
+        engine.score(sequence, tokens, &mut |position, logits| {
             let slot = position % COMPARED_POSITIONS;
             debug_assert_eq!(position / COMPARED_POSITIONS, batch);
             if let Some(next) = chunk.get(position + 1) {

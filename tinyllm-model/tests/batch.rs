@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tinyllm_kernels::Isa;
 use tinyllm_mem::HostResource;
 use tinyllm_model::{
-    Engine, ModelConfig,
+    Engine, ModelConfig, ModelError,
     engine::{EngineOptions, KvCacheConfig, SequenceId, SequenceInput},
 };
 
@@ -25,9 +25,10 @@ fn bits(logits: &[f32]) -> Vec<u32> {
 fn alone(model: &RandomModel, options: &EngineOptions, prompts: &[Vec<u32>]) -> Vec<Vec<Vec<u32>>> {
     let mut engine = load(model, options);
     let mut each = |prompt: &Vec<u32>| {
-        engine.clear();
-        let mut rows = vec![bits(engine.prefill(prompt, &mut || true).unwrap().unwrap())];
-        rows.extend((0..4).map(|token| bits(engine.decode(token).unwrap())));
+        let sequence = engine.create_sequence().unwrap();
+        let mut rows = vec![bits(engine.prefill(sequence, prompt, &mut || true).unwrap().unwrap())];
+        rows.extend((0..4).map(|token| bits(engine.decode(sequence, token).unwrap())));
+        engine.free_sequence(sequence).unwrap();
         rows
     };
     prompts.iter().map(&mut each).collect()
@@ -40,7 +41,7 @@ fn together(engine: &mut Engine, prompts: &[Vec<u32>]) -> Vec<Vec<Vec<u32>>> {
     for prompt in prompts {
         let (sequence, common) = engine.create_sequence_with_prefix(prompt).unwrap();
         for tokens in prompt[common..prompt.len() - 1].chunks(engine.max_step_tokens()) {
-            engine.forward(&[SequenceInput { sequence, tokens, wants_logits: false }]).unwrap();
+            engine.forward(&[SequenceInput::new(sequence, tokens, 0)]).unwrap();
         }
         sequences.push(sequence);
     }
@@ -53,7 +54,7 @@ fn together(engine: &mut Engine, prompts: &[Vec<u32>]) -> Vec<Vec<Vec<u32>>> {
         let batch: Vec<_> = sequences
             .iter()
             .zip(&last)
-            .map(|(sequence, tokens)| SequenceInput { sequence: *sequence, tokens, wants_logits: true })
+            .map(|(sequence, tokens)| SequenceInput::new(*sequence, tokens, 1))
             .collect();
         engine.forward(&batch).unwrap();
         for (index, rows) in rows.iter_mut().enumerate() {
@@ -88,12 +89,16 @@ proptest! {
             })
             .collect();
         let model = RandomModel::new(config, seed);
-        let options = |isa, threads, block_size, prefill_chunk| EngineOptions {
-            isa, group_size, prefill_chunk,
-            threads: Some(threads),
-            kv: KvCacheConfig { max_batch_size: 8, max_seq_len: Some(64), block_size, format, budget_bytes: None },
-            ..EngineOptions::default()
-        };
+        let options = |isa, threads, block_size, prefill_chunk| EngineOptions::default()
+            .with_isa(isa)
+            .with_group_size(group_size)
+            .with_prefill_chunk(prefill_chunk)
+            .with_threads(Some(threads))
+            .with_kv(KvCacheConfig::default()
+                .with_max_batch_size(8)
+                .with_max_seq_len(Some(64))
+                .with_block_size(block_size)
+                .with_format(format));
         let expected = alone(&model, &options(Isa::Portable, 1, 64, 64), &prompts);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             for (threads, block_size, chunk) in [(1, 16, 64), (2, 32, 9)] {
@@ -121,10 +126,10 @@ fn two_long_sequences_get_what_they_get_alone() {
     let prompt = |start: u32, length: u32| (0..length).map(|i| (start + i * 7) % 50).collect::<Vec<u32>>();
     let prompts = [prompt(0, 5900), prompt(1, 5200)];
     let model = RandomModel::new(config, 8);
-    let options = |threads| EngineOptions {
-        threads: Some(threads),
-        kv: KvCacheConfig { max_batch_size: 2, ..KvCacheConfig::of_tokens(6000) },
-        ..EngineOptions::default()
+    let options = |threads| {
+        EngineOptions::default()
+            .with_threads(Some(threads))
+            .with_kv(KvCacheConfig::of_tokens(6000).with_max_batch_size(2))
     };
     let expected = alone(&model, &options(1), &prompts);
     for threads in [1, 2, 4] {
@@ -136,17 +141,15 @@ fn two_long_sequences_get_what_they_get_alone() {
 #[test]
 fn a_fork_goes_its_own_way() {
     let model = RandomModel::new(common::small_config(), 21);
-    let kv = KvCacheConfig { max_batch_size: 3, ..KvCacheConfig::of_tokens(64) };
-    let options = EngineOptions { kv, threads: Some(1), ..EngineOptions::default() };
+    let kv = KvCacheConfig::of_tokens(64).with_max_batch_size(3);
+    let options = EngineOptions::default().with_kv(kv).with_threads(Some(1));
     let mut engine = load(&model, &options);
     let first = engine.create_sequence().unwrap();
-    engine
-        .forward(&[SequenceInput { sequence: first, tokens: &[1, 2, 3, 4, 5], wants_logits: false }])
-        .unwrap();
+    engine.forward(&[SequenceInput::new(first, &[1, 2, 3, 4, 5], 0)]).unwrap();
     let second = engine.fork_sequence(first).unwrap();
     let free = engine.free_blocks();
     let step = |engine: &mut Engine, sequence, token| {
-        engine.forward(&[SequenceInput { sequence, tokens: &[token], wants_logits: true }]).unwrap();
+        engine.forward(&[SequenceInput::new(sequence, &[token], 1)]).unwrap();
         bits(engine.step_logits(0).unwrap())
     };
     let (a, b) = (step(&mut engine, first, 6), step(&mut engine, second, 7));
@@ -162,22 +165,53 @@ fn a_fork_goes_its_own_way() {
 fn a_full_cache_is_an_error_and_not_the_end() {
     let model = RandomModel::new(common::small_config(), 22);
     let block_bytes = 16 * 2 * 2 * 2 * 16 * 2;
-    let kv = KvCacheConfig {
-        max_batch_size: 2,
-        max_seq_len: Some(48),
-        budget_bytes: Some(3 * block_bytes + 100),
-        ..KvCacheConfig::default()
-    };
-    let mut engine = load(&model, &EngineOptions { kv, threads: Some(1), ..EngineOptions::default() });
+    let kv = KvCacheConfig::default()
+        .with_max_batch_size(2)
+        .with_max_seq_len(Some(48))
+        .with_budget_bytes(Some(3 * block_bytes + 100));
+    let mut engine = load(&model, &EngineOptions::default().with_kv(kv).with_threads(Some(1)));
     assert_eq!(engine.free_blocks(), 3);
     let tokens: Vec<u32> = (0..32).collect();
     let [first, second] = [engine.create_sequence().unwrap(), engine.create_sequence().unwrap()];
-    engine.forward(&[SequenceInput { sequence: first, tokens: &tokens, wants_logits: false }]).unwrap();
-    let input = SequenceInput { sequence: second, tokens: &tokens, wants_logits: true };
+    engine.forward(&[SequenceInput::new(first, &tokens, 0)]).unwrap();
+    let input = SequenceInput::new(second, &tokens, 1);
     let error = engine.forward(&[input]).unwrap_err();
     assert_eq!(error.to_string(), "the KV cache is full: 2 blocks are needed, 1 are free");
-    assert!(engine.create_sequence().is_err(), "a third sequence");
+    let third = engine.create_sequence();
+    assert!(matches!(third, Err(ModelError::TooManySequences { limit: 2 })), "{third:?}");
     engine.free_sequence(first).unwrap();
     engine.forward(&[input]).unwrap();
-    assert!(engine.forward(&[input, input]).is_err(), "twice in a batch");
+    let input = SequenceInput::new(second, &[1], 1);
+    let twice = engine.forward(&[input, input]);
+    assert!(matches!(twice, Err(ModelError::SequenceTwice)), "{twice:?}");
+}
+
+/// What verifies drafted tokens: a sequence's last rows in one step, beside a sequence that wants one and one that wants
+/// none.
+#[test]
+fn several_rows_of_a_step_are_those_of_one_at_a_time() {
+    let model = RandomModel::new(common::small_config(), 23);
+    let kv = KvCacheConfig::of_tokens(64).with_max_batch_size(3);
+    let options = EngineOptions::default().with_kv(kv).with_threads(Some(2)).with_sampled_rows(6);
+    let drafted = [9, 8, 7, 6, 5];
+    let expected = alone(&model, &options, &[vec![1, 2, 9], vec![1, 2, 9, 8], vec![1, 2, 9, 8, 7]]);
+    let expected_last =
+        alone(&model, &options, &[vec![1, 2, 9, 8, 7, 6], vec![1, 2, 9, 8, 7, 6, 5], vec![4]]);
+    let expected: Vec<_> = expected.iter().chain(&expected_last).map(|rows| rows[0].clone()).collect();
+    let mut engine = load(&model, &options);
+    assert_eq!(engine.max_sampled_rows(), 6);
+    let [first, second, third] = [(); 3].map(|()| engine.create_sequence().unwrap());
+    engine.prefill(first, &[1, 2], &mut || true).unwrap();
+    let beside = [SequenceInput::new(second, &[3], 0), SequenceInput::new(third, &[4], 1)];
+    engine.forward(&[SequenceInput::new(first, &drafted, 5), beside[0], beside[1]]).unwrap();
+    for (row, expected) in expected.iter().enumerate() {
+        assert!(&bits(engine.step_logits(row).unwrap()) == expected, "row {row}");
+    }
+    // What is refused changes nothing.
+    let too_many = engine.forward(&[SequenceInput::new(first, &[1; 7], 7)]);
+    assert!(matches!(too_many, Err(ModelError::TooManyRows { rows: 7, limit: 6 })), "{too_many:?}");
+    let beyond = engine.forward(&[SequenceInput::new(first, &[1], 2)]);
+    assert!(matches!(beyond, Err(ModelError::RowsBeyondTokens { rows: 2, tokens: 1 })), "{beyond:?}");
+    assert!(matches!(engine.step_logits(0), Err(ModelError::NoLogits { row: 0, rows: 0 })));
+    assert_eq!(engine.sequence_tokens(first).unwrap().len(), 7);
 }

@@ -41,7 +41,7 @@ fn copy(model: &str) -> Option<(tempfile::TempDir, PathBuf, PathBuf)> {
 const MODELS: [&str; 3] = ["tiny/llama_gqa_tied_bf16", "ct/int_g32_f16", "gguf/tiny256.q8_0.gguf"];
 
 fn options() -> EngineOptions {
-    EngineOptions { threads: Some(2), ..EngineOptions::default() }
+    EngineOptions::default().with_threads(Some(2))
 }
 
 fn cut(path: &Path, bytes: u64) {
@@ -79,11 +79,11 @@ fn a_file_cut_short_while_it_is_loaded_ends_the_loading() {
 fn what_is_loaded_later_is_an_error_then() {
     let Some((_folder, model, weights)) = copy("ct/int_g32_f16") else { return };
     let checkpoint = checkpoint::open(&model).unwrap();
-    let backend = Engine::backend(&options()).unwrap();
     let memory = HostResource::shared();
-    let mut engine = Engine::load_lazily_on(backend, &*checkpoint, &options(), &memory, &|_| {}).unwrap();
+    let backend = Engine::cpu(&options(), &memory).unwrap();
+    let mut engine = Engine::load_lazily_on(&backend, &*checkpoint, &options(), &memory, &|_| {}).unwrap();
     cut(&weights, 100);
-    assert_named(&engine.load_more(usize::MAX).unwrap_err().to_string(), &weights);
+    assert_named(&engine.warm_up(usize::MAX).unwrap_err().to_string(), &weights);
 }
 
 #[test]
@@ -134,7 +134,8 @@ fn logits(model: &Path, change: impl FnOnce(&dyn Checkpoint)) -> Result<Vec<f32>
     let checkpoint = checkpoint::open(model)?;
     change(&*checkpoint);
     let mut engine = Engine::load(&*checkpoint, &options(), &HostResource::shared(), &|_| {})?;
-    Ok(engine.prefill(&[1, 2, 3], &mut || true)?.unwrap().to_vec())
+    let sequence = engine.create_sequence()?;
+    Ok(engine.prefill(sequence, &[1, 2, 3], &mut || true)?.unwrap().to_vec())
 }
 
 /// A model whose header is overwritten after it was opened loads as it was: nothing is parsed twice.

@@ -16,7 +16,7 @@ use tinyllm_model::{
 fn load_lazily(model: &Path, options: &EngineOptions, memory: &HostMemory) -> Result<Engine> {
     let checkpoint = checkpoint::open(model)?;
     assert!(checkpoint.is_cached(), "{} was just read or written", model.display());
-    Engine::load_lazily_on(Engine::backend(options)?, &*checkpoint, options, memory, &|_| {})
+    Engine::load_lazily_on(&Engine::cpu(options, memory)?, &*checkpoint, options, memory, &|_| {})
 }
 
 fn load(model: &Path, options: &EngineOptions, memory: &HostMemory) -> Result<Engine> {
@@ -27,9 +27,10 @@ fn load(model: &Path, options: &EngineOptions, memory: &HostMemory) -> Result<En
 fn answer(engine: &mut Engine, ids: &[u32]) -> Result<Vec<Vec<u32>>> {
     let bits = |logits: &mut [f32]| logits.iter().map(|value| value.to_bits()).collect();
     let (prompt, rest) = ids.split_at(5);
-    let mut rows = vec![bits(engine.prefill(prompt, &mut || true)?.unwrap())];
+    let sequence = engine.create_sequence()?;
+    let mut rows = vec![bits(engine.prefill(sequence, prompt, &mut || true)?.unwrap())];
     for id in rest {
-        rows.push(bits(engine.decode(*id)?));
+        rows.push(bits(engine.decode(sequence, *id)?));
     }
     Ok(rows)
 }
@@ -70,19 +71,17 @@ fn every_step_has_the_bits_of_a_model_loaded_before() {
         for (threads, mmap) in [(1, false), (3, false), (2, true)] {
             for embeddings in [None, Some(EmbeddingsMode::Int8), Some(EmbeddingsMode::F16)] {
                 for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-                    let options = EngineOptions {
-                        threads: Some(threads),
-                        mmap,
-                        embeddings,
-                        isa,
-                        ..EngineOptions::default()
-                    };
+                    let options = EngineOptions::default()
+                        .with_threads(Some(threads))
+                        .with_mmap(mmap)
+                        .with_embeddings(embeddings)
+                        .with_isa(isa);
                     let memory = HostResource::shared();
                     let whole = answer(&mut load(model.path(), &options, &memory).unwrap(), &ids).unwrap();
                     let mut engine = load_lazily(model.path(), &options, &memory).unwrap();
                     let lazy = answer(&mut engine, &ids).unwrap();
                     assert!(lazy == whole, "{threads} threads, {embeddings:?}, {isa}");
-                    assert_eq!(engine.load_more(1).unwrap(), 0, "thirteen steps load everything");
+                    assert_eq!(engine.warm_up(1).unwrap(), 0, "thirteen steps load everything");
                 }
             }
         }
@@ -92,7 +91,7 @@ fn every_step_has_the_bits_of_a_model_loaded_before() {
 #[test]
 fn memory_is_what_is_planned_and_loading_ends_when_asked() {
     let Some((model, ids)) = models().into_iter().next() else { return };
-    let options = EngineOptions { threads: Some(2), ..EngineOptions::default() };
+    let options = EngineOptions::default().with_threads(Some(2));
     let record = |load: &dyn Fn(&HostMemory) -> Engine| {
         let tracking = Arc::new(Tracking::new(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
@@ -106,11 +105,11 @@ fn memory_is_what_is_planned_and_loading_ends_when_asked() {
     assert_eq!(lazy.allocations_total, whole.allocations_total);
 
     let mut engine = load_lazily(model.path(), &options, &HostResource::shared()).unwrap();
-    let mut left = engine.load_more(1).unwrap();
+    let mut left = engine.warm_up(1).unwrap();
     assert!(left > 0, "a panel is not everything");
     while left > 0 {
         let before = left;
-        left = engine.load_more(1000).unwrap();
+        left = engine.warm_up(1000).unwrap();
         assert!(left < before);
     }
 }
@@ -121,7 +120,7 @@ fn what_is_no_number_is_named_by_the_step_that_reads_it() {
         // The row is no token of the prompt.
         let unused = |rows| (0..rows).find(|row| !ids.contains(&(*row as u32))).unwrap();
         let (row, _) = spoil(model.path(), "model.embed_tokens.weight", |rows, _| (unused(rows), 3));
-        let options = EngineOptions { embeddings: Some(EmbeddingsMode::Int8), ..EngineOptions::default() };
+        let options = EngineOptions::default().with_embeddings(Some(EmbeddingsMode::Int8));
         let memory = HostResource::shared();
         let before = load(model.path(), &options, &memory).err().unwrap().to_string();
         assert!(
@@ -145,8 +144,8 @@ fn a_scale_that_is_no_number_is_refused_with_its_place() {
         let (row, group) = spoil(model.path(), scales, |rows, groups| (rows - 2, groups - 1));
         let memory = HostResource::shared();
         let lazy = load_lazily(model.path(), &EngineOptions::default(), &memory);
-        let loads = [false, true]
-            .map(|mmap| load(model.path(), &EngineOptions { mmap, ..EngineOptions::default() }, &memory));
+        let loads =
+            [false, true].map(|mmap| load(model.path(), &EngineOptions::default().with_mmap(mmap), &memory));
         for result in loads.into_iter().chain([lazy]) {
             let error = result.err().unwrap().to_string();
             let place = format!("row {row}, group {group}");

@@ -17,12 +17,7 @@ use tinyllm_model::{
 };
 
 fn f32_options() -> EngineOptions {
-    EngineOptions {
-        weights: WeightsMode::F32,
-        sampled_rows: 32,
-        threads: Some(2),
-        ..EngineOptions::default()
-    }
+    EngineOptions::default().with_weights(WeightsMode::F32).with_sampled_rows(32).with_threads(Some(2))
 }
 
 fn logits(model: &Path, options: &EngineOptions, ids: &[u32]) -> Vec<f32> {
@@ -59,13 +54,12 @@ fn greedy_tokens_match_where_the_margin_is_clear() {
         let checkpoint = checkpoint::open(&model).unwrap();
         let mut engine =
             Engine::load(&*checkpoint, &f32_options(), &HostResource::shared(), &|_| {}).unwrap();
-        let parameters = GenerationParameters {
-            sampling: Sampling::greedy(),
-            max_tokens: Some(24),
-            ignore_eos: true,
-            ..GenerationParameters::default()
-        };
-        let answer = generation::generate(&mut engine, None, &prompt, &parameters, &mut |_| {
+        let parameters = GenerationParameters::default()
+            .with_sampling(Sampling::greedy())
+            .with_max_tokens(Some(24))
+            .with_ignore_eos(true);
+        let sequence = engine.create_sequence().unwrap();
+        let answer = generation::generate(&mut engine, sequence, None, &prompt, &parameters, &mut |_| {
             std::ops::ControlFlow::Continue(())
         })
         .unwrap();
@@ -146,16 +140,14 @@ fn compressed_tensors_match_transformers() {
         let (ids, reference) = expected(&model.join("expected.safetensors"), "logits");
         let worst = largest_difference(&logits(&model, &f32_options(), &ids), &reference);
         assert!(worst <= 1e-3, "{} as f32: {worst}", model.display());
-        let w8a16 = EngineOptions {
-            weights: WeightsMode::W8A16,
-            embeddings: Some(EmbeddingsMode::F16),
-            kv: KvCacheConfig { format: Some(KvFormat::F32), ..KvCacheConfig::default() },
-            ..f32_options()
-        };
+        let w8a16 = f32_options()
+            .with_weights(WeightsMode::W8A16)
+            .with_embeddings(Some(EmbeddingsMode::F16))
+            .with_kv(KvCacheConfig::default().with_format(Some(KvFormat::F32)));
         let repacked = logits(&model, &w8a16, &ids);
         let worst = largest_difference(&repacked, &reference);
         assert!(worst <= W8A16_BOUND, "{} as W8A16: {worst}", model.display());
-        let mapped = logits(&model, &EngineOptions { mmap: true, ..w8a16 }, &ids);
+        let mapped = logits(&model, &w8a16.with_mmap(true), &ids);
         assert!(
             mapped.iter().zip(&repacked).all(|(a, b)| a.to_bits() == b.to_bits()),
             "{}: mapped weights give other bits",

@@ -32,7 +32,7 @@ enum Call {
     Fork(usize),
     Truncate { which: usize, length: usize },
     Free(usize),
-    Step { inputs: Vec<(usize, usize, bool)>, token: u32, fault: Option<Fault> },
+    Step { inputs: Vec<(usize, usize, usize)>, token: u32, fault: Option<Fault> },
 }
 
 /// What is wrong with a step.
@@ -53,7 +53,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         0.25,
         prop::sample::select(vec![Fault::Unknown, Fault::Poison, Fault::Poison, Fault::Twice, Fault::Empty]),
     );
-    let inputs = prop::collection::vec((0usize..8, 1usize..24, any::<bool>()), 1..=MAX_SEQUENCES);
+    let inputs = prop::collection::vec((0usize..8, 1usize..24, 0usize..4), 1..=MAX_SEQUENCES);
     let step =
         (inputs, 0..VOCAB, fault).prop_map(|(inputs, token, fault)| Call::Step { inputs, token, fault });
     let call = prop_oneof![
@@ -72,13 +72,11 @@ fn bits(logits: &[f32]) -> Vec<u32> {
 }
 
 fn load(model: &RandomModel, format: KvFormat, kv: KvCacheConfig) -> Engine {
-    let options = EngineOptions {
-        weights: WeightsMode::F32,
-        threads: Some(1),
-        prefill_chunk: MAX_STEP_TOKENS,
-        kv: KvCacheConfig { format: Some(format), block_size: BLOCK_TOKENS, ..kv },
-        ..EngineOptions::default()
-    };
+    let options = EngineOptions::default()
+        .with_weights(WeightsMode::F32)
+        .with_threads(Some(1))
+        .with_prefill_chunk(MAX_STEP_TOKENS)
+        .with_kv(kv.with_format(Some(format)).with_block_size(BLOCK_TOKENS));
     Engine::load(model, &options, &HostResource::shared(), &|_| {}).unwrap()
 }
 
@@ -117,12 +115,10 @@ impl Life {
         };
         // Two layers, keys and values, heads of 16.
         let block_bytes = BLOCK_TOKENS * 2 * 2 * config.num_key_value_heads * 16 * element;
-        let small = KvCacheConfig {
-            max_batch_size: MAX_SEQUENCES,
-            max_seq_len: Some(MAX_SEQ_LEN),
-            budget_bytes: Some(BLOCKS * block_bytes),
-            ..KvCacheConfig::default()
-        };
+        let small = KvCacheConfig::default()
+            .with_max_batch_size(MAX_SEQUENCES)
+            .with_max_seq_len(Some(MAX_SEQ_LEN))
+            .with_budget_bytes(Some(BLOCKS * block_bytes));
         let engine = load(&model, format, small);
         assert_eq!(engine.free_blocks(), BLOCKS);
         let alone = load(&model, format, KvCacheConfig::of_tokens(MAX_SEQ_LEN));
@@ -145,8 +141,9 @@ impl Life {
         if let Some(known) = self.known.get(tokens) {
             return known.clone();
         }
-        self.alone.clear();
-        let found = bits(self.alone.prefill(tokens, &mut || true).unwrap().unwrap());
+        let sequence = self.alone.create_sequence().unwrap();
+        let found = bits(self.alone.prefill(sequence, tokens, &mut || true).unwrap().unwrap());
+        self.alone.free_sequence(sequence).unwrap();
         self.known.insert(tokens.to_vec(), found.clone());
         found
     }
@@ -223,13 +220,13 @@ impl Life {
         }
     }
 
-    fn step(&mut self, inputs: &[(usize, usize, bool)], token: u32, fault: Option<Fault>) {
-        let mut chosen: Vec<(usize, Vec<u32>, bool)> = Vec::new();
-        for (which, length, wants_logits) in inputs {
+    fn step(&mut self, inputs: &[(usize, usize, usize)], token: u32, fault: Option<Fault>) {
+        let mut chosen: Vec<(usize, Vec<u32>, usize)> = Vec::new();
+        for (which, length, rows) in inputs {
             let which = which % self.sequences.len();
             if chosen.iter().all(|(other, ..)| *other != which) {
                 let tokens = (0..*length as u32).map(|i| (token + 3 * i) % POISON).collect();
-                chosen.push((which, tokens, *wants_logits));
+                chosen.push((which, tokens, *rows));
             }
         }
         match fault {
@@ -244,25 +241,32 @@ impl Life {
         let free = BLOCKS - Self::used(&self.sequences);
         let total: usize = chosen.iter().map(|(_, tokens, _)| tokens.len()).sum();
         let is_too_long = before_windows.iter().any(|sequence| sequence.tokens.len() > MAX_SEQ_LEN);
+        let rows: usize = chosen.iter().map(|(.., rows)| rows).sum();
         let is_refused = total > MAX_STEP_TOKENS
             || is_too_long
+            || rows > MAX_SEQUENCES
+            || chosen.iter().any(|(_, tokens, rows)| *rows > tokens.len())
             || matches!(fault, Some(Fault::Unknown | Fault::Twice | Fault::Empty));
         let batch: Vec<_> = chosen
             .iter()
-            .map(|(which, tokens, wants_logits)| SequenceInput {
-                sequence: self.sequences[*which].id,
-                tokens,
-                wants_logits: *wants_logits,
-            })
+            .map(|(which, tokens, rows)| SequenceInput::new(self.sequences[*which].id, tokens, *rows))
             .collect();
         let found = self.engine.forward(&batch);
-        let wanted = if found.is_ok() { batch.iter().filter(|input| input.wants_logits).count() } else { 0 };
+        let wanted = if found.is_ok() { rows } else { 0 };
         match self.engine.step_logits(wanted) {
-            Err(ModelError::NoLogits { index, rows }) => assert_eq!((index, rows), (wanted, wanted)),
+            Err(ModelError::NoLogits { row, rows }) => assert_eq!((row, rows), (wanted, wanted)),
             other => panic!("logits that no input wanted: {other:?}"),
         }
         match found {
-            Err(ModelError::Request(_)) => assert!(is_refused),
+            Err(
+                ModelError::EmptyPrompt
+                | ModelError::TokenOutOfVocabulary { .. }
+                | ModelError::ContextExceeded { .. }
+                | ModelError::SequenceTwice
+                | ModelError::StepTooLarge { .. }
+                | ModelError::RowsBeyondTokens { .. }
+                | ModelError::TooManyRows { .. },
+            ) => assert!(is_refused),
             Err(ModelError::CacheFull { needed_blocks, free_blocks }) => {
                 assert!(!is_refused);
                 assert!(needed > free, "{needed} of {free}");
@@ -273,10 +277,12 @@ impl Life {
             Ok(()) => {
                 assert!(!is_refused && needed <= free && fault.is_none());
                 self.sequences = after;
-                for (row, (which, ..)) in chosen.iter().filter(|(.., wants_logits)| *wants_logits).enumerate()
-                {
+                let sampled = chosen.iter().flat_map(|(which, _, rows)| {
+                    let tokens = &self.sequences[*which].tokens;
+                    (0..*rows).rev().map(|later| tokens[..tokens.len() - later].to_vec())
+                });
+                for (row, tokens) in sampled.collect::<Vec<_>>().into_iter().enumerate() {
                     let found = bits(self.engine.step_logits(row).unwrap());
-                    let tokens = self.sequences[*which].tokens.clone();
                     assert!(found == self.logits_alone(&tokens), "{tokens:?}");
                 }
             }
@@ -284,7 +290,7 @@ impl Life {
     }
 
     /// The sequences after a step that succeeds, and as they are before windows let blocks go.
-    fn after(&mut self, chosen: &[(usize, Vec<u32>, bool)]) -> (Vec<Expected>, Vec<Expected>) {
+    fn after(&mut self, chosen: &[(usize, Vec<u32>, usize)]) -> (Vec<Expected>, Vec<Expected>) {
         let mut after = self.sequences.clone();
         for (which, tokens, _) in chosen {
             let holders = |block: usize| {
@@ -346,7 +352,7 @@ fn a_fork_after_a_refused_step_goes_its_own_way() {
     let config = ModelConfig { vocab_size: VOCAB as usize, ..common::small_config() };
     let mut life = Life::new(&config, KvFormat::F16, None);
     let step = |inputs: &[(usize, usize)], token| Call::Step {
-        inputs: inputs.iter().map(|(which, tokens)| (*which, *tokens, true)).collect(),
+        inputs: inputs.iter().map(|(which, tokens)| (*which, *tokens, 1)).collect(),
         token,
         fault: None,
     };

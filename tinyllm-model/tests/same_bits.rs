@@ -29,8 +29,8 @@ fn logits(model: &dyn Checkpoint, options: &EngineOptions, ids: &[u32]) -> Vec<V
 
 /// An engine that decodes with so many of its threads.
 fn engine(model: &dyn Checkpoint, options: &EngineOptions, decode_threads: DecodeThreads) -> Engine {
-    let backend = Engine::backend(options).unwrap().with_decode_threads(decode_threads);
-    Engine::load_on(backend, model, options, &HostResource::shared(), &|_| {}).unwrap()
+    let backend = Engine::cpu(options, &HostResource::shared()).unwrap().with_decode_threads(decode_threads);
+    Engine::load_on(&backend, model, options, &HostResource::shared(), &|_| {}).unwrap()
 }
 
 /// The bits of the last position's logits of every prefix, decoded one token after another.
@@ -41,7 +41,10 @@ fn decoded(
     ids: &[u32],
 ) -> Vec<Vec<u32>> {
     let mut engine = engine(model, options, decode_threads);
-    ids.iter().map(|id| engine.decode(*id).unwrap().iter().map(|value| value.to_bits()).collect()).collect()
+    let sequence = engine.create_sequence().unwrap();
+    ids.iter()
+        .map(|id| engine.decode(sequence, *id).unwrap().iter().map(|value| value.to_bits()).collect())
+        .collect()
 }
 
 proptest! {
@@ -60,12 +63,16 @@ proptest! {
         let vocab = config.vocab_size as u32;
         let ids: Vec<u32> = (0..tokens as u32).map(|i| (i * 7 + seed as u32 % 13) % vocab).collect();
         let model = RandomModel::new(config, seed);
-        let options = |isa, threads, prefill_chunk, sampled_rows| EngineOptions {
-            weights, embeddings, group_size,
-            kv: KvCacheConfig { format: kv, ..KvCacheConfig::of_tokens(64) }, isa, prefill_chunk, sampled_rows,
-            threads: Some(threads),
-            ..EngineOptions::default()
-        };
+        let options = |isa, threads, prefill_chunk, sampled_rows| EngineOptions::default()
+            .with_weights(weights)
+            .with_embeddings(embeddings)
+            .with_group_size(group_size)
+            .with_kv(KvCacheConfig::of_tokens(64)
+                .with_format(kv))
+            .with_isa(isa)
+            .with_prefill_chunk(prefill_chunk)
+            .with_sampled_rows(sampled_rows)
+            .with_threads(Some(threads));
         let expected = logits(&model, &options(Isa::Portable, 1, 64, 64), &ids);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             for (threads, chunk, sampled_rows) in [(1, 1, 1), (2, 7, 3), (3, 64, 16)] {
@@ -89,13 +96,11 @@ fn every_reference_model_has_the_same_bits() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             for threads in [1, 2, 3] {
                 for prefill_chunk in [1, 7, 64, 512] {
-                    let options = EngineOptions {
-                        isa,
-                        threads: Some(threads),
-                        prefill_chunk,
-                        sampled_rows: 16,
-                        ..EngineOptions::default()
-                    };
+                    let options = EngineOptions::default()
+                        .with_isa(isa)
+                        .with_threads(Some(threads))
+                        .with_prefill_chunk(prefill_chunk)
+                        .with_sampled_rows(16);
                     let found = logits(&*model, &options, &ids);
                     let first = first.get_or_insert_with(|| found.clone());
                     assert!(
@@ -124,11 +129,12 @@ fn long_sequences_have_the_same_bits_however_their_keys_are_shared_out() {
     let model = RandomModel::new(config, 5);
     let bits = |threads, isa, decode_threads| -> Vec<Vec<u32>> {
         let kv = KvCacheConfig::of_tokens(ids.len());
-        let options = EngineOptions { kv, isa, threads: Some(threads), ..EngineOptions::default() };
+        let options = EngineOptions::default().with_kv(kv).with_isa(isa).with_threads(Some(threads));
         let mut engine = engine(&model, &options, decode_threads);
-        engine.prefill(prompt, &mut || true).unwrap();
+        let sequence = engine.create_sequence().unwrap();
+        engine.prefill(sequence, prompt, &mut || true).unwrap();
         rest.iter()
-            .map(|id| engine.decode(*id).unwrap().iter().map(|value| value.to_bits()).collect())
+            .map(|id| engine.decode(sequence, *id).unwrap().iter().map(|value| value.to_bits()).collect())
             .collect()
     };
     let expected = bits(1, Isa::best(), DecodeThreads::All);

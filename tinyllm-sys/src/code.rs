@@ -1,4 +1,4 @@
-//! The driver's error numbers by name, for whoever answers its calls or looks for one of them.
+//! The driver's error numbers by name, for implementations of its calls and for callers that match one of them.
 
 use crate::numbered::numbered;
 
@@ -38,7 +38,7 @@ codes! {
     InvalidDevice = 101 "CUDA_ERROR_INVALID_DEVICE",
     /// A module that is none.
     InvalidImage = 200 "CUDA_ERROR_INVALID_IMAGE",
-    /// No context, or one that is gone.
+    /// No context, or one that was destroyed.
     InvalidContext = 201 "CUDA_ERROR_INVALID_CONTEXT",
     /// Nothing in the module fits the device.
     NoBinaryForGpu = 209 "CUDA_ERROR_NO_BINARY_FOR_GPU",
@@ -62,7 +62,7 @@ codes! {
     LaunchOutOfResources = 701 "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
     /// A kernel ran too long.
     LaunchTimeout = 702 "CUDA_ERROR_LAUNCH_TIMEOUT",
-    /// The context is gone.
+    /// The context was destroyed.
     ContextIsDestroyed = 709 "CUDA_ERROR_CONTEXT_IS_DESTROYED",
     /// A kernel's assertion failed.
     Assert = 710 "CUDA_ERROR_ASSERT",

@@ -1,4 +1,4 @@
-//! What the driver says when it refuses.
+//! The error that each call of the driver returns.
 
 use std::fmt;
 

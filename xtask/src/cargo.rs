@@ -1,4 +1,4 @@
-//! Cargo, asked to build something, and where it put it.
+//! Builds with cargo, and the paths of what was built.
 
 use std::{
     env,

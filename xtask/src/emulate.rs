@@ -1,5 +1,5 @@
-//! `cargo xtask emulate -- PROGRAM`: a program that knows nothing of the emulator, on it. The emulated driver is put under the
-//! driver's names into a directory of its own, which is where the program looks first.
+//! `cargo xtask emulate -- PROGRAM`: an unmodified program on the emulated driver, which is copied under the driver's names into a
+//! directory that comes first in the library search path.
 
 use std::{
     env, fs,
@@ -21,7 +21,7 @@ const LIBRARY: &str = "libtinyllm_emulator_cuda.so";
 const SONAME: &str = "libcuda.so.1";
 const LINK: &str = "libcuda.so";
 
-/// What the status of a program that a signal ended begins at, as shells have it.
+/// Added to a signal's number, the status of a program that it ended, as in shells.
 const SIGNALS: i32 = 128;
 
 pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
@@ -61,7 +61,7 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     files.find(|path| path.ends_with(LIBRARY)).with_context(|| format!("cargo built no {LIBRARY}"))
 }
 
-/// The directory in front of where libraries are looked for already.
+/// The library search path with the directory in front.
 fn search_path(directory: &Path) -> anyhow::Result<std::ffi::OsString> {
     let before = env::var_os("LD_LIBRARY_PATH").filter(|path| !path.is_empty());
     let before = before.iter().flat_map(env::split_paths);
@@ -88,7 +88,7 @@ pub(crate) fn print(report: &Path, as_json: bool) -> anyhow::Result<usize> {
     Ok(count)
 }
 
-/// A program's status as a number that can be given on.
+/// A program's exit status as a number.
 fn code(status: ExitStatus) -> u8 {
     let number = status.code().or_else(|| status.signal().map(|signal| SIGNALS + signal));
     number.and_then(|number| u8::try_from(number).ok()).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! Files of results: written beside, then named; and when.
+//! Files of results, written atomically; and dates.
 
 use std::{
     fs,
@@ -10,12 +10,12 @@ use anyhow::Context;
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
-/// Writes a file beside, then gives it its name.
+/// Writes a temporary file and renames it.
 pub(crate) fn write(path: &Path, result: &Value) -> anyhow::Result<()> {
     fs::create_dir_all(path.parent().context("a folder for the results")?)?;
-    let beside = path.with_extension("json.tmp");
-    fs::write(&beside, serde_json::to_string_pretty(result)? + "\n")?;
-    fs::rename(&beside, path)?;
+    let temporary = path.with_extension("json.tmp");
+    fs::write(&temporary, serde_json::to_string_pretty(result)? + "\n")?;
+    fs::rename(&temporary, path)?;
     Ok(())
 }
 

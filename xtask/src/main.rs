@@ -25,14 +25,14 @@ mod flags {
         cmd xtask {
             /// Format, tidiness, lints, the kernels' PTX, documentation, tests.
             cmd ci {}
-            /// What no compiler checks: file lengths, headers, README of each crate, dependencies that nothing uses.
+            /// Conventions that no compiler checks: file lengths, headers, README of each crate, unused dependencies.
             cmd tidy {}
             /// Compiles the CUDA sources in tinyllm-kernels/cuda/ to the PTX in tinyllm-kernels/ptx/, with a pinned compiler
             /// from PyPI (no CUDA and no GPU needed)
             cmd kernels {
                 /// Changes nothing; fails where the PTX is not what the sources give
                 optional --check
-                /// Changes nothing; prints where the pinned ptxas of CUDA 12.0 is, fetched if it is not there
+                /// Changes nothing; prints the path of the pinned ptxas of CUDA 12.0, which is fetched if missing
                 optional --ptxas
             }
             /// Runs a program on the emulated driver and prints what the checks found, one finding a line; 1 if anything
@@ -40,13 +40,13 @@ mod flags {
             cmd emulate {
                 /// Memory of the device, such as 512M; 8G without it
                 optional --memory memory: String
-                /// What decides which of the work that may run runs next; 0 without it
+                /// Seed of the emulator's scheduler; 0 without it
                 optional --seed seed: String
                 /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream; all without it
                 optional --only list: String
                 /// Findings as lines of JSON
                 optional --json
-                /// Says each call that fails, and why, while the program runs
+                /// Prints each failing call, and why, while the program runs
                 optional --errors
                 /// The program
                 required program: OsString
@@ -65,14 +65,14 @@ mod flags {
                 /// Its arguments
                 repeated args: OsString
             }
-            /// On a machine with an NVIDIA GPU: the tests on it, alone and under compute-sanitizer, and the kernels' bench beside
-            /// torch's operations; writes what it saw to bench/results/, 1 if a test failed or anything was found
+            /// On a machine with an NVIDIA GPU: the tests on it, alone and under compute-sanitizer, and the kernels' bench
+            /// with torch's operations; writes results to bench/results/, 1 if a test failed or anything was found
             cmd gpu-suite {
                 /// Writes what it needs into this directory instead, for a machine without Rust
                 optional --pack directory: PathBuf
                 /// Runs what was packed into this directory
                 optional --packed directory: PathBuf
-                /// Where to write what it saw instead
+                /// Where to write the results instead
                 optional --out out: PathBuf
             }
             /// Measures the program on a model, and the kernels; writes the figures to bench/results/ and draws their chart
@@ -80,13 +80,13 @@ mod flags {
             cmd bench {
                 /// A directory, a .gguf file or an alias; smollm2 without it
                 optional model: String
-                /// How often each figure is taken (the median counts); 5 without it
+                /// Runs of each figure (the median counts); 5 without it
                 optional --runs runs: u32
-                /// Where to write the figures instead; the chart lies beside, as .svg
+                /// Where to write the figures instead; the chart is next to it, as .svg
                 optional --out out: PathBuf
                 /// Without criterion's benches of the kernels
                 optional --no-kernels
-                /// Figures of other programs, from bench/peers/compare.py, to stand in the chart
+                /// Figures of other programs, from bench/peers/compare.py, for the chart
                 optional --peers peers: PathBuf
             }
             /// Renders the chat templates that packages on PyPI carry, with tinyllm and with jinja2, and writes the table in

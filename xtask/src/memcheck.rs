@@ -31,7 +31,7 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
         let mut cargo = cargo::command();
         cargo.args(["test", "--quiet", "--package", package, "--test", test, filter]);
         cargo.env("TINYLLM_EMULATOR_REPORT", &report).env("TINYLLM_EMULATOR_CHECK", checks.join(","));
-        // What the tests print is no finding.
+        // The tests' own output is not a finding.
         let status = cargo.stdout(Stdio::from(std::io::stderr())).status().context("starting cargo")?;
         failed |= !status.success();
     }

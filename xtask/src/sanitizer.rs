@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 /// Its tools.
 pub(crate) const TOOLS: [&str; 4] = ["memcheck", "initcheck", "racecheck", "synccheck"];
 
-/// What a program ends with where something was found.
+/// The exit status where something was found.
 const FOUND: i32 = 9;
 
 /// The tool in the search path, or where the toolkit puts it; nothing without a GPU's device file.
@@ -26,8 +26,8 @@ pub(crate) fn find() -> Option<PathBuf> {
     candidates.find(|candidate| candidate.is_file())
 }
 
-/// Runs the tests of a program whose names have `filter` in them under one of [`TOOLS`], and gives what it found; `leak` asks
-/// memcheck for memory that is not given back.
+/// Runs the tests of a program whose names have `filter` in them under one of [`TOOLS`], and gives what it found; `leak` makes
+/// memcheck report memory that is not freed.
 pub(crate) fn run(
     sanitizer: &Path,
     tool: &str,
@@ -38,7 +38,7 @@ pub(crate) fn run(
     let mut command = Command::new(sanitizer);
     command.args(["--tool", tool, "--error-exitcode", &FOUND.to_string()]);
     if tool == "memcheck" {
-        // Calls that fail are what some tests look at; those that should not fail fail the test.
+        // Some tests make calls fail on purpose; a call that should not fail fails the test.
         command.args(["--report-api-errors", "no"]);
         if leak {
             command.args(["--leak-check", "full"]);

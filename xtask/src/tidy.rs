@@ -1,4 +1,4 @@
-//! What no compiler checks: files say what they are and stay short, each crate has its README, and no dependency of the
+//! Conventions that no compiler checks: files say what they are and stay short, each crate has its README, and no dependency of the
 //! workspace is unused.
 
 use std::{

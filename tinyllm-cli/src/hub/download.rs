@@ -1,4 +1,4 @@
-//! One file: resumed where a part of the same version is here, checked, and only then given its name.
+//! One file: resumed from a partial download of the same version, checked, then renamed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,10 +14,10 @@ use super::{
     store::{FileRecord, Partial},
 };
 
-/// How often a download goes on by itself after connections that brought little.
+/// Retries after connections that delivered little.
 const RETRIES: usize = 2;
 
-/// What a connection must bring before it breaks for the next to count as the first again.
+/// Bytes that a connection must deliver for the retry counter to restart.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// Downloads `url_path` to `path`, replacing what is there.
@@ -34,7 +34,7 @@ pub(super) fn fetch(
         match attempt(client, url_path, partial, &file_name)? {
             End::Whole(etag) => return finish(url_path, partial, path, etag),
             End::Broken(_) if partial.bytes() >= had_bytes + PROGRESS_BYTES => retries = 0,
-            // What brings nothing new would bring nothing again.
+            // A connection without progress is not retried.
             End::Broken(_) if retries < RETRIES && partial.bytes() > had_bytes => retries += 1,
             End::Broken(cause) => {
                 return Err(cause).with_context(|| {
@@ -47,20 +47,20 @@ pub(super) fn fetch(
 
 /// How a connection ended.
 enum End {
-    /// All of it is here; its version.
+    /// The file is complete; its etag.
     Whole(Option<String>),
     Broken(io::Error),
 }
 
-/// Asks once for what is not here yet.
+/// Requests the missing bytes once.
 fn attempt(client: &Client, url_path: &str, partial: &Partial, file_name: &str) -> anyhow::Result<End> {
     let known = partial.etag();
-    // Without its version's name a part is no use.
+    // A part without an etag cannot be resumed.
     let mut from = if known.is_empty() { 0 } else { partial.bytes() };
     let mut answer = client.get(url_path, from)?;
     let fits = answer.extent.first_byte == from && answer.etag.as_deref() == Some(&known);
     if from > 0 && !fits {
-        // Another version, or not the bytes that were asked for.
+        // Another version, or not the requested bytes.
         if answer.extent.first_byte != 0 {
             answer = client.get(url_path, 0)?;
         }
@@ -68,9 +68,7 @@ fn attempt(client: &Client, url_path: &str, partial: &Partial, file_name: &str) 
     }
     let checksum = answer.etag.as_deref().and_then(http::sha256);
     if !answer.extent.has_end && checksum.is_none() {
-        bail!(
-            "{url_path}: the answer has neither a length nor a checksum, so that nobody can say whether it is whole"
-        );
+        bail!("{url_path}: the answer has neither a length nor a checksum, so that it may be incomplete");
     }
     if from == 0 {
         partial.begin(answer.etag.as_deref().unwrap_or_default())?;
@@ -79,7 +77,7 @@ fn attempt(client: &Client, url_path: &str, partial: &Partial, file_name: &str) 
     Ok(end.map_or(End::Whole(answer.etag), End::Broken))
 }
 
-/// Appends a body to the part, which has `from` bytes; returns what broke it off, if anything did.
+/// Appends a body to the part, which has `from` bytes; returns the error that ended it early.
 fn receive(
     answer: &mut Answer,
     from: u64,
@@ -87,7 +85,7 @@ fn receive(
     file_name: &str,
 ) -> anyhow::Result<Option<io::Error>> {
     let name = || part.display().to_string();
-    let bar = crate::models::progress(file_name.into());
+    let bar = crate::output::progress::bytes(file_name.into());
     bar.set_length(from + answer.extent.body_bytes.unwrap_or(0));
     bar.set_position(from);
     let mut file = OpenOptions::new().append(true).create(true).open(part).with_context(name)?;
@@ -118,7 +116,7 @@ fn receive(
     Ok(broken)
 }
 
-/// Compares the part with the checksum that the hub gave, if it did, and gives it its name; what is wrong is removed.
+/// Checks the part against the hub's checksum, if there is one, and renames it; a part that does not match is removed.
 fn finish(
     url_path: &str,
     partial: &Partial,

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Quantisations by falling size, from the one that is preferred on. Larger ones take more memory for nothing: weights
-/// are kept in 8 bits.
+/// Quantisations by falling size, from the one that is preferred on. Larger ones gain nothing: weights are kept in
+/// int8.
 const BY_SIZE: [&str; 30] = [
     "Q8_0", "Q6_K_XL", "Q6_K_L", "Q6_K", "Q5_1", "Q5_K_XL", "Q5_K_L", "Q5_K_M", "Q5_K", "Q5_K_S", "Q5_0",
     "Q4_1", "Q4_K_XL", "Q4_K_L", "Q4_K_M", "Q4_K", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_XL", "Q3_K_L",
@@ -15,7 +15,7 @@ pub(super) fn is_gguf(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
-/// Whether a GGUF can be a language model: not the pictures' half of one, nor what a quantiser weighed with.
+/// Whether a GGUF can be a language model: not a vision projector, nor an importance matrix.
 fn is_model(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
     !file.starts_with("mmproj") && !file.contains("imatrix")

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 pub(super) fn sha256(path: &Path) -> anyhow::Result<String> {
     let name = || path.display().to_string();
     let mut file = File::open(path).with_context(name)?;
-    let bar = crate::models::progress(format!(
+    let bar = crate::output::progress::bytes(format!(
         "checking {}",
         path.file_name().unwrap_or_default().to_string_lossy()
     ));

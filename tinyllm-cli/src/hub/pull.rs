@@ -1,19 +1,20 @@
-//! The order of a pull: what is here and sound stays, what is unchanged is linked from the snapshot before, the rest is
-//! downloaded; and only when all files of a commit are here does the model become that commit's.
+//! The order of a pull: intact files stay, unchanged files are linked from the previous snapshot, the rest is
+//! downloaded; the manifest names the new commit only when all of its files are complete.
 
 use std::{fs, path::Path, path::PathBuf};
 
 use anyhow::Context;
 
 use super::{
-    HubName, download, hash,
+    download, hash,
     http::{self, Client, encode_path},
-    key,
     listing::Listing,
+    lookup::key,
+    name::HubName,
     store::{FileRecord, Manifest, Model, Store},
 };
 
-/// Downloads what is not there yet of a model and returns its path.
+/// Downloads the missing files of a model and returns its path.
 pub(super) fn pull(name: &HubName, revision: Option<&str>, force: bool) -> anyhow::Result<PathBuf> {
     let client = Client::from_environment()?;
     let revision = revision.or(name.revision.as_deref()).unwrap_or("main");
@@ -25,7 +26,7 @@ pub(super) fn pull(name: &HubName, revision: Option<&str>, force: bool) -> anyho
     let mut pull =
         Pull { repository: &name.repository, commit: &listing.commit, client, store, manifest, force };
     for file in &selection.files {
-        pull.bring(file)?;
+        pull.ensure(file)?;
     }
     let Pull { store, mut manifest, .. } = pull;
     let key = key(&name.choice, &selection.path);
@@ -52,20 +53,20 @@ struct Pull<'a> {
     client: Client,
     store: Store,
     manifest: Manifest,
-    /// Whether nothing that is here counts.
+    /// Whether files that are present are downloaded again.
     force: bool,
 }
 
 impl Pull<'_> {
-    /// Sees to it that a file is here.
-    fn bring(&mut self, file: &str) -> anyhow::Result<()> {
+    /// Makes a file present: kept, linked or downloaded.
+    fn ensure(&mut self, file: &str) -> anyhow::Result<()> {
         let url_path = format!("/{}/resolve/{}/{}", self.repository, self.commit, encode_path(file));
         let path = self.store.place(&mut self.manifest, self.commit, file)?;
         let partial = self.store.partial(file);
         if self.force {
             partial.remove();
         }
-        let found = if self.force { None } else { self.sound(&url_path, file, &path)? };
+        let found = if self.force { None } else { self.intact(&url_path, file, &path)? };
         let record = match found {
             Some(record) => record,
             None => download::fetch(&self.client, &url_path, &partial, &path)?,
@@ -76,8 +77,8 @@ impl Pull<'_> {
         self.store.write(&self.manifest)
     }
 
-    /// The file if it is here as it came, or as it came with another commit.
-    fn sound(&self, url_path: &str, file: &str, path: &Path) -> anyhow::Result<Option<FileRecord>> {
+    /// The file's record if it is intact, or another commit's copy is and could be linked.
+    fn intact(&self, url_path: &str, file: &str, path: &Path) -> anyhow::Result<Option<FileRecord>> {
         let here = self.manifest.snapshots.get(self.commit).and_then(|snapshot| snapshot.files.get(file));
         if let Some(record) = here {
             let is_known = record.sha256.is_some();
@@ -104,7 +105,7 @@ impl Pull<'_> {
         Ok(None)
     }
 
-    /// The record of the file at `path` if that is what the record, or where it keeps no checksum the hub, says.
+    /// The record of the file at `path` if it matches the record's checksum, or without one the hub's.
     fn check(
         &self,
         path: &Path,
@@ -126,7 +127,7 @@ impl Pull<'_> {
     }
 }
 
-/// Gives a file a second name, or copies it where that cannot be.
+/// Hard-links a file, or copies it where that is not possible.
 fn link(from: &Path, to: &Path) -> anyhow::Result<()> {
     let name = || to.display().to_string();
     if to.exists() {

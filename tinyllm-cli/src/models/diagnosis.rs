@@ -1,4 +1,4 @@
-//! Why something is no model that can be opened, where that can be told: what it is instead, and the way out.
+//! Why a path is not a model that can be opened: what it is instead, and what to do.
 
 use std::{
     fs::{self, File},
@@ -9,15 +9,15 @@ use std::{
 use serde_json::Value;
 
 use super::head::Head;
-use crate::files;
+use crate::input;
 
-/// The longest header of a safetensors file that is looked into.
+/// Limit of a safetensors header.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
 
-/// The tensor that every model has; what precedes its name precedes the others' too.
+/// A tensor that every model has; a prefix before its name precedes the other names too.
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// What is wrong with a path that was taken for a model, as far as its files say.
+/// What is wrong with a path that was given as a MODEL.
 pub(super) fn of(path: &Path) -> Option<String> {
     if path.is_file() {
         return of_file(path);
@@ -35,7 +35,7 @@ pub(super) fn of(path: &Path) -> Option<String> {
     }
     let here = path.display();
     Some(if has("adapter_config.json") {
-        let base = files::json::<Value>(&path.join("adapter_config.json"), files::MAX_SMALL_BYTES).ok();
+        let base = input::json::<Value>(&path.join("adapter_config.json"), input::MAX_SMALL_BYTES).ok();
         let base = base.as_ref().and_then(|adapter| adapter["base_model_name_or_path"].as_str());
         let base = base.map_or_else(|| "its base model".into(), |base| format!("its base model {base}"));
         format!(
@@ -58,7 +58,7 @@ pub(super) fn of(path: &Path) -> Option<String> {
     })
 }
 
-/// What is wrong where a directory's tokenizer is wanted.
+/// Why a directory's tokenizer cannot be read.
 pub(super) fn of_tokenizer(directory: &Path) -> Option<String> {
     let json = directory.join("tokenizer.json");
     if json.exists() {
@@ -78,7 +78,7 @@ pub(super) fn of_tokenizer(directory: &Path) -> Option<String> {
     })
 }
 
-/// Something in a file's place.
+/// A git-lfs pointer or an HTML page in place of a file.
 fn of_file(path: &Path) -> Option<String> {
     let here = path.display();
     match Head::of(path) {
@@ -95,7 +95,7 @@ fn of_file(path: &Path) -> Option<String> {
 }
 
 fn of_config(path: &Path) -> Option<String> {
-    let config: Value = files::json(path, files::MAX_SMALL_BYTES).ok()?;
+    let config: Value = input::json(path, input::MAX_SMALL_BYTES).ok()?;
     // compressed-tensors and the others say quantization_config.
     let bits = &config["quantization"]["bits"];
     bits.is_number().then(|| {
@@ -159,11 +159,11 @@ fn is_model_file(name: &str) -> bool {
     [".safetensors", ".gguf", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-/// The GGUF of a directory that holds one, whole or split, and no weights beside it.
+/// The GGUF of a directory that holds only one, whole or split, and no safetensors.
 pub(super) fn only_gguf(directory: &Path) -> Option<PathBuf> {
     let names = names_in(directory);
     let is_first = |name: &&String| !name.contains("-of-") || name.contains("-00001-of-");
-    // A projector of pictures lies beside some models.
+    // Vision models come with a projector as a GGUF of its own.
     let is_model = |name: &&String| name.ends_with(".gguf") && !name.starts_with("mmproj");
     let mut ggufs = names.iter().filter(is_model).filter(is_first);
     let (first, others) = (ggufs.next()?, ggufs.count());

@@ -1,25 +1,25 @@
-//! What lies in a model file's place, by its first bytes. A GGUF's own are known to `tinyllm-model`.
+//! Recognises files that stand in a model file's place by their first bytes.
 
 use std::{fs::File, io::Read, path::Path};
 
-/// Kinds of files that matter where a model is wanted.
+/// Kinds of such files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
-    /// What git keeps in place of a file that git-lfs has.
+    /// A git-lfs pointer.
     LfsPointer,
-    /// A page, such as one that shows a file instead of being it.
+    /// An HTML page.
     Html,
     Other,
 }
 
-/// How much is looked at.
+/// Bytes that are read.
 const BYTES: u64 = 256;
 
 impl Head {
-    /// Of a file; `Other` where it cannot be read.
+    /// The kind of a file; `Other` where it cannot be read.
     pub(super) fn of(path: &Path) -> Self {
         let mut bytes = Vec::new();
-        // Opening a pipe would wait for its other end.
+        // Opening a pipe would block.
         let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
         if !is_file || File::open(path).and_then(|file| file.take(BYTES).read_to_end(&mut bytes)).is_err() {
             return Head::Other;

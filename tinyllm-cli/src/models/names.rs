@@ -1,12 +1,11 @@
-//! A MODEL that is neither a path nor a name that is known: what was meant, perhaps.
+//! Suggestions for a MODEL that is neither a path nor a known name.
 
-use super::alias;
-use crate::verbs::list::installed;
+use super::{alias, installed::installed};
 
-/// How alike two names are that may be the same, from 0 to 1; as clap takes it for flags.
+/// The least similarity of a suggestion, from 0 to 1; clap's own for flags.
 const ALIKE: f64 = 0.8;
 
-/// Names that a MODEL may have without being a path: the alias, and models that are here.
+/// Names that a MODEL may have without being a path: the alias, and installed models.
 fn known() -> Vec<String> {
     let mut names: Vec<String> =
         installed().unwrap_or_default().into_iter().map(|model| model.name).collect();
@@ -16,7 +15,7 @@ fn known() -> Vec<String> {
     names
 }
 
-/// Why `name` is no MODEL, and what to say instead.
+/// The error for an unknown `name`, with a suggestion.
 pub(super) fn unknown(name: &str) -> String {
     if name.split_whitespace().count() > 1 {
         return format!(
@@ -35,7 +34,7 @@ pub(super) fn unknown(name: &str) -> String {
     }
 }
 
-/// A line that names the models that are here; nothing where there are none.
+/// A clause that lists the installed models; empty where there are none.
 pub(crate) fn here() -> String {
     let names: Vec<String> = installed().unwrap_or_default().into_iter().map(|model| model.name).collect();
     if names.is_empty() { String::new() } else { format!("; models that are here: {}", names.join(", ")) }

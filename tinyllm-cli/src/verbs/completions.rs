@@ -1,4 +1,4 @@
-//! `completions`: for the user's shell. The script asks the program itself, so that it offers models that are here.
+//! `completions`: a completion script for the user's shell. The script calls this program, so that it offers installed models.
 
 use anyhow::Context;
 use clap::{Args, CommandFactory};
@@ -6,7 +6,7 @@ use clap_complete::{CompleteEnv, env::Shells};
 
 use crate::output;
 
-/// With this variable, a shell's name, the program completes its arguments instead of obeying them.
+/// With this variable, a shell's name, the program completes its arguments instead of running them.
 const VARIABLE: &str = "TINYLLM_COMPLETE";
 
 /// What the program is called.
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let shell = arguments.shell.to_string();
     let completer = Shells::builtins();
     let completer = completer.completer(&shell).with_context(|| format!("{shell}: no completions"))?;
-    // Who called the program by a path may not have it in PATH.
+    // A program that was called by a path may not be in PATH.
     let called = std::env::args_os().next().unwrap_or_default();
     let path = std::path::PathBuf::from(&called);
     let path = if path.components().count() > 1 { std::path::absolute(&path)? } else { path };

@@ -3,14 +3,14 @@
 use clap::Args;
 
 use crate::{
-    models::{self, Model},
-    options::{TokenIds, token_ids},
+    models,
+    options::{self, TokenIds, token_ids},
     output,
 };
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model())]
+    #[arg(help = models::MODEL, add = options::completion::model())]
     model: String,
     /// Token ids, separated by commas
     #[arg(long, value_parser = token_ids)]
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let tokenizer = Model::open_vocabulary(&arguments.model)?.tokenizer()?;
+    let tokenizer = models::tokenizer(&models::open_text(&arguments.model)?)?;
     let text = tokenizer.decode(&arguments.ids.0, arguments.skip_special)?;
     output::print_json(&serde_json::json!({"text": text}))
 }

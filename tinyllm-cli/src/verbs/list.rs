@@ -7,39 +7,16 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use indicatif::HumanDuration;
 use serde_json::json;
 
-use crate::{hub, models::alias, numbers, output};
+use crate::{
+    models::installed,
+    output::{self, numbers},
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// A model that is here.
-pub(crate) struct Installed {
-    pub(crate) name: String,
-    bytes: u64,
-    is_whole: bool,
-    /// When its files came.
-    pulled: Option<SystemTime>,
-}
-
-/// The models that have been pulled, and the alias where its file is here.
-pub(crate) fn installed() -> anyhow::Result<Vec<Installed>> {
-    let time = |path: &std::path::Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let of_the_hub = |model: hub::Pulled| {
-        let path = hub::HubName::parse(&model.name).and_then(|name| name.local().ok().flatten());
-        let pulled = path.and_then(|path| time(&path));
-        Installed { name: model.name, bytes: model.bytes, is_whole: model.is_whole, pulled }
-    };
-    let mut models: Vec<Installed> = hub::pulled()?.into_iter().map(of_the_hub).collect();
-    let path = alias::path()?;
-    if let Ok(metadata) = std::fs::metadata(&path) {
-        let (name, bytes) = (alias::SMOLLM2.into(), metadata.len());
-        models.push(Installed { name, bytes, is_whole: true, pulled: time(&path) });
-    }
-    Ok(models)
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {

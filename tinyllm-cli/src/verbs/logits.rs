@@ -1,12 +1,12 @@
-//! `logits`: every position's, as JSON.
+//! `logits`: the logits of every position, as JSON.
 
 use std::io::{self, Write};
 
 use clap::Args;
 
 use crate::{
-    models::{self, Model},
-    options::{LoadOptions, TokenIds, token_ids},
+    models,
+    options::{self, LoadOptions, TokenIds, token_ids},
 };
 
 /// Rows computed at once: enough to share the weights, few enough to stay small.
@@ -17,7 +17,7 @@ const HELD_BYTES: usize = 1 << 20;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model())]
+    #[arg(help = models::MODEL, add = options::completion::model())]
     model: String,
     /// Token ids, separated by commas
     #[arg(long, value_parser = token_ids)]
@@ -32,9 +32,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ids = &arguments.ids.0;
     anyhow::ensure!(!ids.is_empty(), "--ids: at least one token id is needed");
-    let model = Model::open(&arguments.model)?;
+    let model = models::open(&arguments.model)?;
     let (mut engine, _) = arguments.load.load(&model, Some(ids.len()), SAMPLED_ROWS)?;
-    let mut out = Begun { out: io::stdout().lock(), held: Vec::new(), failure: None };
+    let mut out = JsonStream { out: io::stdout().lock(), held: Vec::new(), failure: None };
     out.write(|body| write!(body, "{{\"ids\":{},\"logits\":[", serde_json::to_string(ids)?));
     engine.logits(ids, &mut |position, logits| {
         out.write(|body| {
@@ -48,16 +48,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     out.finish()
 }
 
-/// JSON that is printed as it comes. What is short is held until all of it has come out well, so that nothing is printed of
-/// a failure; what is long ends, in a failure, where it had come to.
-struct Begun<W> {
+/// Streams JSON to stdout. Up to [`HELD_BYTES`] are buffered until all of it has succeeded, so that a short failing run
+/// prints nothing; longer output is truncated by a failure.
+struct JsonStream<W> {
     out: W,
     held: Vec<u8>,
     /// The first failure: nothing is written after it.
     failure: Option<io::Error>,
 }
 
-impl<W: Write> Begun<W> {
+impl<W: Write> JsonStream<W> {
     /// Adds what `body` appends.
     fn write(&mut self, body: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
         if self.failure.is_some() {

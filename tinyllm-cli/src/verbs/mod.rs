@@ -1,4 +1,4 @@
-//! The verbs, one file each: its arguments and what it does.
+//! The verbs: a file or folder each, with its arguments and its `run`.
 
 pub(crate) mod bench;
 pub(crate) mod completions;

@@ -1,4 +1,4 @@
-//! `perplexity`: how well a model predicts a text, and how near a second model is.
+//! `perplexity`: how well a model predicts a text, and how close a second model is.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,22 @@ use anyhow::Context;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
-use tinyllm_model::{perplexity, tokenizer::EncodeOptions};
+use tinyllm_model::{ModelFiles, perplexity, tokenizer::EncodeOptions};
 
 use crate::{
-    files,
-    models::{self, Model},
-    options::LoadOptions,
-    output,
-    progress::{self, Unit},
+    input, models,
+    options::{self, LoadOptions},
+    output::{
+        self,
+        progress::{self, Unit},
+    },
 };
 
 const SAMPLED_ROWS: usize = 16;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model())]
+    #[arg(help = models::MODEL, add = options::completion::model())]
     model: String,
     /// A text file
     #[arg(required_unless_present = "ids_file")]
@@ -32,7 +33,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..))]
     window: u32,
     /// A second model: its KL divergence and top-1 agreement are measured too
-    #[arg(long, add = models::completion::model())]
+    #[arg(long, add = options::completion::model())]
     against: Option<String>,
     /// Storage of the second model's weights
     #[arg(long, requires = "against", value_parser = ["w8a16", "f16", "f32"])]
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let model = Model::open(&arguments.model)?;
+    let model = models::open(&arguments.model)?;
     let (name, ids) = ids(arguments, &model)?;
     anyhow::ensure!(ids.len() >= 2, "{name}: {} tokens; perplexity needs at least two", ids.len());
     let window = arguments.window as usize;
@@ -54,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut other = match &arguments.against {
         None => None,
         Some(name) => {
-            let other = Model::open(name)?;
+            let other = models::open(name)?;
             let load = arguments.load.with_weights(arguments.against_weights.as_deref());
             Some(load.load(&other, Some(tokens), SAMPLED_ROWS)?.0)
         }
@@ -89,17 +90,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// The tokens to predict, and where they come from.
-fn ids(arguments: &Arguments, model: &Model) -> anyhow::Result<(String, Vec<u32>)> {
+fn ids(arguments: &Arguments, model: &ModelFiles) -> anyhow::Result<(String, Vec<u32>)> {
     let path =
         arguments.ids_file.as_ref().or(arguments.file.as_ref()).context("a text file, or --ids-file")?;
     let name = path.display().to_string();
     if arguments.ids_file.is_none() {
-        let text = files::text(path, files::MAX_TEXT_BYTES)?;
-        let ids =
-            model.tokenizer()?.encode(&text, EncodeOptions { parse_special: false, add_special: false })?;
+        let text = input::text(path, input::MAX_TEXT_BYTES)?;
+        let ids = models::tokenizer(model.text())?
+            .encode(&text, EncodeOptions { parse_special: false, add_special: false })?;
         return Ok((name, ids));
     }
-    let ids = match files::json(path, files::MAX_TEXT_BYTES)? {
+    let ids = match input::json(path, input::MAX_TEXT_BYTES)? {
         Ids::List(ids) | Ids::Object { ids } => ids,
     };
     Ok((name, ids))

@@ -11,23 +11,21 @@ use serde_json::json;
 use tinyllm_kernels::GroupSize;
 use tinyllm_mem::FileBytes;
 use tinyllm_model::{
-    ModelError,
+    ModelError, ModelFiles,
     checkpoint::Storage,
     engine::GroupSizeChoice,
     quantize::{self, QuantizeReport},
 };
 
 use crate::{
-    models::{self, Model},
-    numbers,
-    options::group_size,
-    output,
-    unfinished::Unfinished,
+    models,
+    options::{self, group_size},
+    output::{self, numbers, progress, staging::StagingFolder},
 };
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model())]
+    #[arg(help = models::MODEL, add = options::completion::model())]
     model: String,
     /// The directory to write; it must not exist
     out: PathBuf,
@@ -45,7 +43,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// What is copied beside the weights.
+/// The files that are copied with the weights.
 const COMPANIONS: [&str; 7] = [
     "added_tokens.json",
     "tokenizer.json",
@@ -56,14 +54,14 @@ const COMPANIONS: [&str; 7] = [
     "LICENSE",
 ];
 
-/// The most that is read of one of them: tokenizer.json is the longest.
+/// Limit of one of them; tokenizer.json is the longest.
 const MAX_COMPANION_BYTES: u64 = 128 << 20;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let out = &arguments.out;
     anyhow::ensure!(!out.exists(), "{}: exists already; choose another name or remove it", out.display());
-    let model = Model::open(&arguments.model)?;
-    let checkpoint = model.checkpoint()?;
+    let model = models::open(&arguments.model)?;
+    let checkpoint = model.checkpoint();
     let group_size = quantize::group_size(checkpoint, arguments.group_size, arguments.force)?;
     let config = match model.config_json() {
         Some(config) => config.clone(),
@@ -76,15 +74,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if is_float && out_bytes > source_bytes {
         output::note(&format!(
             "note: {} takes {} and will take {}: its weights have fewer bits than int8; run it as it is to save space",
-            model.name(),
+            models::name(&model),
             numbers::size(source_bytes),
             numbers::size(out_bytes)
         ));
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = Unfinished::begin(parent, ".tinyllm-quantize-")?;
-    let directory = unfinished.path();
-    let bar = crate::models::progress(model.name());
+    let staging = StagingFolder::begin(parent, ".tinyllm-quantize-")?;
+    let directory = staging.path();
+    let bar = progress::bytes(models::name(&model));
     let report = quantize::write_w8a16(checkpoint, config, directory, group_size, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
@@ -94,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for (name, bytes) in companions {
         fs::write(directory.join(name), bytes).with_context(|| out.join(name).display().to_string())?;
     }
-    unfinished.finish(out)?;
+    staging.finish(out)?;
     if arguments.json {
         let tensors: Vec<_> = report
             .tensors
@@ -109,13 +107,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     output::print(&summary(&report, out, arguments.verbose))
 }
 
-/// An error that names what is written by the name that it was to have.
-fn by_name(error: &ModelError, unfinished: &Path, out: &Path) -> anyhow::Error {
-    let (unfinished, out) = (unfinished.display().to_string(), out.display().to_string());
-    anyhow!(error.to_string().replace(&unfinished, &out))
+/// An error that names the output directory instead of the staging folder.
+fn by_name(error: &ModelError, staging: &Path, out: &Path) -> anyhow::Error {
+    let (staging, out) = (staging.display().to_string(), out.display().to_string());
+    anyhow!(error.to_string().replace(&staging, &out))
 }
 
-/// What was written and what was lost, in a few lines; `is_verbose`: and a line for each tensor.
+/// Sizes and quantisation errors in a few lines; with `is_verbose` also a line for each tensor.
 fn summary(report: &QuantizeReport, out: &Path, is_verbose: bool) -> String {
     let mut text = String::new();
     for tensor in report.tensors.iter().filter(|_| is_verbose) {
@@ -148,27 +146,28 @@ fn summary(report: &QuantizeReport, out: &Path, is_verbose: bool) -> String {
 }
 
 /// Tokenizer and template files by their names: copies, or made from what a GGUF holds.
-fn companions(model: &Model) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+fn companions(model: &ModelFiles) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
     let mut files = Vec::new();
-    if model.config_json().is_some() {
+    let text = model.text();
+    if let Some(directory) = text.directory() {
         for name in COMPANIONS {
-            let source = model.path().join(name);
+            let source = directory.join(name);
             if source.exists() {
                 files.push((name, FileBytes::read(&source, MAX_COMPANION_BYTES)?.into_vec()));
             }
         }
         return Ok(files);
     }
-    let tokenizer = model.tokenizer()?;
+    let tokenizer = models::tokenizer(text)?;
     files.push(("tokenizer.json", tokenizer.to_json()?.into_bytes()));
     // A GGUF names one end token; those that are known by their text would be forgotten with it.
     let ends = json!({"eos_token_id": tokenizer.end_token_ids()});
     files.push(("generation_config.json", serde_json::to_vec_pretty(&ends)?));
     let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
-    for (name, token) in model.special_tokens()?.named() {
+    for (name, token) in text.special_tokens()?.named() {
         config[name] = json!(token);
     }
-    if let Some(source) = model.template_source()? {
+    if let Some(source) = text.template_source()? {
         config["chat_template"] = json!(source.text);
     }
     files.push(("tokenizer_config.json", serde_json::to_vec_pretty(&config)?));

@@ -3,12 +3,12 @@
 use anyhow::Context;
 use clap::Args;
 
-use crate::{hub::HubName, models::alias, output};
+use crate::{hub::HubName, models::alias, options, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// org/name, org/name:Q4_K_M, org/name:file.gguf, or an alias
-    #[arg(add = crate::models::completion::pulled_model())]
+    #[arg(add = options::completion::pulled_model())]
     name: String,
 }
 

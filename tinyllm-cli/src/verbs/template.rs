@@ -6,15 +6,11 @@ use anyhow::Context;
 use clap::Args;
 use tinyllm_model::chat::{ChatTemplate, TemplateSource};
 
-use crate::{
-    files,
-    models::{self, Model},
-    output,
-};
+use crate::{input, models, options, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model())]
+    #[arg(help = models::MODEL, add = options::completion::model())]
     model: String,
     /// A JSON file: a list of messages
     messages: PathBuf,
@@ -27,16 +23,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let messages: serde_json::Value = files::json(&arguments.messages, files::MAX_PROMPT_BYTES)?;
+    let messages: serde_json::Value = input::json(&arguments.messages, input::MAX_PROMPT_BYTES)?;
     anyhow::ensure!(messages.is_array(), "{}: not a list of messages", arguments.messages.display());
-    let model = Model::open_vocabulary(&arguments.model)?;
+    let text_files = models::open_text(&arguments.model)?;
     let source = match &arguments.chat_template_file {
-        None => model.template_source()?.with_context(|| {
-            format!("{}: no chat template; pass --chat-template-file", model.path().display())
+        None => text_files.template_source()?.with_context(|| {
+            format!("{}: no chat template; pass --chat-template-file", text_files.path().display())
         })?,
         Some(path) => {
-            let text = files::text(path, files::MAX_SMALL_BYTES)?;
-            TemplateSource { path: path.clone(), text, tokens: model.special_tokens()? }
+            let text = input::text(path, input::MAX_SMALL_BYTES)?;
+            TemplateSource { path: path.clone(), text, tokens: text_files.special_tokens()? }
         }
     };
     let rendered = ChatTemplate::new(&source)?.render(&messages, !arguments.no_generation_prompt)?;

@@ -4,15 +4,11 @@ use clap::Args;
 use serde::Serialize;
 use tinyllm_model::tokenizer::EncodeOptions;
 
-use crate::{
-    files,
-    models::{self, Model},
-    output,
-};
+use crate::{input, models, options, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model())]
+    #[arg(help = models::MODEL, add = options::completion::model())]
     model: String,
     /// The text; without it, the UTF-8 text on stdin, its last line end included
     text: Option<String>,
@@ -28,10 +24,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let tokenizer = Model::open_vocabulary(&arguments.model)?.tokenizer()?;
+    let tokenizer = models::tokenizer(&models::open_text(&arguments.model)?)?;
     let text = match &arguments.text {
         Some(text) => text.clone(),
-        None => files::stdin(files::MAX_TEXT_BYTES)?,
+        None => input::stdin(input::MAX_TEXT_BYTES)?,
     };
     let options =
         EncodeOptions { parse_special: arguments.parse_special, add_special: arguments.add_special };

@@ -172,7 +172,7 @@ fn pictures_and_traces_are_well_formed() {
     let trace: Value = serde_json::from_slice(&std::fs::read(at("trace.json")).unwrap()).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
     let counters: Vec<&Value> = events.iter().filter(|event| event["ph"] == "C").collect();
-    assert_eq!(counters.len(), 6, "three slabs, made and freed");
-    assert!(counters[2]["args"]["kv"].as_u64().unwrap() > 0);
-    assert_eq!(counters[5]["args"]["kv"], 0);
+    assert_eq!(counters.len(), 8, "four slabs, made and freed");
+    assert!(counters[3]["args"]["kv"].as_u64().unwrap() > 0);
+    assert_eq!(counters[7]["args"]["kv"], 0);
 }

@@ -1,4 +1,4 @@
-//! How fast the emulated device runs the kernels, with all checks, on one core: throughput is thread-instructions.
+//! Throughput of the emulated device, with all checks, on one core, in thread-instructions a second.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::ffi::{CString, c_void};
@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tinyllm_emulator::{Check, Emulator};
 use tinyllm_sys::{DriverApi, FunctionHandle, LaunchConfig, StreamHandle};
 
-/// A kernel with everything it is launched with.
+/// A kernel with its launch configuration and arguments.
 struct Launch {
     driver: Emulator,
     function: FunctionHandle,
@@ -16,10 +16,10 @@ struct Launch {
 }
 
 impl Launch {
-    /// Arguments are sizes of memory to fill and pass, or numbers.
+    /// Arguments are numbers, or buffers to allocate, fill and pass.
     fn new(check: Check, ptx: &str, name: &str, config: LaunchConfig, arguments: &[Argument]) -> Self {
         let driver = Emulator::builder().threads(1).check(check).build();
-        // SAFETY: handles are this driver's, and what is written is inside of what was just allocated.
+        // SAFETY: handles are this driver's, and writes are inside the allocations just made.
         unsafe {
             driver
                 .context_set_current(driver.primary_context_retain(driver.device_get(0).unwrap()).unwrap())
@@ -43,7 +43,7 @@ impl Launch {
     fn run(&mut self) {
         let params: Vec<*mut c_void> =
             self.arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
-        // SAFETY: as many arguments as the kernel has parameters, over memory as large as it needs.
+        // SAFETY: as many arguments as the kernel has parameters, over allocations as large as it needs.
         unsafe { self.driver.launch_kernel(self.function, &self.config, StreamHandle::LEGACY, &params) }
             .unwrap();
         self.driver.context_synchronize().unwrap();
@@ -59,7 +59,7 @@ impl Launch {
 }
 
 enum Argument {
-    /// So many bytes of a word.
+    /// A buffer of `bytes` bytes filled with a word.
     Memory(usize, u32),
     Number(u64),
 }

@@ -1,4 +1,4 @@
-//! `attention_decode_*`: one token a sequence over caches whose blocks lie scattered.
+//! `attention_decode_*`: one query token per sequence over paged KV caches with scattered blocks.
 
 use half::f16;
 
@@ -15,13 +15,13 @@ const TILE: usize = 16;
 const LENGTHS: [usize; 2] = [1024, 8192];
 const BATCHES: [usize; 3] = [1, 16, 64];
 const TOTAL_BYTES: usize = 1 << 30;
-/// Cases with larger caches are left out.
+/// Cases with larger caches are skipped.
 const MOST_BYTES: usize = 6 << 30;
 
 #[derive(Clone, Copy)]
 struct Model {
     kernel: &'static str,
-    /// Query heads of a block, which is what the kernel's name ends in.
+    /// Query heads per thread block: the last number of the kernel's name.
     block_heads: usize,
     head_dim: usize,
     kv_heads: usize,
@@ -98,12 +98,12 @@ impl Cache {
         self.blocks() * self.model.block_tokens * self.model.kv_heads * self.model.head_dim * 2
     }
 
-    /// The block of an entry of the table: a large prime scatters them, and no two are the same.
+    /// The block of an entry of the block table: scattered by a large prime, all different.
     fn block(&self, entry: usize) -> usize {
         (entry as u64 * 2_654_435_761 % self.blocks() as u64) as usize
     }
 
-    /// Where the tile of a token begins.
+    /// The offset of a token's tile.
     fn tile(&self, sequence: usize, token: usize, kv_head: usize) -> usize {
         let Model { head_dim, kv_heads, block_tokens, .. } = self.model;
         let block = self.block(sequence * self.sequence_blocks() + token / block_tokens);
@@ -119,7 +119,7 @@ impl Cache {
         let rows = batch * kv_heads * heads_per_kv;
         let sets = device.sets(elements * 2, TOTAL_BYTES);
         let cache = Random::new(device, "cache", sets * elements, f16::from_f32)?;
-        // Scores have a standard deviation of 1 with these: some keys weigh more than others.
+        // With these inputs scores have a standard deviation of 1, so that attention weights differ.
         let q = Random::new(device, "q", rows * head_dim, |value| value * 3.0)?;
         let tables: Vec<u32> = (0..self.blocks()).map(|entry| self.block(entry) as u32).collect();
         let block_tables = Memory::new(device, "block tables", tables.len() * 4)?;
@@ -176,7 +176,7 @@ impl Cache {
         Ok(())
     }
 
-    /// A row of the result, in f64. `cache` gives elements of the set.
+    /// A row of the result, in f64. `cache` returns elements of the set's cache.
     fn attention(&self, row: usize, q: impl Fn(usize) -> f32, cache: impl Fn(usize) -> f64) -> Vec<f64> {
         let Model { head_dim, kv_heads, heads_per_kv, .. } = self.model;
         let (sequence, kv_head) = (row / (kv_heads * heads_per_kv), row / heads_per_kv % kv_heads);

@@ -1,10 +1,10 @@
-//! Whether results are right: what is wrong ends as an error that says where.
+//! Checks of results; an error names the first wrong one.
 
 use half::f16;
 
 use crate::device::Outcome;
 
-/// A result as a kernel writes it.
+/// An element type of results.
 pub(crate) trait Element: bytemuck::Pod {
     fn wide(self) -> f64;
 }
@@ -21,7 +21,7 @@ impl Element for f16 {
     }
 }
 
-/// Every result is a number: what was never written is NaN.
+/// Checks that every result was written: memory is filled with NaN before.
 pub(crate) fn finite<T: Element>(results: &[T]) -> Outcome {
     match results.iter().position(|result| !result.wide().is_finite()) {
         Some(index) => Err(format!("result {index} of {} is no number", results.len()).into()),
@@ -29,17 +29,17 @@ pub(crate) fn finite<T: Element>(results: &[T]) -> Outcome {
     }
 }
 
-/// A result is as near as `allowed` to what the host computed in f64.
+/// Checks that a result differs by at most `allowed` from the host's in f64.
 pub(crate) fn near(got: impl Element, expected: f64, allowed: f64, at: [usize; 2]) -> Outcome {
     let got = got.wide();
-    // Not the other way round: NaN is wrong.
+    // Written so that NaN fails.
     if (got - expected).abs() <= allowed {
         return Ok(());
     }
     Err(format!("row {}, column {}: {got}, not {expected} (± {allowed:.1e})", at[0], at[1]).into())
 }
 
-/// Some indices below `count`: the ends, and one between.
+/// Some indices below `count`: the first, the last and one between.
 pub(crate) fn some_of(count: usize) -> [usize; 3] {
     [0, count / 3, count - 1]
 }

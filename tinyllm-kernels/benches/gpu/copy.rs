@@ -1,4 +1,4 @@
-//! The device's bandwidth: bytes read and written a second by a copy from its memory to its memory.
+//! The device's memory bandwidth: bytes read and written a second by a copy within its memory.
 
 use tinyllm_sys::DevicePointer;
 
@@ -8,7 +8,7 @@ use crate::{
     report::{Case, Report},
 };
 
-/// Copies between two events.
+/// Number of copies between two events.
 const COPIES: usize = 4;
 
 pub(crate) fn run(device: &Device, report: &mut Report) -> Outcome {
@@ -26,7 +26,7 @@ pub(crate) fn run(device: &Device, report: &mut Report) -> Outcome {
         let (to, from) = (DevicePointer(to.address()), DevicePointer(from.address(0)));
         (0..COPIES).try_for_each(|_| {
             // SAFETY: as many bytes on both sides, in two allocations that outlive the work.
-            unsafe { device.driver.memcpy_dtod_async(to, from, count * 4, device.stream) }
+            unsafe { device.driver.memcpy_dtod_async(to, from, count * 4, device.stream.handle()) }
         })?;
         Ok(())
     };

@@ -1,4 +1,4 @@
-//! The device to measure: this machine's GPU, or the emulated one, which checks every access and is given small cases.
+//! The device to measure: this machine's GPU, or the emulated one, which checks every access and gets small cases.
 
 use std::{
     error::Error,
@@ -7,68 +7,69 @@ use std::{
 };
 
 use tinyllm_emulator::Emulator;
-use tinyllm_sys::{
-    DeviceAttribute, DeviceHandle, DriverApi, FunctionHandle, LaunchConfig, ModuleHandle, StreamFlags,
-    StreamHandle,
-};
+use tinyllm_mem::{Context, DeviceResource, MemoryResource, Stream};
+use tinyllm_sys::{DeviceAttribute, DriverApi, FunctionHandle, LaunchConfig, ModuleHandle, StreamFlags};
 
-/// What can fail, with why.
+/// The result of a fallible step; the error is a message.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Launches of a graph at most.
+/// Kernel launches in a CUDA graph at most.
 const MOST_SETS: usize = 4096;
 
-/// A device whose context is current, and the stream that all work of the bench is on.
+/// A device with a current context, and the stream of all work.
 pub(crate) struct Device {
     pub(crate) driver: Arc<dyn DriverApi>,
-    pub(crate) stream: StreamHandle,
-    handle: DeviceHandle,
+    pub(crate) context: Context,
+    pub(crate) stream: Stream,
+    pub(crate) memory: Arc<dyn MemoryResource<Space = tinyllm_mem::Device>>,
     emulator: Option<Emulator>,
 }
 
 impl Device {
-    /// The first GPU that `driver` has.
+    /// The first GPU of `driver`.
     pub(crate) fn gpu(driver: impl DriverApi + 'static) -> Outcome<Self> {
         Self::new(Arc::new(driver), None)
     }
 
-    /// A device that needs no GPU.
+    /// The emulated device.
     pub(crate) fn emulated() -> Outcome<Self> {
         let emulator = Emulator::default();
         Self::new(Arc::new(emulator.clone()), Some(emulator))
     }
 
     fn new(driver: Arc<dyn DriverApi>, emulator: Option<Emulator>) -> Outcome<Self> {
-        let handle = driver.device_get(0)?;
-        let context = driver.primary_context_retain(handle)?;
-        // SAFETY: the context is this driver's, and kept until the device goes.
-        unsafe { driver.context_set_current(context) }?;
-        let stream = driver.stream_create(StreamFlags::Default)?;
-        Ok(Device { driver, stream, handle, emulator })
+        let context = Context::primary(driver.clone(), 0)?;
+        // SAFETY: the context is this driver's, and lives as long as the device.
+        unsafe { driver.context_set_current(context.handle()) }?;
+        let stream = Stream::new(&context, StreamFlags::Default)?;
+        let memory = Arc::new(DeviceResource::new(&context));
+        Ok(Device { driver, context, stream, memory, emulator })
     }
 
     pub(crate) fn is_emulated(&self) -> bool {
         self.emulator.is_some()
     }
 
-    /// Its name, and what decides how fast it is.
+    /// The device's name and main performance figures.
     pub(crate) fn title(&self) -> Outcome<String> {
-        let attribute = |attribute| self.driver.device_attribute(attribute, self.handle);
+        let device = self.driver.device_get(self.context.ordinal())?;
+        let attribute = |attribute| self.driver.device_attribute(attribute, device);
         Ok(format!(
             "{}, {} multiprocessors, {} MiB of L2, driver of CUDA {}",
-            self.driver.device_name(self.handle)?,
+            self.driver.device_name(device)?,
             attribute(DeviceAttribute::MultiprocessorCount)?,
             attribute(DeviceAttribute::L2CacheSize)? >> 20,
             self.driver.driver_version()?
         ))
     }
 
-    /// A size to measure; of what is larger the emulated device is given `emulated`.
+    /// A size to measure; on the emulated device at most `emulated`.
     pub(crate) fn size(&self, measured: usize, emulated: usize) -> usize {
         if self.is_emulated() { measured.min(emulated) } else { measured }
     }
 
-    /// Sets of so many bytes that are `total_bytes` together, so that launches over one after another find none in a cache.
+    /// Number of sets of `set_bytes` bytes that take `total_bytes` together, so that launches that rotate over them
+    /// find none in a cache.
     pub(crate) fn sets(&self, bytes: usize, total_bytes: usize) -> usize {
         if self.is_emulated() { 2 } else { total_bytes.div_ceil(bytes).min(MOST_SETS) }
     }
@@ -77,7 +78,7 @@ impl Device {
         Ok(Module { device: self, handle: self.driver.module_load_data(&CString::new(ptx)?)? })
     }
 
-    /// Launches on the stream. Arguments are the low bytes of numbers.
+    /// Launches a kernel on the stream. Arguments are the low bytes of numbers.
     pub(crate) fn launch(
         &self,
         function: FunctionHandle,
@@ -91,30 +92,20 @@ impl Device {
         let config = LaunchConfig::new(grid.map(|blocks| blocks as u32), [block, 1, 1]);
         // SAFETY: benches give as many arguments as the kernel has parameters, none larger than 8 bytes, and memory of the
         // sizes that the kernel's comment asks for, which is freed after the last synchronisation.
-        unsafe { self.driver.launch_kernel(function, &config, self.stream, &params) }?;
+        unsafe { self.driver.launch_kernel(function, &config, self.stream.handle(), &params) }?;
         Ok(())
     }
 
     pub(crate) fn synchronize(&self) -> Outcome {
-        Ok(self.driver.context_synchronize()?)
+        Ok(self.context.synchronize()?)
     }
 
-    /// Gives the device back, and everything that the emulated one found.
+    /// Releases the device; returns the errors that the emulated one found.
     pub(crate) fn end(self) -> Vec<String> {
         let emulator = self.emulator.clone();
         drop(self);
         let findings = emulator.as_ref().map(Emulator::finish).unwrap_or_default();
         findings.iter().map(ToString::to_string).collect()
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        // SAFETY: both are this device's, and what borrowed it is gone. An error was told by the calls before.
-        unsafe {
-            let _ = self.driver.stream_destroy(self.stream);
-            let _ = self.driver.primary_context_release(self.handle);
-        }
     }
 }
 
@@ -127,14 +118,15 @@ pub(crate) struct Module<'device> {
 impl Module<'_> {
     pub(crate) fn function(&self, name: &str) -> Outcome<FunctionHandle> {
         let name = CString::new(name)?;
-        // SAFETY: the module lives.
+        // SAFETY: the module is loaded until it is dropped.
         Ok(unsafe { self.device.driver.module_get_function(self.handle, &name) }?)
     }
 }
 
 impl Drop for Module<'_> {
     fn drop(&mut self) {
-        // SAFETY: benches synchronise after their last launch. An error was told by the calls before.
+        // SAFETY: benches synchronise after their last launch, and the handle is not used afterwards. Errors were
+        // reported by earlier calls.
         let _ = unsafe { self.device.driver.module_unload(self.handle) };
     }
 }

@@ -1,8 +1,9 @@
-//! The shipped CUDA kernels on this machine's GPU: microseconds of a launch, bytes and operations a second.
+//! The shipped CUDA kernels on this machine's GPU: microseconds per launch, bytes and operations a second.
 //!
-//! `cargo bench -p tinyllm-kernels --bench gpu` prints a table, `-- --json` an array of rows; words choose benches whose
-//! names contain them. Every result is checked before it is timed, and a wrong one ends the program with 1. Without a GPU
-//! nothing is measured. `--emulated`, and `cargo test --benches`, run each case once on the emulated device, much smaller.
+//! `cargo bench -p tinyllm-kernels --bench gpu` prints a table, `-- --json` an array of rows; other arguments select
+//! benches whose names contain them. Every result is checked before it is timed, and a wrong one makes the exit status
+//! 1. Without a GPU nothing is measured. `--emulated`, and `cargo test --benches`, run each case once, much smaller, on
+//! the emulated device.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod attention_decode;
@@ -35,7 +36,8 @@ const BENCHES: [(&str, Bench); 4] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let given = |option| arguments.iter().any(|argument| argument == option);
-    // Cargo says --bench to what it benches and nothing to what it tests. Other options are for the benches beside this.
+    // Cargo passes --bench under `cargo bench` and not under `cargo test`. Other options are those of the criterion
+    // benches.
     let emulated = given("--emulated") || !(given("--bench") || given("--json"));
     let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let device = if emulated {
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
     let result = device.and_then(|device| {
         let mut report = Report::new(given("--json"));
         eprintln!("{}", device.title()?);
-        // What the device can move at most: the others are measured by it.
+        // The device's bandwidth, which the other benches are compared with.
         report.bench("copy", &device, copy::run);
         for (name, bench) in BENCHES {
             if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {

@@ -1,4 +1,4 @@
-//! W8A16 matrices of one shape, enough of them that each launch reads one from memory.
+//! W8A16 matrices of one shape, enough that each launch reads one from device memory and not from a cache.
 
 use half::f16;
 
@@ -7,11 +7,11 @@ use crate::{
     memory::Random,
 };
 
-/// A weight's byte is two's complement.
+/// Weights are two's complement, not offset binary.
 pub(crate) const FLIP: u64 = 0x8080_8080;
 
-/// Error allowed in a product, of the sum of its terms' magnitudes. This is a thousandth of what a product of random terms
-/// typically is, and far above what f32 leaves of thousands of them.
+/// Allowed error of a dot product, relative to the sum of its products' magnitudes: a thousandth of a typical dot
+/// product of random numbers, and far above f32's rounding errors over thousands of products.
 pub(crate) const OF_MAGNITUDES: f64 = 1e-5;
 
 /// `sets` of `[rows][columns]` int8 with `[rows][groups]` f16 scales.
@@ -25,7 +25,7 @@ pub(crate) struct Matrices<'device> {
 }
 
 impl<'device> Matrices<'device> {
-    /// As many as are `total_bytes` together.
+    /// As many matrices as take `total_bytes` together.
     pub(crate) fn new(
         device: &'device Device,
         [rows, columns]: [usize; 2],
@@ -44,12 +44,12 @@ impl<'device> Matrices<'device> {
         self.columns.div_ceil(self.group)
     }
 
-    /// Bytes of one matrix, scales too.
+    /// Bytes of one matrix, scales included.
     pub(crate) fn bytes(&self) -> usize {
         self.rows * (self.columns + 2 * self.groups())
     }
 
-    /// Addresses of a matrix and its scales.
+    /// The addresses of a matrix and of its scales.
     pub(crate) fn addresses(&self, set: usize) -> [u64; 2] {
         [
             self.values.address(set * self.rows * self.columns),
@@ -57,7 +57,7 @@ impl<'device> Matrices<'device> {
         ]
     }
 
-    /// The product of a row and a vector, and the sum of its terms' magnitudes.
+    /// The dot product of a row and a vector, and the sum of its products' magnitudes.
     pub(crate) fn product(&self, set: usize, row: usize, x: impl Fn(usize) -> f16) -> (f64, f64) {
         let row = set * self.rows + row;
         let terms = (0..self.columns).map(|column| {

@@ -1,17 +1,17 @@
-//! The way of every case: run once, checked, timed, told; and what is told of it.
+//! Runs a case: once, checked, then timed; and reports it.
 
 use crate::{
     device::{Device, Outcome},
     timing::{Graph, Timing, time},
 };
 
-/// Launches of a graph at least, so that the few microseconds between two graphs do not count.
+/// Kernel launches in a CUDA graph at least, so that the few microseconds between two graphs do not matter.
 const FEWEST_LAUNCHES: usize = 4;
 
-/// What has fewer operations a byte waits for memory: it is told as a share of what a copy moves.
+/// Kernels with fewer operations per byte are bound by memory: reported relative to a copy's bandwidth.
 const MEMORY_BOUND: f64 = 150.0;
 
-/// Something to time, with what one launch of it does.
+/// A case to time, with the bytes and operations of one launch.
 pub(crate) struct Case<'a> {
     pub(crate) bench: &'static str,
     pub(crate) kernel: &'a str,
@@ -20,12 +20,12 @@ pub(crate) struct Case<'a> {
     pub(crate) operations: usize,
 }
 
-/// Rows as they come, on standard output, and everything that went wrong.
+/// The report: rows are printed as they are measured, and errors are collected.
 pub(crate) struct Report {
     json: bool,
     rows: usize,
     failures: usize,
-    /// Of a copy, which is the first case.
+    /// Bandwidth of a copy, which is the first case.
     copy_bytes_per_second: Option<f64>,
 }
 
@@ -37,7 +37,7 @@ impl Report {
         Report { json, rows: 0, failures: 0, copy_bytes_per_second: None }
     }
 
-    /// All cases of a bench.
+    /// Runs all cases of a bench.
     pub(crate) fn bench(
         &mut self,
         name: &str,
@@ -49,7 +49,7 @@ impl Report {
         }
     }
 
-    /// A case that is launches of a kernel, whose results `check` is told the last index of.
+    /// A case of kernel launches; `check` gets the index of the last launch.
     pub(crate) fn launched(
         &mut self,
         device: &Device,
@@ -59,7 +59,7 @@ impl Report {
         check: impl FnOnce(usize) -> Outcome,
     ) {
         let launches = sets.max(FEWEST_LAUNCHES);
-        // What the driver does at a kernel's first launch cannot be captured.
+        // The first launch is not captured: the driver may load the kernel then.
         let graph = launch(0)
             .and_then(|()| device.synchronize())
             .and_then(|()| Graph::capture(device, launches, launch));
@@ -69,7 +69,7 @@ impl Report {
         }
     }
 
-    /// A case of which `run` puts so many launches on the stream.
+    /// A case whose launches `run` enqueues on the stream.
     pub(crate) fn timed(
         &mut self,
         device: &Device,
@@ -137,7 +137,7 @@ impl Report {
         self.failures += 1;
     }
 
-    /// Whether nothing went wrong, and nothing was found.
+    /// Whether there were no errors, from checks or from the emulated device.
     pub(crate) fn end(mut self, findings: &[String]) -> bool {
         if self.json {
             println!("]");

@@ -1,4 +1,4 @@
-//! `rms_norm_f16`: rows one after another, each read from memory.
+//! `rms_norm_f16`: rows read from device memory.
 
 use half::f16;
 

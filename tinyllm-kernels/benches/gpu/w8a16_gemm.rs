@@ -1,4 +1,4 @@
-//! `w8a16_gemm_*`: two matrices on tensor cores, as prefill multiplies them.
+//! `w8a16_gemm_*`: prefill's matmuls on tensor cores.
 
 use half::f16;
 
@@ -21,18 +21,18 @@ const KERNELS: [Kernel; 4] = [
 const SHAPES: [[usize; 2]; 2] = [[4096, 4096], [11008, 4096]];
 const ROWS: [usize; 5] = [16, 64, 128, 512, 2048];
 const GROUP: usize = 64;
-/// Less than others rotate over: large products reuse what they read, and take long.
+/// Fewer bytes of matrices than in other benches: large matmuls reuse what they read, and take long.
 const TOTAL_BYTES: usize = 256 << 20;
 
 struct Kernel {
     name: &'static str,
     tile: usize,
     threads: u32,
-    /// Results are f16, and counted where they are clamped.
+    /// Results are f16; clamped ones are counted.
     half: bool,
 }
 
-/// What all products of a shape share.
+/// The data that all matmuls of a shape share.
 struct Operands<'device> {
     device: &'device Device,
     module: &'device Module<'device>,
@@ -104,7 +104,7 @@ impl Operands<'_> {
         Ok(())
     }
 
-    /// Some of the results; what their rounding leaves is `of_result` of them.
+    /// Checks some results; `of_result` is the relative rounding error of a result's format.
     fn check<T: Element>(&self, m: usize, set: usize, of_result: f64) -> Outcome {
         let Operands { matrices, x, out, .. } = self;
         let (n, k) = (matrices.rows, matrices.columns);

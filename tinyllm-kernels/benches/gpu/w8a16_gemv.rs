@@ -1,4 +1,4 @@
-//! `w8a16_gemv_*`: a matrix and one to eight vectors, as decoding multiplies them.
+//! `w8a16_gemv_*`: decoding's matmuls, a matrix and one to eight vectors.
 
 use half::f16;
 

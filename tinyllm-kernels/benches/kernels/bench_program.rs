@@ -1,23 +1,24 @@
-//! Programs of one kind of operation. What feeds it stands before the head and runs once; the head is what is timed.
-
-use std::ops::Range;
+//! Programs of one kind of operation. The entry `feed` makes its inputs and runs once; the entry `timed` follows.
 
 use criterion::{BenchmarkGroup, BenchmarkId, measurement::WallTime};
 use half::f16;
 use tinyllm_kernels::{
-    Backend, Cpu, GroupSize, InputFormat, Isa, KernelError, KvFormat, KvLayout, Limits, Op, Placement,
-    Prepared, ProgramBuilder, QuantizedLayout, QuantizedRows, RegionId, RegionSpec, Rows, ScaleType, Step,
-    VectorFormat, VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec,
+    Backend, Cpu, EntryId, GroupSize, Isa, KvShape, Limits, LinearPart, Matmul, Op, Program, ProgramBuilder,
+    QuantizedMatrix, RegionId, RegionSpec, RowSet, ScaleType, Session, Source, Step, StepInput, VectorFormat,
+    VectorId, VectorSpec, WeightFormat, WeightId, WeightSpec,
 };
-use tinyllm_mem::{Buffer, Category, HostResource, Plan, Request};
+use tinyllm_mem::Category;
 
-/// The group that `--group-size auto` takes for these widths: 64 for SmolLM2's, 128 for TinyLlama's.
+/// Tokens of a step that fills the KV cache.
+const FILL_TOKENS: usize = 512;
+
+/// The group size of `--group-size auto` for these widths: 64 for SmolLM2's, 128 for TinyLlama's.
 fn w8a16(k: usize) -> WeightFormat {
     let elements = if k < 2048 { 64 } else { 128 };
     WeightFormat::W8A16 { group_size: GroupSize::Elements(elements), scales: ScaleType::F16 }
 }
 
-/// Bytes of a matrix `[n, k]` that a product reads: values and scales.
+/// Bytes of a matrix `[n, k]` that a matmul reads: values and scales.
 pub(crate) fn weight_bytes(n: usize, k: usize) -> usize {
     match w8a16(k) {
         WeightFormat::W8A16 { group_size, scales } => n * (k + group_size.groups(k) * scales.size_bytes()),
@@ -25,130 +26,178 @@ pub(crate) fn weight_bytes(n: usize, k: usize) -> usize {
     }
 }
 
-/// A program under construction, for one sequence. `input` is `[rows, columns]` f32, and there before the head.
+/// A program under construction. `input` is `[rows, columns]` f32.
 pub(crate) struct BenchProgram {
     builder: ProgramBuilder,
     rows: usize,
     kv_length: usize,
+    fed: usize,
+    output: RegionId,
     pub(crate) input: RegionId,
 }
 
 impl BenchProgram {
-    /// For operations that read no cache.
+    /// A program for operations that read no KV cache.
     pub(crate) fn new(rows: usize, columns: usize) -> Self {
-        let no_cache = KvLayout::new(1, 1, 16, 16, KvFormat::F16).unwrap();
-        BenchProgram::with_cache(rows, columns, 1, no_cache, rows)
+        Self::with_builder(ProgramBuilder::new(Limits::of_tokens(rows)), rows, columns, 0)
     }
 
-    /// With `kv_length` tokens in the cache, those of the `rows` included.
+    fn with_builder(mut builder: ProgramBuilder, rows: usize, columns: usize, kv_length: usize) -> Self {
+        let input = builder.input(RegionSpec::activations("input", RowSet::Tokens, columns));
+        BenchProgram { builder, rows, kv_length, fed: 0, output: input, input }
+    }
+
+    /// A program for attention: `kv_length` tokens in the cache of every layer, the `rows` included, and queries of the
+    /// rows.
     pub(crate) fn with_cache(
         rows: usize,
-        columns: usize,
         query_heads: usize,
-        kv: KvLayout,
+        kv: KvShape,
         kv_length: usize,
-    ) -> Self {
-        let limits = Limits { max_tokens: rows, max_sampled_rows: 1, max_sequences: 1 };
-        let mut builder = ProgramBuilder::new(limits, query_heads, kv);
-        let table = builder.weight(weight_spec("table", 1, columns, WeightFormat::F32));
-        let input = builder.region(region_spec("input", columns, None));
-        builder.push(Op::Embed { table, out: input });
-        BenchProgram { builder, rows, kv_length, input }
+    ) -> (Self, RegionId) {
+        let columns = query_heads * kv.head_dim();
+        let limits = Limits::of_tokens(rows.max(FILL_TOKENS.min(kv_length)))
+            .with_sequences(1, kv_length.div_ceil(kv.block_tokens()));
+        let builder = ProgramBuilder::new(limits).with_cache(query_heads, kv);
+        let mut program = Self::with_builder(builder, rows, columns, kv_length);
+        let key_columns = kv.kv_heads() * kv.head_dim();
+        let input = program.activations(columns);
+        let (q, k, v) = (program.region(columns), program.region(key_columns), program.region(key_columns));
+        let parts = [(q, columns), (k, key_columns), (v, key_columns)];
+        let parts =
+            parts.map(|(out, n)| LinearPart::new(Matmul::new(input, program.weight(n, columns), None), out));
+        program.push(Op::Linear { parts: parts.to_vec() });
+        let table = program.region(kv.head_dim());
+        // Frequencies of 0: no rotation.
+        let inverse_frequencies = vec![0.0; kv.head_dim() / 2].into();
+        program.push(Op::RotaryTable { inverse_frequencies, scale: 1.0, out: table });
+        for layer in 0..kv.layers() {
+            program.push(Op::RopeAndCacheWrite { q, k, v, table, qk_norm: None, eps: 0.0, layer });
+        }
+        (program, q)
     }
 
-    /// A matrix of int8 in groups, `[n, k]`.
+    /// A W8A16 matrix, `[n, k]`.
     pub(crate) fn weight(&mut self, n: usize, k: usize) -> WeightId {
-        self.builder.weight(weight_spec("weight", n, k, w8a16(k)))
+        self.builder.weight(WeightSpec::new("weight", (n, k), w8a16(k), Category::Weights))
     }
 
     pub(crate) fn vector(&mut self, len: usize) -> VectorId {
-        let spec =
-            VectorSpec { name: "vector".into(), len, format: VectorFormat::F16, category: Category::Norms };
-        self.builder.vector(spec)
+        self.builder.vector(VectorSpec::new("vector", len, VectorFormat::F16, Category::Norms))
     }
 
-    /// A region of f32.
+    /// An f32 region.
     pub(crate) fn region(&mut self, columns: usize) -> RegionId {
-        self.builder.region(region_spec("region", columns, None))
+        self.builder.region(RegionSpec::activations("region", RowSet::Tokens, columns))
     }
 
-    /// A region for what a product with `k` inputs reads.
-    pub(crate) fn product_input(&mut self, k: usize) -> RegionId {
-        self.builder.region(region_spec("product input", k, Some(w8a16(k).input_format(k))))
+    /// A region of int16 activations of a matmul with `k` inputs.
+    pub(crate) fn activation_region(&mut self, k: usize) -> RegionId {
+        let spec = RegionSpec::activations("activations", RowSet::Tokens, k);
+        self.builder.region(spec.in_format(w8a16(k).input_format(k)))
+    }
+
+    /// The input, normalised and quantised, as a matmul with `k` inputs reads it.
+    pub(crate) fn activations(&mut self, k: usize) -> RegionId {
+        let (input, weight, out) = (self.input, self.vector(k), self.activation_region(k));
+        self.push(Op::RmsNorm { input, weight, eps: 1e-5, out });
+        out
     }
 
     pub(crate) fn push(&mut self, op: Op) {
         self.builder.push(op);
     }
 
-    /// What is pushed from here on is timed.
-    pub(crate) fn begin_head(&mut self) {
-        self.builder.begin_head();
+    /// Ends the entry `feed`: operations pushed from here on are timed.
+    pub(crate) fn begin_timed(&mut self) {
+        self.fed = self.builder.position();
     }
 
-    /// Allocates and fills everything, and runs what comes before the head.
-    fn ready(self, isa: Isa) -> Ready {
-        let cpu = Cpu::new(isa, 1).unwrap();
-        let program = self.builder.finish(self.input).unwrap();
-        let requirements = cpu.requirements(&program);
-        // Pages are as the category wants them.
-        let allocate = |category: Category, bytes: usize| -> Buffer<u8> {
-            let request = Request::new(category, category.name(), bytes, requirements.align_bytes);
-            Buffer::allocate(&HostResource::shared(), request).unwrap()
-        };
-        let slab = allocate(Category::Weights, requirements.weights.iter().map(|part| part.bytes).sum());
-        let mut weights = cpu.weights(&program, slab).unwrap();
+    /// An f32 region that an operation writes.
+    pub(crate) fn set_output(&mut self, output: RegionId) {
+        self.output = output;
+    }
+
+    /// Allocates memory, uploads weights, and runs the entry `feed`.
+    fn ready(mut self, isa: Isa) -> Ready {
+        let end = self.builder.position();
+        self.builder.entry("feed", 0..self.fed);
+        self.builder.entry("timed", self.fed..end);
+        let program = std::sync::Arc::new(self.builder.finish(self.output).unwrap());
+        let mut session = Cpu::new(isa, 1).unwrap().compile(program.clone()).unwrap().bind().unwrap();
         for (id, spec) in program.weight_ids() {
-            let values: Vec<f32> = (0..spec.k).map(value).collect();
-            match spec.format {
-                WeightFormat::F32 => {
-                    cpu.upload(&mut weights, id, WeightSource::Float(&(&values[..], spec.k))).unwrap()
-                }
-                _ => cpu.upload(&mut weights, id, WeightSource::Quantized(&Int8::like(spec))).unwrap(),
-            }
+            let bytes = Int8::like(spec);
+            let matrix = QuantizedMatrix::new(
+                (spec.n, spec.k),
+                spec.format,
+                &bytes.values[..],
+                spec.k,
+                false,
+                &bytes.scales[..],
+            );
+            session.upload(id.into(), Source::quantized_memory(matrix.unwrap())).unwrap();
         }
         for (id, spec) in program.vector_ids() {
-            cpu.upload_vector(&mut weights, id, &vec![1.0; spec.len]).unwrap();
+            session.upload(id.into(), Source::float(&(&vec![1.0; spec.len][..], spec.len))).unwrap();
         }
-        let blocks = self.kv_length.div_ceil(program.kv().block_tokens());
-        let mut kv = allocate(Category::Kv, program.kv().bytes(blocks));
-        for (index, bytes) in kv.as_mut_slice().chunks_exact_mut(2).enumerate() {
-            bytes.copy_from_slice(&f16::from_f32(value(index)).to_le_bytes());
-        }
-        let plan = Plan::pack(requirements.regions).unwrap();
-        let arena = allocate(Category::Activations, plan.total_bytes());
-        let prepared = cpu.prepare(program, weights, kv, arena, plan.offsets()).unwrap();
-        let (token_ids, block_table) = (vec![0; self.rows], (0..blocks as u32).collect());
-        let mut ready = Ready { cpu, prepared, token_ids, kv_length: self.kv_length as u32, block_table };
-        ready.run(|cpu, prepared, step| cpu.run(prepared, step));
+        let blocks = program.kv().map_or(0, |kv| self.kv_length.div_ceil(kv.block_tokens()));
+        let mut ready = Ready {
+            timed: program.entry("timed").unwrap(),
+            session,
+            rows: self.rows,
+            kv_length: self.kv_length,
+            block_table: (0..blocks as u32).collect(),
+        };
+        ready.feed(&program, self.input);
         ready
     }
 }
 
 /// A program with its memory, ready to be timed.
 struct Ready {
-    cpu: Cpu,
-    prepared: Prepared,
-    token_ids: Vec<u32>,
-    kv_length: u32,
+    session: Box<dyn Session>,
+    timed: EntryId,
+    rows: usize,
+    /// 0 without a cache.
+    kv_length: usize,
     block_table: Vec<u32>,
 }
 
 impl Ready {
-    fn run(&mut self, part: fn(&Cpu, &mut Prepared, &Step<'_>) -> Result<(), KernelError>) {
-        let step = Step {
-            token_ids: &self.token_ids,
-            query_starts: &[0, self.token_ids.len() as u32],
-            kv_lengths: &[self.kv_length],
-            block_tables: &self.block_table,
-            block_table_stride: self.block_table.len(),
-            sampled_rows: &[],
+    /// Fills the KV cache, in steps, and runs `feed` for the timed entry.
+    fn feed(&mut self, program: &Program, input: RegionId) {
+        let feed = program.entry("feed").unwrap();
+        let columns = program.regions()[input.index()].columns;
+        let mut ends: Vec<usize> = (1..self.kv_length.saturating_sub(self.rows).div_ceil(FILL_TOKENS) + 1)
+            .map(|step| (step * FILL_TOKENS).min(self.kv_length - self.rows))
+            .collect();
+        ends.push(self.kv_length);
+        let mut length = 0;
+        for end in ends {
+            let rows = if self.kv_length == 0 { self.rows } else { end - length };
+            let values: Vec<f32> = (0..rows * columns).map(|index| value(length + index)).collect();
+            self.session.write_region(input, &values).unwrap();
+            self.run(feed, rows, end);
+            length = end;
+        }
+    }
+
+    fn run(&mut self, entry: EntryId, rows: usize, kv_length: usize) {
+        let (query_starts, kv_lengths) = ([0, rows as u32], [kv_length as u32]);
+        let input = StepInput::Rows(rows);
+        let step = match kv_length {
+            0 => Step::new(input),
+            _ => {
+                let stride = self.block_table.len();
+                Step::new(input).with_sequences(&query_starts, &kv_lengths, &self.block_table, stride)
+            }
         };
-        part(&self.cpu, &mut self.prepared, &step).unwrap();
+        let ticket = self.session.submit(entry, &step).unwrap();
+        self.session.wait(ticket).unwrap();
     }
 }
 
-/// Times the head of a program with every instruction set. Where the name is filtered out nothing is allocated.
+/// Times a program's second entry with every instruction set. If the name is filtered out nothing is allocated.
 pub(crate) fn bench(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -158,28 +207,18 @@ pub(crate) fn bench(
         let mut ready = None;
         group.bench_function(BenchmarkId::new(name, isa), |bencher| {
             let ready = ready.get_or_insert_with(|| program().ready(isa));
-            bencher.iter(|| ready.run(|cpu, prepared, step| cpu.run_head(prepared, step)));
+            bencher.iter(|| ready.run(ready.timed, ready.rows, ready.kv_length));
         });
     }
 }
 
-/// Numbers without structure, from -0.5 to 0.5.
+/// Pseudo-random numbers from -0.5 to 0.5.
 fn value(index: usize) -> f32 {
     ((index as u32).wrapping_mul(2_654_435_761) >> 16) as f32 / 65536.0 - 0.5
 }
 
-fn weight_spec(name: &str, n: usize, k: usize, format: WeightFormat) -> WeightSpec {
-    WeightSpec { name: name.into(), n, k, format, category: Category::Weights, placement: Placement::Slab }
-}
-
-fn region_spec(name: &str, columns: usize, input_format: Option<InputFormat>) -> RegionSpec {
-    let category = Category::Activations;
-    RegionSpec { name: name.into(), rows: Rows::Tokens, columns, input_format, category }
-}
-
-/// A matrix that is int8 already: uploading it only packs it.
+/// A matrix that is int8 already: the upload only packs it.
 struct Int8 {
-    shape: (usize, usize),
     values: Vec<u8>,
     scales: Vec<u8>,
 }
@@ -189,32 +228,8 @@ impl Int8 {
         let value_count = spec.n * spec.k;
         let scales = (weight_bytes(spec.n, spec.k) - value_count) / 2;
         Int8 {
-            shape: (spec.n, spec.k),
             values: (0..value_count).map(|index| (254.0 * value(index)) as i8 as u8).collect(),
             scales: f16::from_f32(0.01).to_le_bytes().repeat(scales),
         }
-    }
-}
-
-impl QuantizedRows for Int8 {
-    fn shape(&self) -> (usize, usize) {
-        self.shape
-    }
-
-    fn layout(&self) -> QuantizedLayout {
-        let (n, k) = self.shape;
-        QuantizedLayout { row_bytes: k, offset_binary: false, row_scale_bytes: self.scales.len() / n }
-    }
-
-    fn read_values(&self, rows: Range<usize>, out: &mut [u8]) -> Result<(), KernelError> {
-        let row = self.layout().row_bytes;
-        out.copy_from_slice(&self.values[rows.start * row..rows.end * row]);
-        Ok(())
-    }
-
-    fn read_scales(&self, rows: Range<usize>, out: &mut [u8]) -> Result<(), KernelError> {
-        let row = self.layout().row_scale_bytes;
-        out.copy_from_slice(&self.scales[rows.start * row..rows.end * row]);
-        Ok(())
     }
 }

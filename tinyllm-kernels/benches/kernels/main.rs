@@ -1,11 +1,11 @@
-//! The kernels one by one, on one thread, with every instruction set this processor has: bytes or operations a second.
-//! They are run as programs run them: one operation, or its like over other weights, through a backend.
+//! The CPU's kernels one by one, on one thread, with every instruction set of this processor: bytes or operations a
+//! second. Each runs through the backend, as a program of one operation, or of several that differ in their weights.
 #![allow(missing_docs)] // criterion's macros make undocumented functions
 #![allow(clippy::unwrap_used)] // a bench ends where it fails
 
 mod attention;
 mod bench_program;
-mod products;
+mod matmul;
 mod quantize;
 mod rows;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// Few and short: a pass over the weights takes milliseconds, so it needs no thousands to be timed.
+/// Few and short samples: an iteration over the weights takes milliseconds.
 fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(10)
@@ -24,7 +24,7 @@ fn criterion() -> Criterion {
 criterion_group! {
     name = benches;
     config = criterion();
-    targets = products::gemv, products::gemm, attention::decode, attention::prefill, rows::rms_norm,
-        rows::quantize_input, quantize::quantize_row
+    targets = matmul::gemv, matmul::gemm, attention::decode, attention::prefill, rows::rms_norm,
+        rows::norm_and_round, quantize::quantize_row
 }
 criterion_main!(benches);

@@ -7,7 +7,7 @@ use tinyllm_kernels::{GroupSize, quantize};
 pub(crate) fn quantize_row(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("quantize_row");
     for (k, group_size) in [(576, 64), (4096, 128), (4096, 32)] {
-        // A fixed sequence without structure; every group has the same range.
+        // A pseudo-random sequence; every group has the same range.
         let weights: Vec<f32> =
             (0..k).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 16) as f32 / 65536.0 - 0.5).collect();
         let elements = GroupSize::Elements(group_size).elements(weights.len());

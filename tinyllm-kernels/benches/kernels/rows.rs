@@ -1,4 +1,4 @@
-//! What is done to rows between products, 512 of them: bytes of f32 input a second.
+//! Operations on rows between matmuls, 512 rows: bytes of f32 input a second.
 
 use criterion::{Criterion, Throughput};
 use tinyllm_kernels::Op;
@@ -15,23 +15,23 @@ pub(crate) fn rms_norm(criterion: &mut Criterion) {
         bench(&mut group, &format!("{ROWS}x{columns}"), || {
             let mut program = BenchProgram::new(ROWS, columns);
             let (input, weight, out) = (program.input, program.vector(columns), program.region(columns));
-            program.begin_head();
+            program.begin_timed();
             program.push(Op::RmsNorm { input, weight, eps: 1e-5, out });
+            program.set_output(out);
             program
         });
     }
 }
 
-/// f32 to int16 with a scale a piece: what a product reads.
-pub(crate) fn quantize_input(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("quantize_input");
+/// RMS norm with int16 activations as output: what a matmul reads.
+pub(crate) fn norm_and_round(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("norm_and_round");
     for columns in [576, 2048] {
         group.throughput(Throughput::Bytes((4 * ROWS * columns) as u64));
         bench(&mut group, &format!("{ROWS}x{columns}"), || {
             let mut program = BenchProgram::new(ROWS, columns);
-            let (input, out) = (program.input, program.product_input(columns));
-            program.begin_head();
-            program.push(Op::ConvertInput { input, out });
+            program.begin_timed();
+            program.activations(columns);
             program
         });
     }

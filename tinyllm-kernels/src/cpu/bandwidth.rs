@@ -1,4 +1,4 @@
-//! Reading memory as fast as it comes: what decoding is measured against.
+//! A memory bandwidth benchmark: the upper bound of decoding speed.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,71 +7,73 @@ use super::{
     lanes::{Kernel, LANES, Lanes, dispatch, tree_sum},
 };
 
-/// Sums side by side, so that adding does not slow reading.
+/// Independent sums, so that the latency of additions does not limit reading.
 const CHAINS: usize = 8;
-/// Values of one turn of the chains.
+/// Values of one iteration over the chains.
 const CHUNK: usize = LANES * CHAINS;
-/// How far ahead of the loads lines are asked for, in values.
-const PREFETCH: usize = 4 * CHUNK;
+/// Prefetch distance, in values.
+const PREFETCH_DISTANCE: usize = 4 * CHUNK;
 
-/// A way to read; which one is faster depends on the processor.
+/// An access pattern; which one is faster depends on the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// Each thread two stretches side by side, left to the processor's own fetching.
+    /// Each thread reads two streams, without software prefetches.
     TwoStreams,
-    /// Each thread four stretches, whose lines are asked for ahead.
-    FourStreamsAhead,
+    /// Each thread reads four streams, with software prefetches.
+    FourStreamsPrefetched,
 }
 
 impl Reading {
-    /// Every way.
-    pub const ALL: [Self; 2] = [Reading::TwoStreams, Reading::FourStreamsAhead];
+    /// Every access pattern.
+    pub const ALL: [Self; 2] = [Reading::TwoStreams, Reading::FourStreamsPrefetched];
 }
 
 impl Cpu {
-    /// Reads every value once, each thread a share of its own, with the widest loads there are, and returns the sum.
-    /// Over more memory than caches hold, the time it takes is that of reading.
+    /// Reads every value once, each thread an equal part, with the widest loads of the instruction set, and returns the
+    /// sum. For more memory than the caches hold, the time is that of reading memory.
     pub fn read(&self, values: &[f32], reading: Reading) -> f32 {
-        let share = values.len().div_ceil(self.team.members()).next_multiple_of(CHUNK).max(1);
+        let part_elems = values.len().div_ceil(self.pool.workers()).next_multiple_of(CHUNK).max(1);
         let total = AtomicU32::new(0f32.to_bits());
-        self.team.run(|member| {
-            let start = (member.index * share).min(values.len());
-            let part = &values[start..(start + share).min(values.len())];
+        self.pool.run(|worker| {
+            let start = (worker.index * part_elems).min(values.len());
+            let part = &values[start..(start + part_elems).min(values.len())];
             // SAFETY: `Cpu::new` checked that the processor has the instruction set.
             let sum = unsafe {
                 match reading {
                     Reading::TwoStreams => dispatch(self.isa, Sum::<2, false>(part)),
-                    Reading::FourStreamsAhead => dispatch(self.isa, Sum::<4, true>(part)),
+                    Reading::FourStreamsPrefetched => dispatch(self.isa, Sum::<4, true>(part)),
                 }
             };
             let add = |bits| Some((f32::from_bits(bits) + sum).to_bits());
-            // The closure always gives a value, so the update succeeds.
+            // The closure never returns `None`, so the update succeeds.
             let _ = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         });
         f32::from_bits(total.into_inner())
     }
 }
 
-/// Reads `STREAMS` stretches side by side, asking for lines ahead where `AHEAD`.
-struct Sum<'a, const STREAMS: usize, const AHEAD: bool>(&'a [f32]);
+/// Reads `STREAMS` streams in an interleaved loop, with software prefetches if `PREFETCH`.
+struct Sum<'a, const STREAMS: usize, const PREFETCH: bool>(&'a [f32]);
 
-impl<const STREAMS: usize, const AHEAD: bool> Kernel for Sum<'_, STREAMS, AHEAD> {
+impl<const STREAMS: usize, const PREFETCH: bool> Kernel for Sum<'_, STREAMS, PREFETCH> {
     type Output = f32;
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> f32 {
-        // Several stretches at once: one stream does not keep a core's line buffers full.
-        let stretch = self.0.len() / STREAMS / CHUNK * CHUNK;
-        let rest: f32 = self.0[STREAMS * stretch..].iter().sum();
-        // SAFETY: chunk by chunk, each of the streams stays inside its stretch of the values; prefetching reads nothing.
+        // Several streams at once: one alone does not keep a core's line fill buffers busy.
+        let extent = self.0.len() / STREAMS / CHUNK * CHUNK;
+        let rest: f32 = self.0[STREAMS * extent..].iter().sum();
+        // SAFETY: stream s reads whole chunks of `extent` values from `s * extent` on, and `STREAMS * extent` is at
+        // most the slice's length; loads take any alignment, and a prefetch reads nothing. The processor has `L` (the
+        // contract of `Kernel::run`).
         unsafe {
             let mut sums = [L::zero_floats(); CHAINS];
-            for chunk in (0..stretch).step_by(CHUNK) {
+            for chunk in (0..extent).step_by(CHUNK) {
                 for stream in 0..STREAMS {
-                    let address = self.0.as_ptr().add(stream * stretch + chunk);
+                    let address = self.0.as_ptr().add(stream * extent + chunk);
                     for (chain, sum) in sums.iter_mut().enumerate() {
-                        if AHEAD {
-                            L::prefetch(address.wrapping_add(PREFETCH + chain * LANES).cast());
+                        if PREFETCH {
+                            L::prefetch(address.wrapping_add(PREFETCH_DISTANCE + chain * LANES).cast());
                         }
                         *sum = L::add(*sum, L::load_f32(address.add(chain * LANES)));
                     }

@@ -1,4 +1,4 @@
-//! Filling a weight's panels from a source: quantised, rounded or only repacked, by all threads at once.
+//! Fills a weight's panels from a source: quantises, rounds or only repacks its rows, on all threads.
 
 use std::{ops::Range, sync::Mutex};
 
@@ -7,62 +7,65 @@ use half::{f16, slice::HalfFloatSliceExt};
 use super::{
     finite::{check_finite, to_f16},
     lanes::{Kernel, Lanes, dispatch},
-    layout::{PANEL, PanelLayout, WeightBytes},
-    products::{self, Floats, Quantized, Rows, fetched_rows},
-    team::Team,
+    layout::{PANEL, WeightBytes},
+    matmul::{self, Floats, Quantized, fetched_rows},
+    threads::Pool,
 };
 use crate::{
-    FetchedRows, FloatRows, GroupSize, Isa, KernelError, QuantizedLayout, QuantizedRows, ScaleType,
-    WeightFormat, WeightSource, WeightSpec, quantize::VanishedGroups,
+    FetchedRows, FloatRows, GroupSize, Isa, KernelError, QuantizedMatrix, ScaleType, Source, WeightFormat,
+    WeightSpec,
+    backend::{Rows, SourceBytes},
+    quantize::VanishedGroups,
 };
 
-/// What a thread takes at a time of a large weight: the buffers cost little beside it.
-const PIECE_BYTES: usize = 1 << 20;
+/// Chunk size for a large weight: a thread's buffers are small beside it.
+const CHUNK_BYTES: usize = 1 << 20;
 
-/// Pieces a thread at least, so that threads end together on small weights too.
-const PIECES_A_THREAD: usize = 4;
+/// Least number of chunks per thread, which balances small weights.
+const CHUNKS_A_THREAD: usize = 4;
 
-/// Fills panels of a weight: stretches of them, each with the number of its first. Which groups have vanished.
+/// Fills panels of a weight: extents, each with the index of its first panel. Returns the groups that have vanished.
 ///
 /// # Errors
-/// Of the first rows at fault, whichever thread met them.
+/// The error of the first chunk with one, whichever thread ran it.
 pub(super) fn fill(
-    team: &Team,
+    pool: &Pool,
     isa: Isa,
     spec: &WeightSpec,
-    stretches: Vec<(usize, &mut [u8])>,
-    source: WeightSource<'_>,
+    extents: Vec<(usize, &mut [u8])>,
+    source: Source<'_>,
 ) -> Result<Option<VanishedGroups>, KernelError> {
-    let source = Source::new(spec, source)?;
-    if stretches.is_empty() {
+    let source = source.rows;
+    check(spec, &source)?;
+    if extents.is_empty() {
         return Ok(None);
     }
     let panel_bytes = WeightBytes::of(spec).panel(spec);
-    let panels = stretches.iter().map(|(_, stretch)| stretch.len()).sum::<usize>() / panel_bytes;
+    let panels = extents.iter().map(|(_, extent)| extent.len()).sum::<usize>() / panel_bytes;
     let rows = |first: usize, bytes: usize| {
         let panels = first..first + bytes / panel_bytes;
         panels.start * PANEL..(panels.end * PANEL).min(spec.n)
     };
-    let piece = panels.div_ceil(PIECES_A_THREAD * team.members()).min(PIECE_BYTES / panel_bytes).max(1);
-    let pieces: Vec<Mutex<Piece<'_>>> = stretches
+    let chunk = panels.div_ceil(CHUNKS_A_THREAD * pool.workers()).min(CHUNK_BYTES / panel_bytes).max(1);
+    let chunks: Vec<Mutex<Chunk<'_>>> = extents
         .into_iter()
-        .flat_map(|(first, stretch)| {
-            let pieces = stretch.chunks_mut(piece * panel_bytes).enumerate();
-            pieces.map(move |(index, bytes)| {
-                Mutex::new(Piece { rows: rows(first + index * piece, bytes.len()), panel_bytes, bytes })
+        .flat_map(|(first, extent)| {
+            let chunks = extent.chunks_mut(chunk * panel_bytes).enumerate();
+            chunks.map(move |(index, bytes)| {
+                Mutex::new(Chunk { rows: rows(first + index * chunk, bytes.len()), panel_bytes, bytes })
             })
         })
         .collect();
     let failure: Mutex<Option<(usize, KernelError)>> = Mutex::new(None);
-    // One for each thread, whichever pieces it takes.
+    // Buffers that no thread is using: as many as threads at most.
     let idle: Mutex<Vec<Buffers>> = Mutex::new(Vec::new());
-    team.for_each(pieces.len(), |index| {
-        // Each piece is taken once; a poisoned lock means the run is unwinding anyway.
-        let Ok(mut piece) = pieces[index].lock() else { return };
+    pool.for_each(chunks.len(), |index| {
+        // Each chunk is taken once; a poisoned lock means that the run is unwinding.
+        let Ok(mut chunk) = chunks[index].lock() else { return };
         let mut buffers = idle.lock().ok().and_then(|mut idle| idle.pop()).unwrap_or_default();
-        // SAFETY: `Cpu::new` saw to it that the processor has `isa`.
+        // SAFETY: `isa` is a `Cpu`'s, and `Cpu::new` checked that the processor has it.
         let result = unsafe {
-            dispatch(isa, Fill { piece: &mut piece, spec, source: &source, buffers: &mut buffers })
+            dispatch(isa, Fill { chunk: &mut chunk, spec, source: &source, buffers: &mut buffers })
         };
         if let Ok(mut idle) = idle.lock() {
             idle.push(buffers);
@@ -82,47 +85,31 @@ pub(super) fn fill(
     Ok(vanished.map(|(count, row)| VanishedGroups { weight: spec.name.clone(), count, row }))
 }
 
-/// Where rows come from, checked against the weight.
-enum Source<'a> {
-    Float(&'a dyn FloatRows),
-    Quantized { rows: &'a dyn QuantizedRows, group_size: GroupSize, scales: ScaleType },
-}
-
-impl<'a> Source<'a> {
-    fn new(spec: &WeightSpec, source: WeightSource<'a>) -> Result<Self, KernelError> {
-        let problem = match (source, spec.format) {
-            (WeightSource::Float(_), WeightFormat::W8A16 { scales, .. }) if scales != ScaleType::F16 => {
-                format!(
-                    "floats are quantised with scales of f16, where the weight's are {scales:?}; give int8 rows"
-                )
-            }
-            (WeightSource::Float(rows), _) => return Ok(Source::Float(rows)),
-            (WeightSource::Quantized(rows), WeightFormat::W8A16 { group_size, scales }) => {
-                return Ok(Source::Quantized { rows, group_size, scales });
-            }
-            (WeightSource::Quantized(_), WeightFormat::F16 | WeightFormat::F32) => {
-                "int8 rows cannot fill a floating-point weight".into()
-            }
-            (WeightSource::Mapped(_) | WeightSource::Shared(_), _) => {
-                "kept rows are read as what they are, quantised or floats".into()
-            }
-        };
-        Err(KernelError::Source { name: spec.name.clone(), problem })
+/// Refuses a source that cannot fill the weight; `check_rows` has checked int8 rows.
+fn check(spec: &WeightSpec, rows: &Rows<'_>) -> Result<(), KernelError> {
+    match (rows, spec.format) {
+        (Rows::Float(_), WeightFormat::W8A16 { scales, .. }) if scales != ScaleType::F16 => {
+            let problem = format!(
+                "floats are quantised with scales of f16, where the weight's are {scales:?}; give int8 rows"
+            );
+            Err(KernelError::Source { name: spec.name.clone(), problem })
+        }
+        _ => Ok(()),
     }
 }
 
-/// Some panels of a weight, side by side.
-struct Piece<'a> {
+/// Consecutive panels of a weight.
+struct Chunk<'a> {
     rows: Range<usize>,
     panel_bytes: usize,
     bytes: &'a mut [u8],
 }
 
-/// One piece's work, compiled for each instruction set: the compiler vectorises it.
+/// The work on one chunk, compiled for each instruction set: the compiler vectorises it.
 struct Fill<'a, 'b> {
-    piece: &'a mut Piece<'b>,
+    chunk: &'a mut Chunk<'b>,
     spec: &'a WeightSpec,
-    source: &'a Source<'a>,
+    source: &'a Rows<'a>,
     buffers: &'a mut Buffers,
 }
 
@@ -131,22 +118,22 @@ impl Kernel for Fill<'_, '_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> Self::Output {
-        let Fill { piece, spec, source, buffers } = self;
+        let Fill { chunk, spec, source, buffers } = self;
         let fetched = fetched_rows(spec.k);
-        for (index, bytes) in piece.bytes.chunks_mut(fetched / PANEL * piece.panel_bytes).enumerate() {
-            let first = piece.rows.start + index * fetched;
-            let rows = first..(first + fetched).min(piece.rows.end);
+        for (index, bytes) in chunk.bytes.chunks_mut(fetched / PANEL * chunk.panel_bytes).enumerate() {
+            let first = chunk.rows.start + index * fetched;
+            let rows = first..(first + fetched).min(chunk.rows.end);
             buffers.fetch(spec, source, rows.clone())?;
-            for (first, bytes) in rows.clone().step_by(PANEL).zip(bytes.chunks_mut(piece.panel_bytes)) {
+            for (first, bytes) in rows.clone().step_by(PANEL).zip(bytes.chunks_mut(chunk.panel_bytes)) {
                 let mut panel = Panel { rows: first..(first + PANEL).min(rows.end), bytes };
-                // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
+                // SAFETY: the processor has `L` (this function's contract), which is all that these functions require.
                 unsafe {
                     match source {
-                        Source::Float(source) => {
+                        Rows::Float(source) => {
                             panel.fill_from_floats::<L>(spec, *source, buffers)?;
                         }
-                        Source::Quantized { group_size, scales, .. } => {
-                            panel.fill_from_quantized::<L>(spec.k, &buffers.int8, *group_size, *scales);
+                        Rows::Quantized(_) => {
+                            panel.fill_from_quantized::<L>(&buffers.int8);
                         }
                     }
                 }
@@ -156,10 +143,10 @@ impl Kernel for Fill<'_, '_> {
     }
 }
 
-/// Rows between their source and their panel.
+/// Buffers for rows between their source and their panel.
 #[derive(Default)]
 struct Buffers {
-    /// Of floats that stay floats.
+    /// Rows of floats that stay floats.
     fetched: FetchedRows,
     quantized: Quantized,
     int8: Int8Rows,
@@ -170,19 +157,14 @@ struct Buffers {
 }
 
 impl Buffers {
-    /// Copies rows out of their source.
-    fn fetch(
-        &mut self,
-        spec: &WeightSpec,
-        source: &Source<'_>,
-        rows: Range<usize>,
-    ) -> Result<(), KernelError> {
+    /// Copies rows from the source to the buffers.
+    fn fetch(&mut self, spec: &WeightSpec, source: &Rows<'_>, rows: Range<usize>) -> Result<(), KernelError> {
         match (source, spec.format) {
-            (Source::Quantized { rows: source, .. }, _) => self.int8.fetch(*source, rows),
-            (Source::Float(source), WeightFormat::W8A16 { group_size, .. }) => {
+            (Rows::Quantized(matrix), _) => self.int8.fetch(matrix, rows),
+            (Rows::Float(source), WeightFormat::W8A16 { group_size, .. }) => {
                 self.quantized.fetch(&floats(spec, *source, group_size), rows)
             }
-            (Source::Float(source), _) => source.fetch(rows, &mut self.fetched),
+            (Rows::Float(source), _) => source.fetch(rows, &mut self.fetched),
         }
     }
 }
@@ -191,43 +173,40 @@ fn floats<'a>(spec: &'a WeightSpec, rows: &'a dyn FloatRows, group_size: GroupSi
     Floats { rows, name: &spec.name, n: spec.n, k: spec.k, group_size }
 }
 
-/// int8 rows as their source stores them.
+/// int8 rows, copied as their source stores them.
 #[derive(Default)]
 struct Int8Rows {
     rows: Range<usize>,
-    row_bytes: usize,
-    offset_binary: bool,
-    row_scale_bytes: usize,
+    /// Shape and format of those rows.
+    matrix: Option<QuantizedMatrix<()>>,
     values: Vec<u8>,
     scales: Vec<u8>,
 }
 
 impl Int8Rows {
-    fn fetch(&mut self, source: &dyn QuantizedRows, rows: Range<usize>) -> Result<(), KernelError> {
-        let QuantizedLayout { row_bytes, offset_binary, row_scale_bytes } = source.layout();
-        (self.row_bytes, self.offset_binary, self.row_scale_bytes) =
-            (row_bytes, offset_binary, row_scale_bytes);
-        self.values.resize(rows.len() * row_bytes, 0);
-        self.scales.resize(rows.len() * row_scale_bytes, 0);
+    fn fetch(
+        &mut self,
+        source: &QuantizedMatrix<SourceBytes<'_>>,
+        rows: Range<usize>,
+    ) -> Result<(), KernelError> {
+        self.values.resize(rows.len() * source.row_bytes, 0);
+        self.scales.resize(rows.len() * source.row_scale_bytes(), 0);
         source.read_values(rows.clone(), &mut self.values)?;
         source.read_scales(rows.clone(), &mut self.scales)?;
+        self.matrix = Some(QuantizedMatrix { n: rows.len(), ..source.with_bytes(|_| ()) });
         self.rows = rows;
         Ok(())
     }
 
-    /// Some of the rows that were fetched.
-    fn rows(&self, rows: &Range<usize>) -> Rows<'_> {
-        let bytes = |row: usize| (rows.start - self.rows.start) * row..(rows.end - self.rows.start) * row;
-        Rows {
-            values: &self.values[bytes(self.row_bytes)],
-            row_bytes: self.row_bytes,
-            offset_binary: self.offset_binary,
-            scales: &self.scales[bytes(self.row_scale_bytes)],
-        }
+    /// Some of the rows that were fetched; `None` before any were.
+    fn rows(&self, rows: &Range<usize>) -> Option<QuantizedMatrix<&[u8]>> {
+        let matrix = self.matrix.as_ref()?;
+        let fetched = matrix.in_memory(&self.values, &self.scales);
+        Some(fetched.rows(rows.start - self.rows.start..rows.end - self.rows.start))
     }
 }
 
-/// One panel to fill, on a processor that has the lanes.
+/// One panel to fill.
 struct Panel<'a> {
     rows: Range<usize>,
     bytes: &'a mut [u8],
@@ -247,13 +226,12 @@ impl Panel<'_> {
         let Buffers { fetched, quantized, row: values, halves, .. } = buffers;
         values.resize(k, 0.0);
         match spec.format {
-            WeightFormat::W8A16 { group_size, scales: scale_type } => {
+            WeightFormat::W8A16 { group_size, .. } => {
                 let floats = floats(spec, source, group_size);
-                let layout = PanelLayout { k, group_size, scale_type };
-                // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
+                // SAFETY: the processor has `L` (this function's contract), which is all that these functions require.
                 unsafe {
                     quantized.quantize::<L>(&floats, self.rows.clone())?;
-                    products::pack_rows::<L>(&quantized.rows(k), layout, self.bytes);
+                    matmul::pack_rows::<L>(&quantized.rows(&floats), self.bytes);
                 }
             }
             WeightFormat::F16 => {
@@ -266,10 +244,10 @@ impl Panel<'_> {
                         to_f16(&spec.name, row, column, values[column])?;
                     }
                 }
-                // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
+                // SAFETY: the processor has `L` (this function's contract), which is all that these functions require.
                 unsafe {
                     let rows = bytemuck::cast_slice(halves);
-                    products::pack_values::<L>(rows, 2 * k, 2 * k, false, self.bytes);
+                    matmul::pack_values::<L>(rows, 2 * k, 2 * k, false, self.bytes);
                 }
             }
             WeightFormat::F32 => {
@@ -289,16 +267,10 @@ impl Panel<'_> {
     /// # Safety
     /// The processor has `L`.
     #[inline(always)]
-    unsafe fn fill_from_quantized<L: Lanes>(
-        &mut self,
-        k: usize,
-        fetched: &Int8Rows,
-        group_size: GroupSize,
-        scale_type: ScaleType,
-    ) {
-        let (rows, layout) = (fetched.rows(&self.rows), PanelLayout { k, group_size, scale_type });
-        // SAFETY: the processor has `L` (this function's contract), which is all that these ask for.
-        unsafe { products::pack_rows::<L>(&rows, layout, self.bytes) };
+    unsafe fn fill_from_quantized<L: Lanes>(&mut self, fetched: &Int8Rows) {
+        let Some(rows) = fetched.rows(&self.rows) else { return };
+        // SAFETY: the processor has `L` (this function's contract), which is all that these functions require.
+        unsafe { matmul::pack_rows::<L>(&rows, self.bytes) };
     }
 }
 
@@ -315,14 +287,14 @@ mod tests {
         let name = "lm_head".into();
         let spec =
             WeightSpec { name, n: 3, k: 4, format, category: Category::Weights, placement: Placement::Slab };
-        // Half of the smallest f16, 2^-25, times 127 rounds to 0; a group of zeros is as it should be.
+        // Scales up to 2^-25, half of the smallest f16, round to 0; a group of zeros does not count.
         let small = 126.0 * 2f32.powi(-25);
         let rows = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, small, 0.0, small, small, -small, 0.0];
         let mut panel = vec![0; WeightBytes::of(&spec).panel(&spec)];
         let rows = (&rows[..], 4);
-        let source = WeightSource::Float(&rows);
+        let source = Source::float(&rows);
         let found =
-            fill(&Team::new(1).unwrap(), Isa::Portable, &spec, vec![(0, panel.as_mut_slice())], source);
+            fill(&Pool::new(1).unwrap(), Isa::Portable, &spec, vec![(0, panel.as_mut_slice())], source);
         assert_eq!(found.unwrap(), Some(VanishedGroups { weight: "lm_head".into(), count: 3, row: 1 }));
     }
 
@@ -333,9 +305,10 @@ mod tests {
         let name = "layers.0.q".into();
         let spec = WeightSpec { name, n, k, format, category: Category::Weights, placement: Placement::Slab };
         let mut panel = vec![0; (scales.size_bytes() + k) * PANEL];
-        let source = WeightSource::Float(&(&[1.0; 2 * PANEL][..], k));
+        let rows = (&[1.0; 2 * PANEL][..], k);
+        let source = Source::float(&rows);
         let result =
-            fill(&Team::new(1).unwrap(), Isa::Portable, &spec, vec![(0, panel.as_mut_slice())], source);
+            fill(&Pool::new(1).unwrap(), Isa::Portable, &spec, vec![(0, panel.as_mut_slice())], source);
         (result.map(|_| ()), panel)
     }
 

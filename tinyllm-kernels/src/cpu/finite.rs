@@ -1,9 +1,8 @@
-//! What is refused because it is no number, or none that its type holds.
+//! Checks that weights and scales are finite and in range.
 
 use half::f16;
 
-use super::products::read_scale;
-use crate::{KernelError, QuantizedRows, ScaleType, WeightFormat, WeightSpec};
+use crate::{Bytes, KernelError, QuantizedMatrix, ScaleType, WeightFormat, WeightSpec};
 
 /// Refuses a row of a weight that is not finite.
 pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(), KernelError> {
@@ -15,7 +14,7 @@ pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(),
     }
 }
 
-/// A weight as f16; refused where it is too large.
+/// A weight as f16; an error where it is too large.
 pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Result<f16, KernelError> {
     let rounded = f16::from_f32(value);
     if rounded.is_finite() {
@@ -24,20 +23,21 @@ pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Resul
     Err(KernelError::F16Overflow { name: name.into(), row, group: column, value })
 }
 
-/// Scales that are looked at together: they stay in the nearest cache.
+/// Bytes of scales that are checked at a time: they stay in L1.
 const SCALE_BYTES: usize = 16 << 10;
 
-/// Refuses int8 rows that are not as many as the weight's, or whose scales are not, or not finite.
-pub(super) fn check_rows(spec: &WeightSpec, rows: &dyn QuantizedRows) -> Result<(), KernelError> {
-    let WeightFormat::W8A16 { group_size, scales } = spec.format else { return Ok(()) };
-    let (groups, layout) = (group_size.groups(spec.k), rows.layout());
-    let row_bytes = groups * scales.size_bytes();
-    let sizes =
-        [("values", layout.row_bytes.min(spec.k), spec.k), ("scales", layout.row_scale_bytes, row_bytes)];
-    if let Some((what, found, needed)) = sizes.into_iter().find(|(_, found, needed)| found != needed) {
-        let problem = format!("rows of {found} bytes of {what} where {needed} are needed");
-        return Err(KernelError::Source { name: spec.name.clone(), problem });
+/// Refuses int8 rows in another format than the weight's, and scales that are not finite.
+pub(super) fn check_rows<B: Bytes>(spec: &WeightSpec, rows: &QuantizedMatrix<B>) -> Result<(), KernelError> {
+    let source = |problem: String| Err(KernelError::Source { name: spec.name.clone(), problem });
+    let WeightFormat::W8A16 { group_size, scales } = spec.format else {
+        return source("int8 rows cannot fill a floating-point weight".into());
+    };
+    let groups = group_size.groups(spec.k);
+    let is_same = group_size.elements(spec.k) == rows.group_size.elements(spec.k);
+    if !is_same || rows.scale_type != scales {
+        return source(format!("{:?} where {:?} is needed", rows.format(), spec.format));
     }
+    let row_bytes = rows.row_scale_bytes();
     let count = (SCALE_BYTES / row_bytes.max(1)).clamp(1, spec.n.max(1));
     let mut buffer = vec![0; count * row_bytes];
     for first in (0..spec.n).step_by(count) {
@@ -47,7 +47,7 @@ pub(super) fn check_rows(spec: &WeightSpec, rows: &dyn QuantizedRows) -> Result<
         if are_finite(bytes, scales) {
             continue;
         }
-        let read = |index: &usize| read_scale(bytes, scales, *index);
+        let read = |index: &usize| scales.read(bytes, *index);
         if let Some(index) = (0..bytes.len() / scales.size_bytes()).find(|index| !read(index).is_finite()) {
             let (row, group, value) = (first + index / groups, index % groups, read(&index));
             return Err(KernelError::NonFiniteScale { name: spec.name.clone(), row, group, value });
@@ -56,7 +56,7 @@ pub(super) fn check_rows(spec: &WeightSpec, rows: &dyn QuantizedRows) -> Result<
     Ok(())
 }
 
-/// Whether no exponent is all ones: the largest of what is left without the sign.
+/// Whether all scales are finite: the largest magnitude, compared as integers, is below infinity's bits.
 fn are_finite(scales: &[u8], scale_type: ScaleType) -> bool {
     let halves = |infinity| {
         let magnitudes = scales.as_chunks().0.iter().map(|bytes| i16::from_le_bytes(*bytes) & i16::MAX);
@@ -75,24 +75,26 @@ fn are_finite(scales: &[u8], scale_type: ScaleType) -> bool {
 #[cfg(test)]
 mod tests {
     use half::bf16;
-    use tinyllm_mem::{Category, MappedFile};
+    use tinyllm_mem::Category;
 
     use super::*;
-    use crate::{GroupSize, MappedWeight, Placement};
+    use crate::{GroupSize, Placement};
 
-    /// With scales of f32 that are looked at in blocks of 2,048 rows: more than one.
+    /// More than one block: f32 scales are checked in blocks of 2,048 rows.
     const ROWS: usize = 5000;
+
+    fn spec(scales: ScaleType) -> WeightSpec {
+        let format = WeightFormat::W8A16 { group_size: GroupSize::Elements(32), scales };
+        let (name, category, placement) = ("q".into(), Category::Weights, Placement::Slab);
+        WeightSpec { name, n: ROWS, k: 64, format, category, placement }
+    }
 
     /// Checks rows of 64 with two scales each: `scale`, and `last` at the end.
     fn check(scales: ScaleType, scale: &[u8], last: &[u8]) -> Result<(), String> {
-        let format = WeightFormat::W8A16 { group_size: GroupSize::Elements(32), scales };
-        let (name, category, placement) = ("q".into(), Category::Weights, Placement::Slab);
-        let spec = WeightSpec { name, n: ROWS, k: 64, format, category, placement };
-        let values = MappedFile::from_static(&[0; ROWS * 64], "q").range(0..ROWS * 64).unwrap();
-        let stored = [scale.repeat(2 * ROWS - 1), last.to_vec()].concat().leak();
-        let stored = MappedFile::from_static(stored, "q").range(0..stored.len()).unwrap();
-        let rows =
-            MappedWeight::new((ROWS, 64), values, 64, false, stored).map_err(|error| error.to_string())?;
+        let spec = spec(scales);
+        let (values, stored) = (vec![0; ROWS * 64], [scale.repeat(2 * ROWS - 1), last.to_vec()].concat());
+        let rows = QuantizedMatrix::new((ROWS, 64), spec.format, &values[..], 64, false, &stored[..])
+            .map_err(|error| error.to_string())?;
         check_rows(&spec, &rows).map_err(|error| error.to_string())
     }
 
@@ -125,7 +127,10 @@ mod tests {
     fn sizes_are_the_weights() {
         let error = check(ScaleType::F16, &[0; 2], &[]).unwrap_err();
         assert!(error.contains("19998 of scales for [5000, 64]"), "{error}");
-        let error = check(ScaleType::F32, &[0; 2], &[0; 2]).unwrap_err();
-        assert!(error.contains("4 bytes of scales where 8 are needed"), "{error}");
+        let (values, stored) = (vec![0; ROWS * 64], vec![0; ROWS * 4]);
+        let halves = spec(ScaleType::F16).format;
+        let rows = QuantizedMatrix::new((ROWS, 64), halves, &values[..], 64, false, &stored[..]).unwrap();
+        let error = check_rows(&spec(ScaleType::F32), &rows).unwrap_err().to_string();
+        assert!(error.contains("F16") && error.contains("F32"), "{error}");
     }
 }

@@ -1,23 +1,23 @@
-//! 2^x, e^x and SiLU over lanes: our own polynomials, because a library's differ from machine to machine.
+//! 2^x, e^x and SiLU over lanes, by polynomials of this crate: a math library's results differ between machines.
 
 use super::lanes::Lanes;
 
-/// 1.5 · 2^23 + 127. Added to a number it leaves the nearest integer in the lowest bits, with the bias of exponents.
+/// 1.5 · 2^23 + 127. Added to a number, it leaves the nearest integer plus the exponent bias 127 in the lowest bits.
 const ROUNDING: f32 = 12_583_039.0;
 
-/// 2^x up to x = 127: from -126 on within 1.5 · 2^-23 of it, 0 from -127 down; 2^0 is 1. NaN stays NaN.
+/// 2^x for x up to 127: relative error below 1.5 · 2^-23 from -126 up, 0 from -127 down; 2^0 is 1. NaN stays NaN.
 ///
 /// # Safety
 /// The processor has `L`.
 #[inline(always)]
 pub(crate) unsafe fn exp2<L: Lanes>(x: L::Floats) -> L::Floats {
-    // SAFETY: the instruction set is among this function's terms.
+    // SAFETY: the processor has `L` (this function's contract).
     unsafe {
-        // The operands' order lets NaN through.
+        // In this order of operands `max` returns NaN for NaN.
         let bounded = L::max(L::splat(-127.0), x);
         let shifted = L::add(bounded, L::splat(ROUNDING));
         let r = L::sub(bounded, L::sub(shifted, L::splat(ROUNDING)));
-        // The smallest relative error of degree 5 on [-1/2, 1/2] for this beginning.
+        // The minimax polynomial of degree 5 on [-1/2, 1/2] with constant term 1 (relative error).
         let mut polynomial = L::splat(1.330_060_8e-3);
         for coefficient in [9.669_692e-3, 5.550_558_5e-2, 0.240_222_83, std::f32::consts::LN_2, 1.0] {
             polynomial = L::fma_lanes(polynomial, r, L::splat(coefficient));
@@ -32,9 +32,10 @@ pub(crate) unsafe fn exp2<L: Lanes>(x: L::Floats) -> L::Floats {
 /// The processor has `L`.
 #[inline(always)]
 unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
-    // SAFETY: the instruction set is among this function's terms.
+    // SAFETY: the processor has `L` (this function's contract).
     unsafe {
-        // Cody and Waite: x = n ln 2 + r with ln 2 in two parts, then a polynomial of degree 6 in r (Cephes, expf).
+        // Cody-Waite reduction: x = n ln 2 + r, with ln 2 in two parts; then a polynomial of degree 7 in r (Cephes,
+        // expf).
         let bounded = L::max(L::splat(-88.0), x);
         let bounded = L::select_less(L::splat(88.0), bounded, L::splat(88.0), bounded);
         let shifted = L::fma_lanes(bounded, L::splat(std::f32::consts::LOG2_E), L::splat(ROUNDING));
@@ -56,7 +57,7 @@ unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
 /// The processor has `L`.
 #[inline(always)]
 pub(crate) unsafe fn silu<L: Lanes>(x: L::Floats) -> L::Floats {
-    // SAFETY: the instruction set is among this function's terms.
+    // SAFETY: the processor has `L` (this function's contract).
     unsafe { L::div(x, L::add(L::splat(1.0), exp::<L>(L::sub(L::splat(0.0), x)))) }
 }
 
@@ -77,7 +78,7 @@ mod tests {
         #[inline(always)]
         unsafe fn run<L: Lanes>(self) -> [f32; 16] {
             let mut out = [0.0; 16];
-            // SAFETY: sixteen values; the instruction set is among this function's terms.
+            // SAFETY: `x` has sixteen values; the processor has `L` (the contract of `Kernel::run`).
             unsafe {
                 let x = L::load_f32(self.x.as_ptr());
                 L::store(if self.of_two { exp2::<L>(x) } else { exp::<L>(x) }, &mut out);
@@ -86,9 +87,9 @@ mod tests {
         }
     }
 
-    /// The same on every instruction set.
+    /// Computes the powers, and checks that every instruction set gives the same bits.
     fn powers(of_two: bool, x: [f32; 16]) -> [f32; 16] {
-        // SAFETY: the portable lanes run anywhere.
+        // SAFETY: every processor has the portable lanes.
         let portable = unsafe { dispatch(Isa::Portable, Powers { of_two, x }) };
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             // SAFETY: checked above.
@@ -100,7 +101,7 @@ mod tests {
         portable
     }
 
-    /// The largest relative error for steps of a thousandth, in units of 2^-23.
+    /// The largest relative error over steps of 1/1000, in units of 2^-23.
     fn worst(of_two: bool, steps: std::ops::Range<i32>, exact: fn(f64) -> f64) -> f64 {
         let mut worst = 0.0f64;
         for step in steps {

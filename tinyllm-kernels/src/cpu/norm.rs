@@ -8,7 +8,7 @@ use crate::Isa;
 
 /// Normalises a row. Squares are summed over sixteen lanes (element i in lane i mod 16), then lanes in a tree.
 pub(crate) fn rms_norm(isa: Isa, x: &[f32], weight: VectorView<'_>, eps: f32, out: &mut [f32]) {
-    // SAFETY: the instruction set was checked when the backend was made.
+    // SAFETY: `isa` is a `Cpu`'s, and `Cpu::new` checked that the processor has it.
     unsafe { dispatch(isa, RmsNorm { x, weight, eps, out }) }
 }
 
@@ -24,7 +24,8 @@ impl Kernel for RmsNorm<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        // SAFETY: the instruction set is among this function's terms; addresses come from slices.
+        // SAFETY: the processor has `L` (the contract of `Kernel::run`), which is all that these functions over slices
+        // require.
         unsafe {
             let mut squares = L::zero_floats();
             for x in self.x.chunks(LANES) {

@@ -1,32 +1,32 @@
-//! Multiplying as fast as it goes: what a prompt is measured against.
+//! A benchmark of int8 times int16 multiply-adds from registers and L1: the upper bound of prefill speed.
 
 use super::{
     Cpu,
     lanes::{Kernel, LANES, Lanes, dispatch},
 };
 
-/// Sums side by side at most: as many as a product's tile has.
+/// Independent sums at most: as many as the tallest matmul tile has.
 const CHAINS: usize = 12;
 
-/// Inputs that stay in the nearest cache.
+/// Inputs that stay in L1.
 const INPUTS: usize = 512;
 
 impl Cpu {
-    /// Multiplies int8 weights with int16 inputs and adds, on every thread, with nothing else to do: `rounds` times
-    /// through a few inputs. Returns how many multiplications and additions those were; the time it takes is the limit of
-    /// every W8A16 product.
+    /// Multiplies int8 weights with int16 inputs and adds, on every thread, `rounds` times over a few inputs in L1.
+    /// Returns the number of multiplications and additions; the time they take is the lower bound of every W8A16
+    /// matmul.
     pub fn multiply(&self, rounds: usize) -> u64 {
-        self.team.run(|_| {
+        self.pool.run(|_| {
             // SAFETY: `Cpu::new` checked that the processor has the instruction set.
             std::hint::black_box(unsafe { dispatch(self.isa, Multiply { rounds }) });
         });
-        // SAFETY: as above.
+        // SAFETY: `Cpu::new` checked that the processor has the instruction set.
         let chains = unsafe { dispatch(self.isa, Chains) };
-        (self.team.members() * rounds * (INPUTS / CHAINS) * chains * LANES * 4) as u64
+        (self.pool.workers() * rounds * (INPUTS / CHAINS) * chains * LANES * 4) as u64
     }
 }
 
-/// How many sums the instruction set's tile has.
+/// How many sums the instruction set's matmul tile has.
 struct Chains;
 
 impl Kernel for Chains {
@@ -47,7 +47,7 @@ impl Kernel for Multiply {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> [f32; LANES] {
-        // SAFETY: the instruction set is among this function's terms; weights and inputs are the stack's.
+        // SAFETY: the processor has `L` (the contract of `Kernel::run`).
         unsafe {
             match L::TILE_ROWS {
                 12 => multiply::<L, 12>(self.rounds),
@@ -58,7 +58,7 @@ impl Kernel for Multiply {
     }
 }
 
-/// `R` sums, each with inputs of its own, as in a tile of `R` rows.
+/// `R` sums, each over inputs of its own, as in a tile of `R` rows.
 ///
 /// # Safety
 /// The processor has `L`.
@@ -66,12 +66,12 @@ impl Kernel for Multiply {
 unsafe fn multiply<L: Lanes, const R: usize>(rounds: usize) -> [f32; LANES] {
     let inputs: [i32; INPUTS] = std::array::from_fn(|index| index as i32);
     let mut out = [0.0; LANES];
-    // SAFETY: as above.
+    // SAFETY: the processor has `L` (this function's contract); weights are 32 int8 on the stack.
     unsafe {
         let weights = L::load_pairs(std::hint::black_box(&[1i8; 2 * LANES]).as_ptr());
         let mut sums = [L::zero_sums(); R];
         for _ in 0..rounds {
-            // Neither weights nor inputs are known to the compiler, which would else multiply beforehand.
+            // `black_box`: the compiler would multiply constants at compile time.
             let inputs = std::hint::black_box(&inputs);
             for inputs in inputs.chunks_exact(CHAINS) {
                 for (sum, input) in sums.iter_mut().zip(inputs) {
@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn what_is_counted_is_multiplied() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            // 42 chunks of twelve inputs, of which a tile takes as many as it has rows; two products and two sums each.
+            // 42 chunks of twelve inputs, of which a tile takes as many as it has rows; for each input and lane two
+            // multiplications and two additions.
             let rows = if isa == Isa::Avx512 {
                 12
             } else if isa == Isa::Avx2 {
@@ -105,8 +106,9 @@ mod tests {
                 4
             };
             assert_eq!(Cpu::new(isa, 2).unwrap().multiply(3), 2 * 3 * 42 * rows * 16 * 4);
-            // SAFETY: checked above. Inputs i are pairs (i, 0) below 2¹⁵, weights 1: the sum of the first rows of chunks.
+            // SAFETY: the processor has `isa`, checked above.
             let sums = unsafe { dispatch(isa, Multiply { rounds: 3 }) };
+            // Input i is the pair (i, 0), weights are 1: the sum of each chunk's first `rows` inputs.
             let expected: u64 = (0..42).map(|chunk| (0..rows).map(|row| chunk * 12 + row).sum::<u64>()).sum();
             assert_eq!(sums, [3.0 * expected as f32; LANES], "{isa}");
         }

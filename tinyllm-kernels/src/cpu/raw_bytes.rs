@@ -1,11 +1,11 @@
-//! Bytes that are read where they lie though somebody else may change them: a mapped file's. No reference to them is ever
-//! made, so what changes is numbers, and never memory that the compiler holds for constant.
+//! Bytes that are read in place although another process may change them: a mapped file's. They are read through raw
+//! pointers, never through a reference, so a change gives other numbers and no undefined behaviour.
 
 use std::{fmt, marker::PhantomData, ops::Range};
 
 use tinyllm_mem::MappedRange;
 
-/// Readable bytes, for as long as what they were made of is borrowed.
+/// Readable bytes, borrowed from a slice or a mapped range.
 #[derive(Clone, Copy)]
 pub(crate) struct RawBytes<'a> {
     start: *const u8,
@@ -13,8 +13,8 @@ pub(crate) struct RawBytes<'a> {
     borrowed: PhantomData<&'a ()>,
 }
 
-// SAFETY: bytes are only read through it, as through a shared slice, on any thread: those of a slice do not change, and
-// those of a mapping are numbers whose changes nothing but numbers depends on.
+// SAFETY: it only reads, and what it reads stays readable while it is borrowed, from any thread: a slice's bytes do not
+// change, and a mapping's may, which only changes the numbers that are read.
 unsafe impl Send for RawBytes<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for RawBytes<'_> {}
@@ -26,7 +26,7 @@ impl<'a> From<&'a [u8]> for RawBytes<'a> {
 }
 
 impl<'a> From<&'a MappedRange> for RawBytes<'a> {
-    /// Mapped for as long as the range is held.
+    /// The range keeps its pages mapped.
     fn from(bytes: &'a MappedRange) -> Self {
         RawBytes { start: bytes.as_ptr(), len: bytes.len(), borrowed: PhantomData }
     }
@@ -39,43 +39,43 @@ impl fmt::Debug for RawBytes<'_> {
 }
 
 impl RawBytes<'_> {
-    /// Some of them; panics, as a slice does, where they are not all among these.
+    /// A part of the bytes; panics, as a slice does, if the range is out of bounds.
     #[inline(always)]
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len, "bytes {range:?} of {}", self.len);
         RawBytes { start: self.start.wrapping_add(range.start), len: range.len(), ..self }
     }
 
-    /// The first one's address: as many as these are can be read there.
+    /// The address of the first byte; all of the bytes can be read there.
     #[inline(always)]
     pub(crate) fn as_ptr(self) -> *const u8 {
         self.start
     }
 
-    /// Bytes from `at` on, in one read; panics where they are not among these.
+    /// N bytes from `at` on, in one read; panics if they are out of bounds.
     #[inline(always)]
     pub(crate) fn array<const N: usize>(self, at: usize) -> [u8; N] {
         let bytes = self.part(at..at + N);
-        // SAFETY: `part` has seen to it that N bytes are readable there; any alignment does for bytes.
+        // SAFETY: `part` checked that N bytes are readable there; bytes need no alignment.
         unsafe { bytes.start.cast::<[u8; N]>().read() }
     }
 
-    /// `COUNT` reads of N bytes, `stride` bytes from one to the next; panics where they are not all among these.
+    /// `COUNT` reads of N bytes, `stride` bytes apart; panics if one is out of bounds.
     #[inline(always)]
     pub(crate) fn arrays<const N: usize, const COUNT: usize>(self, stride: usize) -> [[u8; N]; COUNT] {
         let bytes = self.part(
             0..(COUNT - 1).checked_mul(stride).and_then(|last| last.checked_add(N)).unwrap_or(usize::MAX),
         );
-        // SAFETY: `part` has seen to it that the last of them ends where these do, or before; any alignment does for bytes.
+        // SAFETY: `part` checked that the last read ends within the bytes; bytes need no alignment.
         std::array::from_fn(|index| unsafe { bytes.start.add(index * stride).cast::<[u8; N]>().read() })
     }
 
-    /// Copies the bytes from `at` on to all of `out`; panics where they are not among these.
+    /// Fills `out` with the bytes from `at` on; panics if they are out of bounds.
     #[inline(always)]
     pub(crate) fn copy_to(self, at: usize, out: &mut [u8]) {
         let bytes = self.part(at..at + out.len());
-        // SAFETY: as many bytes as `out` has are readable there. `out` is borrowed mutably, so it is none of them: a
-        // slice's would be borrowed too, and no reference to a mapping's is made.
+        // SAFETY: `part` checked that as many bytes as `out` has are readable there. They do not overlap `out`, which
+        // is borrowed mutably: a slice's bytes are borrowed too, and no reference to a mapping's is ever made.
         unsafe { bytes.start.copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
     }
 }

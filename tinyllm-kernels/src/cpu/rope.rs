@@ -1,10 +1,11 @@
-//! Rotary positions: angles in f64 with `libm`, so that every machine has the same cos and sin.
+//! Rotary position embedding (RoPE): angles in f64, cos and sin by `libm`, so that every machine computes the same
+//! bits.
 
 use super::lanes::{Kernel, LANES, Lanes, dispatch, load_or, store_to};
 use crate::Isa;
 
-/// cos (first half) and sin (second half) of a position, times `scale`.
-pub(crate) fn rope_row(inverse_frequencies: &[f64], scale: f64, position: u32, out: &mut [f32]) {
+/// A row of the table: cos (first half of `out`) and sin (second half) of a position's angles, times `scale`.
+pub(crate) fn table_row(inverse_frequencies: &[f64], scale: f64, position: u32, out: &mut [f32]) {
     let (cos, sin) = out.split_at_mut(inverse_frequencies.len());
     for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(inverse_frequencies) {
         let (sine, cosine) = libm::sincos(f64::from(position) * frequency);
@@ -13,9 +14,9 @@ pub(crate) fn rope_row(inverse_frequencies: &[f64], scale: f64, position: u32, o
     }
 }
 
-/// Rotates a head: the pairs are (i, i + head_dim / 2), as Hugging Face lays them out.
+/// Rotates a head by a row of the table: the pairs are (i, i + head_dim / 2), as in Hugging Face (NeoX order).
 pub(crate) fn apply(isa: Isa, head: &mut [f32], table: &[f32]) {
-    // SAFETY: the instruction set was checked when the backend was made.
+    // SAFETY: `isa` is a `Cpu`'s, and `Cpu::new` checked that the processor has it.
     unsafe { dispatch(isa, Rotate { head, table }) }
 }
 
@@ -34,7 +35,8 @@ impl Kernel for Rotate<'_> {
         let (cos, sin) = self.table.split_at(half);
         let chunks = first.chunks_mut(LANES).zip(second.chunks_mut(LANES));
         for ((first, second), (cos, sin)) in chunks.zip(cos.chunks(LANES).zip(sin.chunks(LANES))) {
-            // SAFETY: the instruction set is among this function's terms; addresses come from slices.
+            // SAFETY: the processor has `L` (the contract of `Kernel::run`), which is all that these functions over
+            // slices require.
             unsafe {
                 let (x1, x2) = (load_or::<L>(first, 0.0), load_or::<L>(second, 0.0));
                 let (cos, sin) = (load_or::<L>(cos, 0.0), load_or::<L>(sin, 0.0));
@@ -51,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_turn_swaps_the_halves() {
+    fn a_rotation_by_90_degrees_swaps_the_halves() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             let mut table = [0.0; 4];
-            rope_row(&[std::f64::consts::FRAC_PI_2, 0.0], 1.0, 1, &mut table);
+            table_row(&[std::f64::consts::FRAC_PI_2, 0.0], 1.0, 1, &mut table);
             let mut head = [1.0, 2.0, 3.0, 4.0];
             apply(isa, &mut head, &table);
-            // (x1, x2) turned by 90 degrees is (-x2, x1); the second pair has frequency 0.
+            // (x1, x2) rotated by 90 degrees is (-x2, x1); the second pair has frequency 0.
             for (found, expected) in head.into_iter().zip([-3.0, 2.0, 1.0, 4.0]) {
                 assert!((found - expected).abs() < 1e-6, "{isa} {head:?}");
             }

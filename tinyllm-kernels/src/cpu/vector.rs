@@ -28,7 +28,8 @@ impl<'a> VectorView<'a> {
     /// The processor has `L`.
     #[inline(always)]
     pub(crate) unsafe fn lanes<L: Lanes>(&self, start: usize) -> L::Floats {
-        // SAFETY: addresses are those of sixteen elements of a slice or of the stack.
+        // SAFETY: each address has sixteen elements, of the slice or of the array on the stack; loads take any
+        // alignment. The processor has `L` (this function's contract).
         unsafe {
             match self {
                 VectorView::F32(values) => load_or::<L>(&values[start..], 0.0),

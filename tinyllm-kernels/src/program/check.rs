@@ -1,14 +1,14 @@
-//! What a program must be, checked once and for all when it is built. Backends lean on every rule here, and kernels with
-//! them: shapes and formats that fit, rows that a step has, and no operation that reads what another thread writes.
+//! Validates a program when it is built. Backends and their kernels rely on every rule here, for memory safety too:
+//! shapes and formats that fit, rows that a step has, and no operation that reads what another thread writes.
 
-use super::{InputFormat, Op, Product, Program, RegionId, Rows, VectorId};
+use super::{Matmul, Op, Program, RegionFormat, RegionId, RowSet, VectorId};
 use crate::{KernelError, WeightFormat, format::MAX_PIECES};
 
-/// The largest dimension of anything: rows, columns, heads.
+/// The largest dimension: rows, columns or heads.
 const MAX_DIMENSION: usize = 1 << 31;
 
-/// Elements of everything together at most. A backend's bytes for an element, with padding and with a copy for each
-/// thread, stay far below what would overflow.
+/// Elements of a whole program at most: bytes do not overflow, with a backend's bytes per element, padding and copies
+/// for each thread.
 const MAX_ELEMENTS: usize = 1 << 48;
 
 /// Checks a whole program.
@@ -25,36 +25,37 @@ pub(super) fn check(program: &Program) -> Result<(), KernelError> {
             return Err(KernelError::Invalid { what: "group size", problem });
         }
     }
-    let kv_heads = program.kv.kv_heads();
+    let kv_heads = program.kv.map_or(1, |kv| kv.kv_heads());
     if !program.query_heads.is_multiple_of(kv_heads) {
         let problem = format!("{} over {kv_heads} key/value heads", program.query_heads);
         return Err(KernelError::Invalid { what: "query heads", problem });
     }
-    let formats = program.regions.iter().map(|region| region.input_format).collect();
-    let mut checker = Checker { program, formats, index: 0 };
+    Entries { program }.check()?;
+    for (what, region) in [("input", program.input), ("output", Some(program.output))] {
+        let Some(region) = region else { continue };
+        if !region.is_of(program.id) || region.index() >= program.regions.len() {
+            return invalid(what, "no region of this program".into());
+        }
+        if what == "output" && program.region(region).format != RegionFormat::F32 {
+            return invalid(what, format!("{} does not hold f32", program.region(region).name));
+        }
+    }
+    let mut checker = Checker { program, index: 0 };
     for (index, op) in program.ops.iter().enumerate() {
         checker.index = index;
         checker.ids(op)?;
         checker.aliasing(op)?;
         checker.shapes(op)?;
     }
-    checker.head()?;
-    let logits = program.logits;
-    if !logits.is_of(program.id) {
-        return invalid("logits", "no region of this program".into());
-    }
-    let spec = &program.regions[logits.index()];
-    if spec.input_format.is_some() || checker.formats[logits.index()].is_some() {
-        return invalid("logits", format!("{} does not hold f32", spec.name));
-    }
-    Ok(())
+    checker.entries()?;
+    checker.data_flow()
 }
 
 fn invalid<T>(what: &'static str, problem: String) -> Result<T, KernelError> {
     Err(KernelError::Invalid { what, problem })
 }
 
-/// Sums up the elements of a program.
+/// Sums the elements of a program.
 #[derive(Default)]
 struct Sizes {
     elements: usize,
@@ -64,17 +65,31 @@ impl Sizes {
     fn check(mut self, program: &Program) -> Result<(), KernelError> {
         let limits = program.limits;
         self.add("step", &[limits.max_tokens.max(limits.max_sampled_rows).max(limits.max_sequences)])?;
-        self.add("query heads", &[program.query_heads, program.kv.head_dim()])?;
+        self.add("query heads", &[program.query_heads, program.kv.map_or(1, |kv| kv.head_dim())])?;
+        let (blocks, block_bytes) = (limits.cache_blocks, program.kv.map_or(0, |kv| kv.block_bytes()));
+        if blocks > 0 && block_bytes == 0 {
+            return invalid("KV cache", format!("{blocks} blocks without a shape"));
+        }
+        if blocks.checked_mul(block_bytes).is_none_or(|bytes| bytes > MAX_ELEMENTS) {
+            return invalid(
+                "KV cache",
+                format!("{blocks} blocks of {block_bytes} bytes are more than any memory holds"),
+            );
+        }
         for spec in &program.weights {
-            // Rows are padded to whole panels.
+            // A backend may pad outputs to whole panels.
             self.add(&spec.name, &[spec.n.max(32), spec.k.max(1)])?;
         }
         for spec in &program.vectors {
             self.add(&spec.name, &[spec.len])?;
         }
         for spec in &program.regions {
-            if let Some(InputFormat::Int16 { pieces }) = spec.input_format {
-                check_pieces(&spec.name, pieces.count(spec.columns))?;
+            if let RegionFormat::Activation16 { pieces } = spec.format {
+                let count = pieces.count(spec.columns);
+                if count > MAX_PIECES {
+                    let problem = format!("{}: {count} pieces in a row, at most {MAX_PIECES}", spec.name);
+                    return invalid("region format", problem);
+                }
             }
             self.add(&spec.name, &[program.max_rows(spec).max(1), spec.columns])?;
         }
@@ -95,17 +110,31 @@ impl Sizes {
     }
 }
 
-fn check_pieces(name: &str, count: usize) -> Result<(), KernelError> {
-    if count <= MAX_PIECES {
-        return Ok(());
-    }
-    invalid("input format", format!("{name}: {count} pieces in a row, at most {MAX_PIECES}"))
+/// Checks that entries are ranges of the operations, with different names.
+struct Entries<'a> {
+    program: &'a Program,
 }
 
-/// Follows the formats of the regions through the operations.
+impl Entries<'_> {
+    fn check(&self) -> Result<(), KernelError> {
+        let entries = &self.program.entries;
+        for (index, entry) in entries.iter().enumerate() {
+            let operations = &entry.operations;
+            if operations.start > operations.end || operations.end > self.program.ops.len() {
+                let problem = format!("{}: {operations:?} of {}", entry.name, self.program.ops.len());
+                return invalid("entry", problem);
+            }
+            if entries[..index].iter().any(|other| other.name == entry.name) {
+                return invalid("entry", format!("{} is there twice", entry.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks operations one at a time.
 struct Checker<'a> {
     program: &'a Program,
-    formats: Vec<Option<InputFormat>>,
     index: usize,
 }
 
@@ -118,30 +147,28 @@ impl Checker<'_> {
     }
 
     fn name(&self, region: RegionId) -> &str {
-        &self.program.regions[region.index()].name
+        &self.program.region(region).name
     }
 
     fn columns(&self, region: RegionId) -> usize {
-        self.program.regions[region.index()].columns
+        self.program.region(region).columns
     }
 
-    fn rows(&self, region: RegionId) -> Rows {
-        self.program.regions[region.index()].rows
+    fn rows(&self, region: RegionId) -> RowSet {
+        self.program.region(region).rows
     }
 
-    /// Every weight, vector and region that an operation names is this program's.
+    /// Every weight, vector and region of an operation is this program's.
     fn ids(&self, op: &Op) -> Result<(), KernelError> {
         let (mut weights, mut vectors) = (Vec::new(), Vec::new());
-        let mut product = |product: &Product| {
-            weights.push(product.weight);
-            vectors.extend(product.bias);
-        };
+        for matmul in op.matmuls() {
+            weights.push(matmul.weight);
+            vectors.extend(matmul.bias);
+        }
         match op {
-            Op::Linear { parts } => parts.iter().for_each(|part| product(&part.product)),
-            Op::GatedLinear { gate, up, .. } => [gate, up].into_iter().for_each(product),
             Op::Embed { table, .. } => weights.push(*table),
             Op::RmsNorm { weight, .. } => vectors.push(*weight),
-            Op::RotateAndStore { qk_norm: Some((q, k)), .. } => vectors.extend([*q, *k]),
+            Op::RopeAndCacheWrite { qk_norm: Some((q, k)), .. } => vectors.extend([*q, *k]),
             _ => {}
         }
         let program = self.program.id;
@@ -151,7 +178,7 @@ impl Checker<'_> {
         self.require(known, || "names a weight, vector or region that the program does not have".into())
     }
 
-    /// What is written is written once, and read by nobody else in the same operation: threads run it side by side.
+    /// An operation writes a region once, and does not read it unless in place: threads run an operation concurrently.
     fn aliasing(&self, op: &Op) -> Result<(), KernelError> {
         let (mut reads, writes) = (op.reads(), op.writes());
         for region in op.in_place() {
@@ -166,14 +193,14 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn require_rows(&self, region: RegionId, rows: Rows) -> Result<(), KernelError> {
+    fn require_rows(&self, region: RegionId, rows: RowSet) -> Result<(), KernelError> {
         self.require(self.rows(region) == rows, || {
             format!("{} has {:?} rows, not {rows:?}", self.name(region), self.rows(region))
         })
     }
 
     fn gathers(&self, input: RegionId, out: RegionId) -> bool {
-        self.rows(input) == Rows::Tokens && self.rows(out) == Rows::Sampled
+        self.rows(input) == RowSet::Tokens && self.rows(out) == RowSet::Sampled
     }
 
     /// `out` has the rows of `input`, or gathers them.
@@ -183,23 +210,19 @@ impl Checker<'_> {
         })
     }
 
-    fn float(&self, region: RegionId, columns: usize) -> Result<(), KernelError> {
-        let spec = &self.program.regions[region.index()];
-        self.require(spec.columns == columns && self.formats[region.index()].is_none(), || {
-            format!(
-                "{} must hold {columns} f32 columns, holds {} ({:?})",
-                spec.name,
-                spec.columns,
-                self.formats[region.index()]
-            )
+    fn width(&self, region: RegionId, columns: usize) -> Result<(), KernelError> {
+        self.require(self.columns(region) == columns, || {
+            format!("{} must hold {columns} columns, holds {}", self.name(region), self.columns(region))
         })
     }
 
-    /// `out` is free for rows as wide as `input`'s, f32 or in its own format.
-    fn converted(&self, input: RegionId, out: RegionId) -> Result<(), KernelError> {
-        self.float(input, self.columns(out))?;
-        let waits = self.formats[out.index()] != self.program.regions[out.index()].input_format;
-        self.require(!waits, || format!("{} was converted in place, and nothing has read it", self.name(out)))
+    /// f32 rows of so many columns.
+    fn float(&self, region: RegionId, columns: usize) -> Result<(), KernelError> {
+        self.width(region, columns)?;
+        let format = self.program.region(region).format;
+        self.require(format == RegionFormat::F32, || {
+            format!("{} must hold f32, holds {format:?}", self.name(region))
+        })
     }
 
     fn vector(&self, vector: VectorId, len: usize) -> Result<(), KernelError> {
@@ -207,145 +230,145 @@ impl Checker<'_> {
         self.require(spec.len == len, || format!("{} has {} elements, not {len}", spec.name, spec.len))
     }
 
-    fn product(&self, product: &Product, out: RegionId) -> Result<(), KernelError> {
-        let weight = &self.program.weights[product.weight.index()];
-        let input = product.input;
-        self.require(self.columns(input) == weight.k, || {
-            format!("{} has {} inputs, its input {}", weight.name, weight.k, self.columns(input))
+    fn matmul(&self, matmul: &Matmul, out: RegionId) -> Result<(), KernelError> {
+        let weight = &self.program.weights[matmul.weight.index()];
+        let input = self.program.region(matmul.input);
+        self.require(input.columns == weight.k, || {
+            format!("{} has {} inputs, its input {}", weight.name, weight.k, input.columns)
         })?;
-        let wanted = self.reads(product);
-        let found = self.formats[input.index()].unwrap_or(InputFormat::Float);
-        self.require(wanted == found, || {
-            format!("{} reads {wanted:?}, its input holds {found:?}", weight.name)
+        let wanted = weight.format.input_format(weight.k);
+        self.require(wanted == input.format, || {
+            format!("{} reads {wanted:?}, its input holds {:?}", weight.name, input.format)
         })?;
-        self.require(self.rows(input) == self.rows(out), || format!("{}: rows differ", weight.name))?;
-        self.float(out, weight.n)?;
-        product.bias.map_or(Ok(()), |bias| self.vector(bias, weight.n))
+        self.require(input.rows == self.rows(out), || format!("{}: rows differ", weight.name))?;
+        self.width(out, weight.n)?;
+        matmul.bias.map_or(Ok(()), |bias| self.vector(bias, weight.n))
     }
 
-    /// The format of input that a product reads.
-    fn reads(&self, product: &Product) -> InputFormat {
-        let weight = &self.program.weights[product.weight.index()];
-        weight.format.input_format(weight.k)
-    }
-
-    /// The products of one operation are computed side by side: from the same rows, and from one input where they read
-    /// the same format.
-    fn fused<'p>(&self, mut products: impl Iterator<Item = &'p Product> + Clone) -> Result<(), KernelError> {
-        let Some(first) = products.next() else {
+    /// The matmuls of one operation are computed side by side: from the same rows, and from one input where they read the
+    /// same format.
+    fn fused(&self, matmuls: &[&Matmul]) -> Result<(), KernelError> {
+        let Some(first) = matmuls.first() else {
             return self.require(false, || "no part".into());
         };
-        let mut known = vec![first];
-        for product in products {
-            self.require_rows(product.input, self.rows(first.input))?;
-            let alike = known.iter().find(|other| self.reads(other) == self.reads(product));
-            self.require(alike.is_none_or(|other| other.input == product.input), || {
+        let format = |matmul: &Matmul| self.program.region(matmul.input).format;
+        for (index, matmul) in matmuls.iter().enumerate() {
+            self.require_rows(matmul.input, self.rows(first.input))?;
+            let alike = matmuls[..index].iter().find(|other| format(other) == format(matmul));
+            self.require(alike.is_none_or(|other| other.input == matmul.input), || {
                 "parts that read one format have different inputs".into()
             })?;
-            known.push(product);
         }
         Ok(())
     }
 
-    fn layer(&self, layer: usize) -> Result<(), KernelError> {
-        let layers = self.program.kv.layers();
-        self.require(layer < layers, || format!("layer {layer} of {layers}"))
-    }
-
-    fn shapes(&mut self, op: &Op) -> Result<(), KernelError> {
-        let kv = &self.program.kv;
-        let (head_dim, query_columns) = (kv.head_dim(), self.program.query_heads * kv.head_dim());
-        let key_columns = kv.kv_heads() * head_dim;
+    fn shapes(&self, op: &Op) -> Result<(), KernelError> {
+        self.require(self.program.kv.is_some() || !op.needs_cache(), || "needs a KV cache".into())?;
+        let (layers, head_dim, kv_heads) =
+            self.program.kv.map_or((0, 0, 0), |kv| (kv.layers(), kv.head_dim(), kv.kv_heads()));
+        let (query_columns, key_columns) = (self.program.query_heads * head_dim, kv_heads * head_dim);
+        let in_cache = |layer: usize| self.require(layer < layers, || format!("layer {layer} of {layers}"));
         match op {
             Op::RotaryTable { inverse_frequencies, out, .. } => {
                 self.require(2 * inverse_frequencies.len() == head_dim, || {
                     "frequencies of half a head".into()
                 })?;
-                self.require_rows(*out, Rows::Tokens)?;
+                self.require_rows(*out, RowSet::Tokens)?;
                 self.float(*out, head_dim)
             }
             Op::Embed { table, out } => {
-                self.require_rows(*out, Rows::Tokens)?;
-                self.float(*out, self.program.weights[table.index()].k)
+                self.require(self.program.input.is_none(), || {
+                    "embeds tokens, where rows enter through a region".into()
+                })?;
+                self.require_rows(*out, RowSet::Tokens)?;
+                self.width(*out, self.program.weights[table.index()].k)
             }
             Op::Gather { input, out } => {
                 self.float(*input, self.columns(*out))?;
-                self.float(*out, self.columns(*out))?;
                 self.require(self.gathers(*input, *out), || "not from tokens to sampled rows".into())
             }
             Op::RmsNorm { input, weight, out, .. } => {
-                self.converted(*input, *out)?;
+                self.float(*input, self.columns(*out))?;
                 self.require_rows_of(*input, *out)?;
                 self.vector(*weight, self.columns(*input))
             }
-            Op::ConvertInput { input, out } => {
-                self.converted(*input, *out)?;
-                let converts = self.program.regions[out.index()].input_format.is_some();
-                self.require(converts && self.rows(*input) == self.rows(*out), || "not a conversion".into())
-            }
-            Op::ConvertInPlace { region, format } => {
-                self.float(*region, self.columns(*region))?;
-                if let InputFormat::Int16 { pieces } = format {
-                    check_pieces(self.name(*region), pieces.count(self.columns(*region)))?;
-                }
-                self.formats[region.index()] = Some(*format);
-                Ok(())
-            }
             Op::Linear { parts } => {
-                self.fused(parts.iter().map(|part| &part.product))?;
-                parts.iter().try_for_each(|part| self.product(&part.product, part.out))?;
-                self.release(parts.iter().map(|part| part.product.input));
+                self.fused(&op.matmuls())?;
+                for part in parts {
+                    self.matmul(&part.matmul, part.out)?;
+                    if part.accumulate {
+                        self.float(part.out, self.columns(part.out))?;
+                    }
+                }
                 Ok(())
             }
-            Op::GatedLinear { gate, up, out } => {
-                self.fused([gate, up].into_iter())?;
-                self.product(gate, *out)?;
-                self.product(up, *out)?;
-                self.release([gate.input, up.input]);
-                Ok(())
+            Op::SwiGluLinear { gate, up, out } => {
+                self.fused(&[gate, up])?;
+                self.matmul(gate, *out)?;
+                self.matmul(up, *out)
             }
-            Op::RotateAndStore { q, k, v, table, qk_norm, layer, .. } => {
+            Op::RopeAndCacheWrite { q, k, v, table, qk_norm, layer, .. } => {
                 for (region, columns) in
                     [(q, query_columns), (k, key_columns), (v, key_columns), (table, head_dim)]
                 {
-                    self.require_rows(*region, Rows::Tokens)?;
+                    self.require_rows(*region, RowSet::Tokens)?;
                     self.float(*region, columns)?;
                 }
-                self.layer(*layer)?;
+                in_cache(*layer)?;
                 qk_norm.map_or(Ok(()), |(q, k)| self.vector(q, head_dim).and(self.vector(k, head_dim)))
             }
             Op::Attention { q, layer, window, out, .. } => {
                 self.require(query_columns > 0, || "no query heads".into())?;
-                self.require_rows(*q, Rows::Tokens)?;
+                self.require_rows(*q, RowSet::Tokens)?;
                 self.float(*q, query_columns)?;
-                self.float(*out, query_columns)?;
-                self.layer(*layer)?;
+                self.width(*out, query_columns)?;
+                in_cache(*layer)?;
                 self.require(*window != Some(0), || "a window of no keys".into())
             }
         }
     }
 
-    /// A region converted in place is f32 again once its product has read it.
-    fn release(&mut self, regions: impl IntoIterator<Item = RegionId>) {
-        for region in regions {
-            self.formats[region.index()] = self.program.regions[region.index()].input_format;
+    /// An entry that does not begin with operation 0 may run repeatedly after another entry, for other rows of a step:
+    /// it must not change the regions that it reads before it writes them.
+    fn entries(&mut self) -> Result<(), KernelError> {
+        for entry in self.program.entries.iter().filter(|entry| entry.operations.start > 0) {
+            let (mut written, mut found) = (Vec::new(), Vec::new());
+            for index in entry.operations.clone() {
+                self.index = index;
+                let op = &self.program.ops[index];
+                found.extend(op.reads().into_iter().filter(|region| !written.contains(region)));
+                let writes = op.writes();
+                if let Some(region) = writes.iter().find(|region| found.contains(region)) {
+                    let (entry, region) = (entry.name, self.name(*region));
+                    return self.require(false, || {
+                        format!("{entry} may run again, and changes {region}, which it begins with")
+                    });
+                }
+                written.extend(writes);
+            }
         }
+        Ok(())
     }
 
-    /// The head runs again for other rows of a step: it finds what it begins with as it was.
-    fn head(&mut self) -> Result<(), KernelError> {
-        let head = self.program.ops.iter().enumerate().skip(self.program.head_start);
-        let (mut written, mut found) = (Vec::new(), Vec::new());
-        for (index, op) in head {
+    /// Every region that is read was written by an operation before, and the output is written.
+    fn data_flow(&mut self) -> Result<(), KernelError> {
+        let mut written: Vec<bool> = vec![false; self.program.regions.len()];
+        if let Some(input) = self.program.input {
+            self.require_rows(input, RowSet::Tokens)?;
+            written[input.index()] = true;
+        }
+        for (index, op) in self.program.ops.iter().enumerate() {
             self.index = index;
-            found.extend(op.reads().into_iter().filter(|region| !written.contains(region)));
-            let writes = op.writes();
-            if let Some(region) = writes.iter().find(|region| found.contains(region)) {
-                return self.require(false, || {
-                    format!("the head runs again, and changes {}, which it begins with", self.name(*region))
-                });
+            for region in op.reads() {
+                self.require(written[region.index()], || {
+                    format!("reads {}, which nothing has written", self.name(region))
+                })?;
             }
-            written.extend(writes);
+            op.writes().into_iter().for_each(|region| written[region.index()] = true);
+        }
+        let output = self.program.output;
+        if !written[output.index()] {
+            return invalid("output", format!("nothing writes {}", self.name(output)));
         }
         Ok(())
     }

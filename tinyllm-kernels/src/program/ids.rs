@@ -1,17 +1,17 @@
-//! Names of a program's parts. Each knows its program, so that another program's is refused.
+//! Ids of a program's parts. An id contains its program's id, so that ids of another program are refused.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A program, or the builder that it comes from.
+/// The id of a program and of its builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ProgramId(u64);
 
 impl ProgramId {
-    /// For tests that build no program.
+    /// An id for tests that build no program.
     #[cfg(test)]
     pub(crate) const TEST: Self = ProgramId(u64::MAX);
 
-    /// One that no other program of this process has.
+    /// An id that no other program of this process has.
     pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         ProgramId(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -37,7 +37,7 @@ macro_rules! id {
                 self.index
             }
 
-            /// Whether it was made for this program.
+            /// Whether it is an id of this program.
             pub(crate) fn is_of(self, program: ProgramId) -> bool {
                 self.program == program
             }

@@ -1,28 +1,33 @@
-//! A forward pass as data: operations over named regions, weights and a KV cache. No backend lives here.
+//! A program: a forward pass as data, operations over named regions, weights and a KV cache. Independent of backends.
 //!
-//! The model builds a [`Program`] once; a [`crate::Backend`] says what memory it needs, and runs it for one
-//! [`Step`] after another. What varies from step to step is in the step, never in the program.
+//! The model builds a [`Program`] once; a [`crate::Backend`] compiles it, and a [`crate::Session`] runs its entries for
+//! one [`Step`] after another. What varies between steps is in the step, not in the program.
 
-mod access;
 mod builder;
 mod check;
+mod entry;
 mod ids;
+mod kv_shape;
 mod lifetimes;
+mod op;
 mod step;
-
-use std::sync::Arc;
 
 use tinyllm_mem::Category;
 
 pub use builder::ProgramBuilder;
+pub use entry::{Entry, EntryId};
 pub(crate) use ids::ProgramId;
 pub use ids::{RegionId, VectorId, WeightId};
-pub use step::Step;
+pub(crate) use kv_shape::TILE_TOKENS;
+pub use kv_shape::{KvFormat, KvShape};
+pub use op::{LinearPart, Matmul, Op};
+pub use step::{Step, StepInput};
 
-use crate::{KvLayout, Pieces, WeightFormat};
+use crate::{Pieces, WeightFormat};
 
 /// A weight matrix: `[n, k]`, n outputs and k inputs.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct WeightSpec {
     /// The tensor's name, for errors and reports.
     pub name: String,
@@ -34,16 +39,33 @@ pub struct WeightSpec {
     pub format: WeightFormat,
     /// Whether the values count as `weights` or `embeddings`.
     pub category: Category,
-    /// Whether the file's own bytes are used in place (W8A16 only), or a copy in the weights slab.
+    /// Whether a mapped file's bytes are used in place (W8A16 only), or a copy in the weights slab.
     pub placement: Placement,
+}
+
+impl WeightSpec {
+    /// A `[n, k]` matrix in the weights slab.
+    pub fn new(
+        name: impl Into<String>,
+        (n, k): (usize, usize),
+        format: WeightFormat,
+        category: Category,
+    ) -> Self {
+        WeightSpec { name: name.into(), n, k, format, category, placement: Placement::Slab }
+    }
+
+    /// The same elsewhere.
+    pub fn with_placement(self, placement: Placement) -> Self {
+        WeightSpec { placement, ..self }
+    }
 }
 
 /// Where a weight's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Placement {
-    /// In the weights slab, packed as the backend likes.
+    /// In the weights slab, in the backend's layout.
     Slab,
-    /// In a mapped file, row-major, as they are.
+    /// In a mapped file, row-major, used in place.
     Mapped,
 }
 
@@ -76,6 +98,7 @@ impl VectorFormat {
 
 /// A norm's weight or a bias.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct VectorSpec {
     /// The tensor's name, for errors and reports.
     pub name: String,
@@ -87,174 +110,108 @@ pub struct VectorSpec {
     pub category: Category,
 }
 
-/// How many rows a region has in a step.
+impl VectorSpec {
+    /// `len` elements.
+    pub fn new(name: impl Into<String>, len: usize, format: VectorFormat, category: Category) -> Self {
+        VectorSpec { name: name.into(), len, format, category }
+    }
+}
+
+/// Which rows a region has in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
+pub enum RowSet {
     /// One for each token of the step.
     Tokens,
     /// One for each sampled row.
     Sampled,
 }
 
-/// What a product reads.
+/// The format of a region's values. Their memory layout is the backend's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum InputFormat {
-    /// The values themselves (f32 on a CPU), for 16- and 32-bit weights.
-    Float,
-    /// 16-bit integers with one scale for each token and piece of inputs (f16 on a GPU).
-    Int16 {
-        /// Which inputs share a scale.
+pub enum RegionFormat {
+    /// f32 values.
+    F32,
+    /// The activations of W8A16: int16 values with one f32 scale for each row and piece. The operation that writes the
+    /// region quantises.
+    Activation16 {
+        /// Which values of a row share a scale.
         pieces: Pieces,
     },
 }
 
+impl RegionFormat {
+    /// The element type in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RegionFormat::F32 => "f32",
+            RegionFormat::Activation16 { .. } => "int16",
+        }
+    }
+}
+
 /// A region of the activation arena: `[rows, columns]`.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RegionSpec {
     /// The name reports show.
     pub name: String,
     /// Rows in a step.
-    pub rows: Rows,
+    pub rows: RowSet,
     /// Columns.
     pub columns: usize,
-    /// `None`: f32 values. `Some`: a product's input in that format, no wider than it needs.
-    pub input_format: Option<InputFormat>,
+    /// Format of the values.
+    pub format: RegionFormat,
     /// `activations` or `logits`.
     pub category: Category,
 }
 
-/// `input · weightᵀ + bias`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Product {
-    /// `[rows, k]` in the format the weight reads (see [`WeightFormat::input_format`]).
-    pub input: RegionId,
-    /// The matrix, `[n, k]`.
-    pub weight: WeightId,
-    /// `[n]`, added to each row.
-    pub bias: Option<VectorId>,
+impl RegionSpec {
+    /// f32 activations.
+    pub fn activations(name: impl Into<String>, rows: RowSet, columns: usize) -> Self {
+        let (name, format, category) = (name.into(), RegionFormat::F32, Category::Activations);
+        RegionSpec { name, rows, columns, format, category }
+    }
+
+    /// The same region in another format.
+    pub fn in_format(self, format: RegionFormat) -> Self {
+        RegionSpec { format, ..self }
+    }
+
+    /// The same, counted as another category.
+    pub fn in_category(self, category: Category) -> Self {
+        RegionSpec { category, ..self }
+    }
 }
 
-/// One product of a fused group.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LinearPart {
-    /// What is computed.
-    pub product: Product,
-    /// `[rows, n]` f32.
-    pub out: RegionId,
-    /// Whether the product is added to `out` (the residual stream) or replaces it.
-    pub accumulate: bool,
-}
-
-/// An operation. Shapes are `[rows, columns]`; rows are the step's tokens unless the region says sampled rows.
-#[derive(Clone, Debug, PartialEq)]
+/// The largest step, and the size of the KV cache: what memory is planned for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Op {
-    /// cos and sin of each token's position: `out` is `[tokens, head_dim]`, cos in the first half, sin in the second.
-    RotaryTable {
-        /// `head_dim / 2` frequencies.
-        inverse_frequencies: Arc<[f64]>,
-        /// What cos and sin are multiplied with (YaRN's attention factor, else 1).
-        scale: f64,
-        /// f32.
-        out: RegionId,
-    },
-    /// `out[t] = table[token_ids[t]]`.
-    Embed {
-        /// `[vocab, hidden]`.
-        table: WeightId,
-        /// `[tokens, hidden]` f32.
-        out: RegionId,
-    },
-    /// `out` becomes the sampled rows of `input`.
-    Gather {
-        /// `[tokens, columns]` f32.
-        input: RegionId,
-        /// `[sampled, columns]` f32.
-        out: RegionId,
-    },
-    /// `out = input / rms(input) * weight`. Where `out` has sampled rows and `input` has tokens, only the sampled
-    /// rows are read.
-    RmsNorm {
-        /// f32.
-        input: RegionId,
-        /// `[columns]`.
-        weight: VectorId,
-        /// Added to the mean square.
-        eps: f32,
-        /// f32, or a product's input.
-        out: RegionId,
-    },
-    /// `out` becomes `input` in a product's format.
-    ConvertInput {
-        /// f32.
-        input: RegionId,
-        /// A product's input.
-        out: RegionId,
-    },
-    /// `region`'s f32 rows become a product's input, in place: each row keeps its stride.
-    ConvertInPlace {
-        /// f32 before, `format` after.
-        region: RegionId,
-        /// The format after.
-        format: InputFormat,
-    },
-    /// `part.out (+)= part.product` for each part: q, k and v in one pass, or one matrix.
-    Linear {
-        /// At least one. Their inputs have the same rows, and are one region where they are in one format; each output is
-        /// a region of its own, and no part's input.
-        parts: Vec<LinearPart>,
-    },
-    /// `out = silu(gate) * up`. Inputs in one format are one region.
-    GatedLinear {
-        /// `[rows, n]`.
-        gate: Product,
-        /// `[rows, n]`.
-        up: Product,
-        /// `[rows, n]` f32.
-        out: RegionId,
-    },
-    /// Normalises the heads of q and k where asked, rotates them, and stores k and v in the cache.
-    RotateAndStore {
-        /// `[tokens, heads * head_dim]` f32, rotated in place.
-        q: RegionId,
-        /// `[tokens, kv_heads * head_dim]` f32.
-        k: RegionId,
-        /// `[tokens, kv_heads * head_dim]` f32.
-        v: RegionId,
-        /// From [`Op::RotaryTable`].
-        table: RegionId,
-        /// `[head_dim]` weights for q and for k (Qwen3).
-        qk_norm: Option<(VectorId, VectorId)>,
-        /// The norms' epsilon.
-        eps: f32,
-        /// The cache's layer.
-        layer: usize,
-    },
-    /// Causal attention over the cache: `out[t, h] = softmax(scale * q[t, h] · K) V` over the keys token t may see. Where
-    /// `out` has sampled rows, only those of q are read.
-    Attention {
-        /// `[tokens, heads * head_dim]` f32.
-        q: RegionId,
-        /// The cache's layer.
-        layer: usize,
-        /// What scores are multiplied with.
-        scale: f32,
-        /// How many keys a query sees, itself included.
-        window: Option<usize>,
-        /// `[rows, heads * head_dim]` f32.
-        out: RegionId,
-    },
-}
-
-/// The most a step may hold. Memory is planned for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Tokens of a step: the prefill chunk.
     pub max_tokens: usize,
-    /// Rows whose logits are computed at once.
+    /// Sampled rows of a step: rows whose logits are computed.
     pub max_sampled_rows: usize,
     /// Sequences of a step.
     pub max_sequences: usize,
+    /// Blocks of the KV cache; 0 for a program without one.
+    pub cache_blocks: usize,
+}
+
+impl Limits {
+    /// Steps of up to `max_tokens` tokens, without a cache or sampled rows.
+    pub fn of_tokens(max_tokens: usize) -> Self {
+        Limits { max_tokens, ..Limits::default() }
+    }
+
+    /// With so many sampled rows.
+    pub fn with_sampled_rows(self, max_sampled_rows: usize) -> Self {
+        Limits { max_sampled_rows, ..self }
+    }
+
+    /// With so many sequences, over a cache of so many blocks.
+    pub fn with_sequences(self, max_sequences: usize, cache_blocks: usize) -> Self {
+        Limits { max_sequences, cache_blocks, ..self }
+    }
 }
 
 /// A forward pass over named regions. Built by [`ProgramBuilder`].
@@ -266,19 +223,20 @@ pub struct Program {
     pub(crate) weights: Vec<WeightSpec>,
     pub(crate) vectors: Vec<VectorSpec>,
     pub(crate) regions: Vec<RegionSpec>,
-    pub(crate) kv: KvLayout,
+    pub(crate) kv: Option<KvShape>,
     pub(crate) ops: Vec<Op>,
-    pub(crate) head_start: usize,
-    pub(crate) logits: RegionId,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) input: Option<RegionId>,
+    pub(crate) output: RegionId,
 }
 
 impl Program {
-    /// The most a step may hold.
+    /// The largest step, and the size of the KV cache.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Query heads of every layer.
+    /// Query heads of every layer; 0 without attention.
     pub fn query_heads(&self) -> usize {
         self.query_heads
     }
@@ -308,9 +266,19 @@ impl Program {
         &self.regions
     }
 
-    /// The KV cache.
-    pub fn kv(&self) -> &KvLayout {
-        &self.kv
+    /// A region.
+    pub(crate) fn region(&self, region: RegionId) -> &RegionSpec {
+        &self.regions[region.index()]
+    }
+
+    /// The KV cache, where there is one.
+    pub fn kv(&self) -> Option<&KvShape> {
+        self.kv.as_ref()
+    }
+
+    /// Bytes of the KV cache.
+    pub fn kv_bytes(&self) -> usize {
+        self.kv.map_or(0, |kv| kv.block_bytes() * self.limits.cache_blocks)
     }
 
     /// The operations in order.
@@ -318,21 +286,31 @@ impl Program {
         &self.ops
     }
 
-    /// The first operation of the head: what runs again for more sampled rows of the same step.
-    pub fn head_start(&self) -> usize {
-        self.head_start
+    /// The input region, `[tokens, columns]` f32, of a program that takes rows instead of token ids.
+    pub fn input(&self) -> Option<RegionId> {
+        self.input
     }
 
-    /// The region of the logits, `[sampled, vocab]` f32.
-    pub fn logits(&self) -> RegionId {
-        self.logits
+    /// The output region, f32: logits, `[sampled, vocab]`, or a residual stream.
+    pub fn output(&self) -> RegionId {
+        self.output
     }
 
-    /// Rows a region has at most.
+    /// The vocabulary size: rows of the smallest embedding table; `None` for a program that takes rows instead of token
+    /// ids.
+    pub fn vocab_size(&self) -> Option<usize> {
+        let rows = self.ops.iter().filter_map(|op| match op {
+            Op::Embed { table, .. } => Some(self.weights[table.index()].n),
+            _ => None,
+        });
+        rows.min()
+    }
+
+    /// The largest number of rows of a region.
     pub fn max_rows(&self, region: &RegionSpec) -> usize {
         match region.rows {
-            Rows::Tokens => self.limits.max_tokens,
-            Rows::Sampled => self.limits.max_sampled_rows,
+            RowSet::Tokens => self.limits.max_tokens,
+            RowSet::Sampled => self.limits.max_sampled_rows,
         }
     }
 }

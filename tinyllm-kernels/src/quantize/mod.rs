@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::KernelError;
 
-/// 1.5 · 2²³: f32 of this size have no fraction bits, and the lowest bits of one are its distance from it.
+/// 1.5 · 2²³: f32 near it are integers, and their lowest bits are the difference to it.
 const ROUNDER: f32 = 12_582_912.0;
 
 /// Quantises one row `[k]` in groups of `group` weights (the last may be shorter) into q `[k]` and scales `[groups]`.
@@ -31,18 +31,19 @@ pub fn quantize_row(
     quantize(name, row, weights, group, q, scales).map(|_| ())
 }
 
-/// Groups of a weight that are 0 as W8A16 though their weights are not: the largest is below 127 times the smallest f16.
+/// Groups of a weight whose f16 scale rounded to 0 although their weights are not 0: W8A16 makes all of them 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VanishedGroups {
     /// The weight.
     pub weight: String,
-    /// How many.
+    /// Number of such groups.
     pub count: usize,
-    /// The first's row.
+    /// The row of the first one.
     pub row: usize,
 }
 
-/// [`quantize_row`], compiled with the instructions of its caller; how many groups have vanished ([`VanishedGroups`]).
+/// [`quantize_row`], inlined to be compiled with its caller's target features; returns how many groups have vanished
+/// ([`VanishedGroups`]).
 #[inline(always)]
 pub(crate) fn quantize(
     name: &str,
@@ -55,7 +56,7 @@ pub(crate) fn quantize(
     let (group, mut vanished) = (group.max(1), 0);
     let groups = weights.chunks(group).zip(q.chunks_mut(group)).zip(scales);
     for (index, ((weights, q), scale)) in groups.enumerate() {
-        // Signs off, larger floats have larger bits; an infinity or NaN has the largest.
+        // Without the sign, floats are ordered as their bits are; infinity and NaN have the largest.
         let largest = weights.iter().fold(0u32, |largest, w| largest.max(w.to_bits() & 0x7fff_ffff));
         let largest = f32::from_bits(largest);
         if !largest.is_finite() {
@@ -83,8 +84,8 @@ pub(crate) fn quantize(
             vanished += usize::from(largest > 0.0);
         } else {
             for (q, w) in q.iter_mut().zip(weights) {
-                // Adding 1.5 · 2²³ rounds half to even, in a step that any processor vectorises; within ±127 the
-                // lowest byte is the integer.
+                // Adding 1.5 · 2²³ rounds half to even, and vectorises on any instruction set; within ±127 the lowest
+                // byte is the integer.
                 *q = ((w / step).clamp(-127.0, 127.0) + ROUNDER).to_bits() as i8;
             }
         }

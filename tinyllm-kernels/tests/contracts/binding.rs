@@ -1,15 +1,19 @@
-//! What does not belong together is not bound together.
+//! A session owns its program, memory and threads, and refuses ids and tickets of another one.
 
-use tinyllm_kernels::{Backend, Cpu, Isa, KernelError, Op, Program, Rows, WeightFormat, WeightSource};
-use tinyllm_mem::{Buffer, Category, HostResource, Plan, Request};
+use std::sync::Arc;
 
-use crate::harness::{Prompt, buffer, builder, fill, part, prepare, refusal, region, weight};
+use tinyllm_kernels::{
+    Backend, Cpu, FloatRows, Isa, Keep, KernelError, Null, Op, Program, RowSet, Source, WeightFormat,
+};
+use tinyllm_mem::{Category, HostResource, Tracking};
+
+use crate::harness::{Bound, Prompt, builder, int8, part, refusal, region, weight};
 
 fn program(n: usize) -> Program {
     let mut b = builder(4);
     let (table, w) =
         (weight(&mut b, "t", (4, 64), WeightFormat::F32), weight(&mut b, "w", (n, 64), WeightFormat::F32));
-    let (a, out) = (region(&mut b, "a", Rows::Tokens, 64), region(&mut b, "out", Rows::Tokens, n));
+    let (a, out) = (region(&mut b, "a", RowSet::Tokens, 64), region(&mut b, "out", RowSet::Tokens, n));
     b.push(Op::Embed { table, out: a });
     b.push(Op::Linear { parts: vec![part(a, w, out)] });
     b.finish(out).unwrap()
@@ -20,85 +24,108 @@ fn cpu(threads: usize) -> Cpu {
 }
 
 #[test]
-fn weights_are_this_programs() {
-    let (cpu, a, b) = (cpu(1), program(16), program(4096));
-    assert!(refusal(prepare(&cpu, &b, fill(&cpu, &a, |_, _, _| 1.0))).contains("another program"));
-    let mut weights = fill(&cpu, &a, |_, _, _| 1.0);
-    let (id, spec) = b.weight_ids().last().unwrap();
+fn ids_and_tickets_of_another_session_are_refused() {
+    let (cpu, other) = (cpu(1), program(4096));
+    let mut a = Bound::new(&cpu, program(16), |_, _, _| 1.0);
+    let (id, spec) = other.weight_ids().last().unwrap();
     let values = vec![1.0; spec.n * spec.k];
-    assert!(
-        refusal(cpu.upload(&mut weights, id, WeightSource::Float(&(&values[..], spec.k))))
-            .contains("another program")
-    );
-}
+    let upload = a.session.upload(id.into(), Source::float(&(&values[..], spec.k)));
+    assert!(refusal(upload).contains("another program"));
+    let prompt = Prompt::new(&[0]);
+    let entry = other.entry("forward").unwrap();
+    assert!(refusal(a.session.submit(entry, &prompt.step(&[0]))).contains("another program"));
 
-#[test]
-fn weights_are_for_this_many_threads() {
-    let (two, three, program) = (cpu(2), cpu(3), program(64));
-    assert!(
-        refusal(prepare(&three, &program, fill(&two, &program, |_, _, _| 1.0))).contains("number of threads")
-    );
-}
-
-#[test]
-fn a_program_runs_with_the_threads_it_was_prepared_for() {
-    for (threads, others) in [(4, 2), (1, 2)] {
-        let (cpu, other, program) = (cpu(threads), cpu(others), program(64));
-        let mut prepared = prepare(&cpu, &program, fill(&cpu, &program, |_, _, _| 1.0)).unwrap();
-        let prompt = Prompt::new(&[0]);
-        assert!(refusal(other.run(&mut prepared, &prompt.step(&[0]))).contains("threads"));
-        cpu.run(&mut prepared, &prompt.step(&[0])).unwrap();
-        assert!(refusal(other.run_head(&mut prepared, &prompt.step(&[0]))).contains("threads"));
-        assert_eq!(cpu.logits(&mut prepared, 0).unwrap(), [64.0; 64]);
+    let mut b = Bound::new(&cpu, program(16), |_, _, _| 2.0);
+    let entry = |bound: &Bound| bound.program.entry("forward").unwrap();
+    let (of_a, of_b) = (entry(&a), entry(&b));
+    let first = a.session.submit(of_a, &prompt.step(&[])).unwrap();
+    let ticket = b.session.submit(of_b, &prompt.step(&[])).unwrap();
+    assert!(matches!(a.session.wait(ticket), Err(KernelError::StaleTicket)));
+    let second = a.session.submit(of_a, &prompt.step(&[])).unwrap();
+    assert!(matches!(a.session.wait(first), Err(KernelError::StaleTicket)));
+    // Outputs can be read repeatedly.
+    for _ in 0..2 {
+        assert_eq!(a.session.wait(second).unwrap().row(0).unwrap(), [64.0; 16]);
     }
 }
 
 #[test]
-fn regions_that_live_together_lie_apart() {
-    let (cpu, program) = (cpu(1), program(64));
-    let regions = cpu.requirements(&program).regions;
-    let plan = Plan::pack(regions.clone()).unwrap();
-    let with = |change: &dyn Fn(&mut Vec<usize>)| {
-        let mut offsets = plan.offsets().to_vec();
-        change(&mut offsets);
-        let weights = fill(&cpu, &program, |_, _, _| 1.0);
-        let (kv, arena) = (buffer(program.kv().bytes(1)), buffer(plan.total_bytes() + 4096));
-        cpu.prepare(program.clone(), weights, kv, arena, &offsets)
-    };
-    assert!(with(&|_| ()).is_ok());
-    for problem in [
-        refusal(with(&|offsets| offsets[1] = offsets[0])),
-        // The workspace lives throughout; a region's last bytes are enough.
-        refusal(with(&|offsets| offsets[0] = offsets[2] + regions[2].bytes - 64)),
-    ] {
-        assert!(problem.contains("share bytes"), "{problem}");
-    }
-    for problem in [
-        refusal(with(&|offsets| offsets[1] += 4)),
-        refusal(with(&|offsets| offsets[1] = 1 << 40)),
-        refusal(with(&|offsets| offsets[1] = usize::MAX - 63)),
-        refusal(with(&|offsets| offsets.truncate(2))),
-    ] {
-        assert!(problem.contains("arena"), "{problem}");
+fn any_number_of_threads_gives_the_same_bits() {
+    for threads in 1..5 {
+        let mut bound = Bound::new(&cpu(threads), program(64), |_, _, _| 1.0);
+        assert_eq!(bound.row(&Prompt::new(&[0]).step(&[]), 0), [64.0; 64]);
     }
 }
 
 #[test]
-fn slabs_are_aligned() {
-    let (cpu, program) = (cpu(1), program(64));
-    // Rust's allocator aligns to 16 here and there: one of several buffers of 72 bytes more is not aligned to 64.
-    let bytes: usize = cpu.requirements(&program).weights.iter().map(|part| part.bytes).sum();
-    let resource = HostResource::shared();
-    let allocate = || -> Buffer<u8> {
-        Buffer::allocate(&resource, Request::new(Category::Weights, "weights", bytes, 1)).unwrap()
-    };
-    let buffers: Vec<Buffer<u8>> = (0..16).map(|_| allocate()).collect();
-    for slab in buffers {
-        let is_aligned = (slab.address() as usize).is_multiple_of(64);
-        match cpu.weights(&program, slab) {
-            Ok(_) => assert!(is_aligned),
-            Err(KernelError::Invalid { what, .. }) => assert!(!is_aligned && what == "weights slab"),
-            Err(other) => panic!("{other}"),
+fn nothing_runs_before_every_weight_is_uploaded() {
+    let program = Arc::new(program(16));
+    let mut session = cpu(1).compile(Arc::clone(&program)).unwrap().bind().unwrap();
+    let prompt = Prompt::new(&[0]);
+    let entry = program.entry("forward").unwrap();
+    for (id, spec) in program.weight_ids() {
+        let missing = session.submit(entry, &prompt.step(&[])).unwrap_err();
+        assert!(matches!(missing, KernelError::NotUploaded { name } if name == spec.name));
+        let values = vec![1.0; spec.n * spec.k];
+        session.upload(id.into(), Source::float(&(&values[..], spec.k))).unwrap();
+    }
+    assert!(session.submit(entry, &prompt.step(&[])).is_ok());
+}
+
+/// `bind` allocates what was planned, to the byte and by category; nothing is allocated before, and nothing stays
+/// allocated after the session.
+#[test]
+fn binding_allocates_what_was_planned() {
+    let tracking = Arc::new(Tracking::new(HostResource::shared()));
+    let live = || tracking.report().total.live_bytes;
+    for threads in [1, 3] {
+        let backends: [Box<dyn Backend>; 2] =
+            [Box::new(cpu(threads).with_memory(tracking.clone())), Box::new(Null::new(tracking.clone()))];
+        for backend in backends {
+            let compiled = backend.compile(Arc::new(program(100))).unwrap();
+            let planned = compiled.requirements().clone();
+            assert_eq!(live(), 0);
+            let session = compiled.bind().unwrap();
+            let weights = planned.weights_bytes().unwrap();
+            assert_eq!(live(), weights + planned.kv_bytes + planned.arena.total_bytes());
+            let report = tracking.report();
+            let kv = report.categories.get(&Category::Kv).map_or(0, |usage| usage.live_bytes);
+            assert_eq!(kv, planned.kv_bytes);
+            drop(session);
+            assert_eq!(live(), 0);
         }
     }
+}
+
+/// Borrowed f32 rows, which a session cannot keep.
+struct Borrowed(Vec<f32>);
+
+impl FloatRows for Borrowed {
+    fn shape(&self) -> (usize, usize) {
+        (4, 64)
+    }
+
+    fn read(&self, rows: std::ops::Range<usize>, out: &mut [f32]) -> Result<(), KernelError> {
+        out.copy_from_slice(&self.0[rows.start * 64..rows.end * 64]);
+        Ok(())
+    }
+}
+
+#[test]
+fn only_mapped_int8_rows_and_shared_floats_are_kept() {
+    let mut b = builder(4);
+    let (table, a) = (weight(&mut b, "t", (4, 64), int8(32)), region(&mut b, "a", RowSet::Tokens, 64));
+    b.push(Op::Embed { table, out: a });
+    let program = Arc::new(b.finish(a).unwrap());
+    let mut session = cpu(1).compile(Arc::clone(&program)).unwrap().bind().unwrap();
+    let rows = Borrowed(vec![1.0; 256]);
+    let forever = session.upload(table.into(), Source::float(&rows).keep(Keep::Forever)).unwrap_err();
+    assert!(forever.to_string().contains("mapped"), "{forever}");
+    // Copied at once: `warm_up` has nothing left to do.
+    session.upload(table.into(), Source::float(&rows).keep(Keep::UntilWarm)).unwrap();
+    drop(rows);
+    assert_eq!(session.warm_up(0).unwrap(), 0);
+    let ticket = session.submit(program.entry("forward").unwrap(), &Prompt::new(&[0]).step(&[])).unwrap();
+    let first = session.wait(ticket).unwrap().row(0).unwrap()[0];
+    assert!((first - 1.0).abs() < 1e-3);
 }

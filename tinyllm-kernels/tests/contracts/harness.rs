@@ -1,25 +1,27 @@
-//! Specs with what does not matter filled in, and programs with their memory.
+//! Specs with defaults, and programs with their memory.
+
+use std::sync::Arc;
 
 use tinyllm_kernels::{
-    Backend, Cpu, CpuWeights, GroupSize, KernelError, KvFormat, KvLayout, Limits, LinearPart, Placement,
-    Prepared, Product, Program, ProgramBuilder, RegionId, RegionSpec, Rows, ScaleType, Step, VectorFormat,
-    VectorId, VectorSpec, WeightFormat, WeightId, WeightSource, WeightSpec,
+    Backend, Cpu, GroupSize, KernelError, KvFormat, KvShape, Limits, LinearPart, Matmul, Outputs, Program,
+    ProgramBuilder, RegionId, RegionSpec, RowSet, ScaleType, Session, Source, Step, StepInput, VectorFormat,
+    VectorId, VectorSpec, WeightFormat, WeightId, WeightSpec,
 };
-use tinyllm_mem::{Buffer, Category, HostResource, Plan, Request};
+use tinyllm_mem::Category;
 
 /// Tokens of a block.
 pub(crate) const BLOCK: usize = 16;
 
-pub(crate) fn kv() -> KvLayout {
-    KvLayout::new(1, 1, 16, BLOCK, KvFormat::F32).unwrap()
+pub(crate) fn kv() -> KvShape {
+    KvShape::new(1, 1, 16, BLOCK, KvFormat::F32).unwrap()
 }
 
 pub(crate) fn limits(max_tokens: usize) -> Limits {
-    Limits { max_tokens, max_sampled_rows: max_tokens, max_sequences: 4 }
+    Limits::of_tokens(max_tokens).with_sampled_rows(max_tokens).with_sequences(4, 8)
 }
 
 pub(crate) fn builder(max_tokens: usize) -> ProgramBuilder {
-    ProgramBuilder::new(limits(max_tokens), 1, kv())
+    ProgramBuilder::new(limits(max_tokens)).with_cache(1, kv())
 }
 
 pub(crate) fn int8(group: usize) -> WeightFormat {
@@ -32,25 +34,39 @@ pub(crate) fn weight(
     (n, k): (usize, usize),
     format: WeightFormat,
 ) -> WeightId {
-    let (category, placement) = (Category::Weights, Placement::Slab);
-    builder.weight(WeightSpec { name: name.into(), n, k, format, category, placement })
+    builder.weight(WeightSpec::new(name, (n, k), format, Category::Weights))
 }
 
 pub(crate) fn vector(builder: &mut ProgramBuilder, len: usize) -> VectorId {
-    let (format, category) = (VectorFormat::F32, Category::Norms);
-    builder.vector(VectorSpec { name: "vector".into(), len, format, category })
+    builder.vector(VectorSpec::new("vector", len, VectorFormat::F32, Category::Norms))
 }
 
-pub(crate) fn region(builder: &mut ProgramBuilder, name: &str, rows: Rows, columns: usize) -> RegionId {
-    let category = Category::Activations;
-    builder.region(RegionSpec { name: name.into(), rows, columns, input_format: None, category })
+/// f32.
+pub(crate) fn region(builder: &mut ProgramBuilder, name: &str, rows: RowSet, columns: usize) -> RegionId {
+    builder.region(RegionSpec::activations(name, rows, columns))
+}
+
+/// The input region: f32, written before a step.
+pub(crate) fn input(builder: &mut ProgramBuilder, name: &str, columns: usize) -> RegionId {
+    builder.input(RegionSpec::activations(name, RowSet::Tokens, columns))
+}
+
+/// An input region of a matmul with a weight of this format.
+pub(crate) fn activations(
+    builder: &mut ProgramBuilder,
+    name: &str,
+    columns: usize,
+    format: WeightFormat,
+) -> RegionId {
+    let spec = RegionSpec::activations(name, RowSet::Tokens, columns);
+    builder.region(spec.in_format(format.input_format(columns)))
 }
 
 pub(crate) fn part(input: RegionId, weight: WeightId, out: RegionId) -> LinearPart {
-    LinearPart { product: Product { input, weight, bias: None }, out, accumulate: false }
+    LinearPart::new(Matmul::new(input, weight, None), out)
 }
 
-/// The problem that a refused program has.
+/// The problem in the error of a refused program.
 pub(crate) fn refusal<T>(result: Result<T, KernelError>) -> String {
     match result {
         Err(KernelError::Invalid { what, problem }) => format!("{what}: {problem}"),
@@ -59,31 +75,37 @@ pub(crate) fn refusal<T>(result: Result<T, KernelError>) -> String {
     }
 }
 
-pub(crate) fn buffer(bytes: usize) -> Buffer<u8> {
-    let request = Request::new(Category::Activations, "test", bytes, 64);
-    Buffer::allocate(&HostResource::shared(), request).unwrap()
+/// A program with its memory; its weights' element `(row, column)` is `value(name, row, column)`, vectors are ones.
+pub(crate) struct Bound {
+    pub(crate) program: Arc<Program>,
+    pub(crate) session: Box<dyn Session>,
 }
 
-/// Weights whose element `(row, column)` is `value(name, row, column)`; vectors are ones.
-pub(crate) fn fill(cpu: &Cpu, program: &Program, value: impl Fn(&str, usize, usize) -> f32) -> CpuWeights {
-    let slab_bytes = cpu.requirements(program).weights.iter().map(|part| part.bytes).sum();
-    let mut weights = cpu.weights(program, buffer(slab_bytes)).unwrap();
-    for (id, spec) in program.weight_ids() {
-        let values: Vec<f32> =
-            (0..spec.n * spec.k).map(|index| value(&spec.name, index / spec.k, index % spec.k)).collect();
-        cpu.upload(&mut weights, id, WeightSource::Float(&(&values[..], spec.k))).unwrap();
+impl Bound {
+    pub(crate) fn new(cpu: &Cpu, program: Program, value: impl Fn(&str, usize, usize) -> f32) -> Self {
+        let program = Arc::new(program);
+        let mut session = cpu.compile(Arc::clone(&program)).unwrap().bind().unwrap();
+        for (id, spec) in program.weight_ids() {
+            let values: Vec<f32> =
+                (0..spec.n * spec.k).map(|index| value(&spec.name, index / spec.k, index % spec.k)).collect();
+            session.upload(id.into(), Source::float(&(&values[..], spec.k))).unwrap();
+        }
+        for (id, spec) in program.vector_ids() {
+            session.upload(id.into(), Source::float(&(&vec![1.0; spec.len][..], spec.len))).unwrap();
+        }
+        Bound { program, session }
     }
-    for (id, spec) in program.vector_ids() {
-        cpu.upload_vector(&mut weights, id, &vec![1.0; spec.len]).unwrap();
-    }
-    weights
-}
 
-/// With a cache of four blocks and the planner's places.
-pub(crate) fn prepare(cpu: &Cpu, program: &Program, weights: CpuWeights) -> Result<Prepared, KernelError> {
-    let plan = Plan::pack(cpu.requirements(program).regions).unwrap();
-    let (kv, arena) = (buffer(program.kv().bytes(4)), buffer(plan.total_bytes()));
-    cpu.prepare(program.clone(), weights, kv, arena, plan.offsets())
+    /// Runs an entry of the program.
+    pub(crate) fn run(&mut self, entry: &str, step: &Step<'_>) -> Result<Outputs<'_>, KernelError> {
+        let ticket = self.session.submit(self.program.entry(entry)?, step)?;
+        self.session.wait(ticket)
+    }
+
+    /// A row of the output of the whole program.
+    pub(crate) fn row(&mut self, step: &Step<'_>, row: usize) -> Vec<f32> {
+        self.run("forward", step).unwrap().row(row).unwrap().to_vec()
+    }
 }
 
 /// A step of one sequence that begins at position 0, in blocks 0, 1 and so on.
@@ -106,13 +128,9 @@ impl Prompt {
     }
 
     pub(crate) fn step<'a>(&'a self, sampled_rows: &'a [u32]) -> Step<'a> {
-        Step {
-            token_ids: &self.token_ids,
-            query_starts: &self.query_starts,
-            kv_lengths: &self.kv_lengths,
-            block_tables: &self.block_table,
-            block_table_stride: self.block_table.len(),
-            sampled_rows,
-        }
+        let stride = self.block_table.len();
+        Step::new(StepInput::TokenIds(&self.token_ids))
+            .with_sequences(&self.query_starts, &self.kv_lengths, &self.block_table, stride)
+            .with_sampled_rows(sampled_rows)
     }
 }

@@ -1,4 +1,4 @@
-//! `attention_decode_f16_*`: one query token a sequence over the paged cache.
+//! `attention_decode_f16_*`: one query token per sequence over the paged KV cache.
 
 use half::f16;
 
@@ -29,18 +29,18 @@ impl Case {
         self.lengths.iter().map(|length| length.div_ceil(self.block_tokens)).max().unwrap_or(0) + 1
     }
 
-    /// The block of a sequence's token: far apart and not in order.
+    /// The block of a table entry: scattered over the cache.
     fn block(&self, sequence: usize, index: usize) -> usize {
         (sequence * self.table_stride() + index) * 7 % self.blocks()
     }
 
-    /// More blocks than are used, and a number that 7 does not divide.
+    /// More blocks than are used, and no multiple of 7.
     fn blocks(&self) -> usize {
         let blocks = self.lengths.len() * self.table_stride() + 1;
         if blocks.is_multiple_of(7) { blocks + 1 } else { blocks }
     }
 
-    /// Where K's (or V's) element of a token is in the cache.
+    /// Index in the cache of an element of a token's K or V.
     fn at(&self, sequence: usize, token: usize, head: usize, element: usize, value: bool) -> usize {
         let tiles = self.block_tokens / TILE;
         let block = self.block(sequence, token / self.block_tokens);

@@ -1,4 +1,4 @@
-//! Devices to run kernels on, and what a test says to one.
+//! The devices that tests run on, and a wrapper of the driver API for tests.
 
 use std::{
     ffi::{CString, c_void},
@@ -6,24 +6,25 @@ use std::{
 };
 
 use tinyllm_emulator::{Builder, Emulator};
+use tinyllm_mem::{Buffer, Category, Context, Device, DeviceResource, MemoryResource, Request};
 use tinyllm_sys::{
-    ContextHandle, DeviceHandle, DevicePointer, DriverApi, FunctionHandle, LaunchConfig, LibCuda,
-    ModuleHandle, StreamHandle,
+    DevicePointer, DriverApi, FunctionHandle, LaunchConfig, LibCuda, ModuleHandle, StreamHandle,
 };
 
-/// Environment variable: anything but `0` asks for this machine's GPU too.
+/// Environment variable: with any value but `0` the tests also run on this machine's GPU.
 const REAL: &str = "TINYLLM_TEST_GPU";
 
-/// A device with a current context. What it hands out it takes back in [`Gpu::end`].
+/// A device with a current context. [`Gpu::end`] frees everything it allocated.
 pub(crate) struct Gpu {
     pub(crate) driver: Arc<dyn DriverApi>,
     pub(crate) emulator: Option<Emulator>,
-    device: DeviceHandle,
-    memory: Mutex<Vec<DevicePointer>>,
+    context: Context,
+    memory: Arc<dyn MemoryResource<Space = Device>>,
+    buffers: Mutex<Vec<Buffer<u8, Device>>>,
     modules: Mutex<Vec<ModuleHandle>>,
 }
 
-/// The emulated device, and this machine's GPU where it is asked for.
+/// The emulated device, and this machine's GPU if requested.
 pub(crate) fn gpus() -> Vec<Gpu> {
     let emulator = Builder::from_env().unwrap().build();
     let mut gpus = vec![Gpu::new(Arc::new(emulator.clone()), Some(emulator))];
@@ -36,55 +37,57 @@ pub(crate) fn gpus() -> Vec<Gpu> {
 
 impl Gpu {
     fn new(driver: Arc<dyn DriverApi>, emulator: Option<Emulator>) -> Self {
-        let device = driver.device_get(0).unwrap();
-        let context: ContextHandle = driver.primary_context_retain(device).unwrap();
-        // SAFETY: the context is this driver's.
-        unsafe { driver.context_set_current(context) }.unwrap();
-        Gpu { driver, emulator, device, memory: Mutex::default(), modules: Mutex::default() }
+        let context = Context::primary(driver.clone(), 0).unwrap();
+        // SAFETY: the context is this driver's, and lives as long as `Gpu`.
+        unsafe { driver.context_set_current(context.handle()) }.unwrap();
+        let memory = Arc::new(DeviceResource::new(&context));
+        Gpu { driver, emulator, context, memory, buffers: Mutex::default(), modules: Mutex::default() }
     }
 
     pub(crate) fn kernel(&self, ptx: &str, name: &str) -> FunctionHandle {
         let module =
             self.driver.module_load_data(&CString::new(ptx).unwrap()).unwrap_or_else(|e| panic!("{e}"));
         self.modules.lock().unwrap().push(module);
-        // SAFETY: the module was just loaded and stays until the end.
+        // SAFETY: the module was just loaded, and is unloaded in `end` only.
         unsafe { self.driver.module_get_function(module, &CString::new(name).unwrap()) }.unwrap()
     }
 
-    /// Memory with these values.
+    /// Device memory with these values.
     pub(crate) fn upload<T: bytemuck::Pod>(&self, name: &str, values: &[T]) -> u64 {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let pointer = self.room(name, bytes.len());
-        // SAFETY: as many bytes on both sides.
+        // SAFETY: the allocation has the size of the host slice, and no kernel runs meanwhile.
         unsafe { self.driver.memcpy_htod(DevicePointer(pointer), bytes.as_ptr(), bytes.len()) }.unwrap();
         pointer
     }
 
-    /// Memory that nobody has written.
+    /// Uninitialised device memory.
     pub(crate) fn room(&self, name: &str, bytes: usize) -> u64 {
-        let pointer = self.driver.mem_alloc(bytes.max(1)).unwrap();
-        self.driver.name_memory(pointer, bytes.max(1), name);
-        self.memory.lock().unwrap().push(pointer);
-        pointer.0
+        let request = Request::new(Category::Workspace, name, bytes.max(1), 256);
+        let buffer = Buffer::allocate(&self.memory, request).unwrap();
+        let address = buffer.address().addr() as u64;
+        self.buffers.lock().unwrap().push(buffer);
+        address
     }
 
     pub(crate) fn download<T: bytemuck::Pod>(&self, pointer: u64, count: usize) -> Vec<T> {
         let mut values = vec![T::zeroed(); count];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
-        // SAFETY: as many bytes on both sides.
+        // SAFETY: the allocation has the size of the host slice, and no kernel runs meanwhile.
         let copied =
             unsafe { self.driver.memcpy_dtoh(bytes.as_mut_ptr(), DevicePointer(pointer), bytes.len()) };
         copied.unwrap_or_else(|error| panic!("{error}\n{}", self.findings()));
         values
     }
 
-    /// Launches and waits. Arguments are the low bytes of numbers.
+    /// Launches a kernel and waits for it. Arguments are the low bytes of numbers.
     pub(crate) fn launch(&self, function: FunctionHandle, grid: [u32; 3], block: u32, arguments: &[u64]) {
         let mut arguments = arguments.to_vec();
         let params: Vec<*mut c_void> =
             arguments.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
         let config = LaunchConfig::new(grid, [block, 1, 1]);
-        // SAFETY: tests give as many arguments as the kernel has parameters, none larger than 8 bytes.
+        // SAFETY: tests pass as many arguments as the kernel has parameters, each at most 8 bytes, over allocations as
+        // large as the kernel needs.
         let launched = unsafe { self.driver.launch_kernel(function, &config, StreamHandle::LEGACY, &params) };
         launched.and_then(|()| self.driver.context_synchronize()).unwrap_or_else(|error| {
             panic!("{error}\n{}", self.findings());
@@ -96,24 +99,20 @@ impl Gpu {
         findings.iter().map(|finding| format!("{finding}\n")).collect()
     }
 
-    /// Gives everything back; the emulator has found nothing.
+    /// Frees everything; the emulator has found nothing.
     pub(crate) fn end(self) {
-        // SAFETY: nothing runs any more and nobody uses the addresses.
-        unsafe {
-            for pointer in self.memory.lock().unwrap().drain(..) {
-                self.driver.mem_free(pointer).unwrap();
-            }
-            for module in self.modules.lock().unwrap().drain(..) {
-                self.driver.module_unload(module).unwrap();
-            }
-            self.driver.primary_context_release(self.device).unwrap();
+        self.buffers.lock().unwrap().clear();
+        assert_eq!(self.context.take_error(), None);
+        for module in self.modules.lock().unwrap().drain(..) {
+            // SAFETY: nothing of it runs any more.
+            unsafe { self.driver.module_unload(module) }.unwrap();
         }
         let found = self.emulator.as_ref().map(Emulator::finish).unwrap_or_default();
         assert!(found.is_empty(), "{}", self.findings());
     }
 }
 
-/// Runs a test on every device, and gives each one's result.
+/// Runs a test on every device, and returns the results.
 pub(crate) fn on_each<T>(run: impl Fn(&Gpu) -> T) -> Vec<T> {
     gpus()
         .into_iter()
@@ -125,7 +124,7 @@ pub(crate) fn on_each<T>(run: impl Fn(&Gpu) -> T) -> Vec<T> {
         .collect()
 }
 
-/// Results that PTX fixes to the bit are the same on every device.
+/// Results that PTX defines to the bit are the same on every device.
 pub(crate) fn assert_same<T: PartialEq + std::fmt::Debug>(results: &[T]) {
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "devices differ");
 }

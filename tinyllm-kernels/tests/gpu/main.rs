@@ -1,4 +1,4 @@
-//! The kernels that ship, on the emulated device and on a GPU where there is one, against results computed here in f64.
+//! The shipped CUDA kernels, on the emulated device and if requested on a GPU, against results computed here in f64.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attention_decode;

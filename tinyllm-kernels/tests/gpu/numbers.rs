@@ -1,8 +1,8 @@
-//! Numbers to compute with, and how near results have to be.
+//! Random inputs, and tolerances of results.
 
 use half::f16;
 
-/// Numbers that a seed decides, in [-1, 1).
+/// Pseudo-random numbers in [-1, 1).
 pub(crate) fn uniform(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -22,7 +22,7 @@ pub(crate) fn bytes(seed: u64, count: usize) -> Vec<i8> {
     uniform(seed, count).into_iter().map(|value| (value * 127.0) as i8).collect()
 }
 
-/// W8A16 weights: `rows` of `columns` int8, with a scale for each `group` of them.
+/// W8A16 weights: `rows` of `columns` int8, with a scale for each `group` of a row.
 pub(crate) struct Weights {
     pub(crate) values: Vec<i8>,
     pub(crate) scales: Vec<f16>,
@@ -39,8 +39,8 @@ impl Weights {
         Weights { values, scales, columns, group }
     }
 
-    /// The product of a row and a vector, and the sum of its terms' magnitudes.
-    pub(crate) fn product(&self, row: usize, x: &[f16]) -> (f64, f64) {
+    /// The dot product of a row and a vector, and the sum of its products' magnitudes.
+    pub(crate) fn dot_product(&self, row: usize, x: &[f16]) -> (f64, f64) {
         let groups = self.columns.div_ceil(self.group);
         let terms = x.iter().enumerate().map(|(column, x)| {
             let scale = self.scales[row * groups + column / self.group].to_f64();
@@ -50,7 +50,7 @@ impl Weights {
     }
 }
 
-/// Fails where a result is further from the truth than so much of the sum of its terms.
+/// Fails if the error of a result is above `of_size` times the sum of its products' magnitudes.
 pub(crate) fn assert_near(got: f64, (expected, size): (f64, f64), of_size: f64, what: &str) {
     assert!((got - expected).abs() <= size * of_size + 1e-12, "{what}: {got}, not {expected}");
 }

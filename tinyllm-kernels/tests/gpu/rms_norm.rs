@@ -51,7 +51,7 @@ fn what_f16_cannot_hold_is_clamped_and_counted() {
         let kernel = gpu.kernel(PTX, "rms_norm_f16");
         let (x, weight) = ([1.0f32, -1.0, f32::NAN, 0.0], [f16::MAX, f16::MAX, f16::ONE, f16::ONE]);
         let out = gpu.room("out", 8);
-        // One thread alone would divide by the block's mean: NaN in a row makes all of it NaN.
+        // A NaN in a row makes the whole row NaN: every thread divides by the block's mean.
         let clean = gpu.upload("x", &[8.0f32, -8.0, 0.0, 0.0]);
         let clamped = gpu.upload("clamped", &[0u32]);
         let weight = gpu.upload("weight", &weight);

@@ -1,4 +1,4 @@
-//! `w8a16_gemm_*`: products on tensor cores.
+//! `w8a16_gemm_*`: matmuls on tensor cores.
 
 use half::f16;
 
@@ -10,7 +10,7 @@ use crate::{
 const PTX: &str = include_str!("../../ptx/w8a16_gemm.ptx");
 
 #[test]
-fn products_of_any_shape() {
+fn matmuls_of_any_shape() {
     for (m, n, k, group) in [(1, 1, 64, 64), (5, 7, 64, 32), (65, 63, 192, 96), (130, 129, 256, 128)] {
         let weights = Weights::new(11, n, k, group);
         let x = halves(12, m * k);
@@ -38,7 +38,7 @@ fn products_of_any_shape() {
             assert_eq!(large, small, "the tile's size shows");
             for row in 0..m {
                 for column in 0..n {
-                    let expected = weights.product(column, &x[row * k..][..k]);
+                    let expected = weights.dot_product(column, &x[row * k..][..k]);
                     let got = f64::from(large[row * n + column]);
                     assert_near(got, expected, 1e-6, &format!("{m}x{n}x{k}, {row} {column}"));
                 }
@@ -75,7 +75,7 @@ fn f16_results_are_clamped_and_counted() {
         let mut beyond = 0;
         for row in 0..m {
             for column in 0..n {
-                let (expected, size) = weights.product(column, &x[row * k..][..k]);
+                let (expected, size) = weights.dot_product(column, &x[row * k..][..k]);
                 let got = f16::from_bits(out[row * n + column]).to_f64();
                 if expected.abs() > 65_504.0 {
                     beyond += 1;

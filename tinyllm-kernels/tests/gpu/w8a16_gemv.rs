@@ -8,7 +8,7 @@ use crate::{
 const PTX: &str = include_str!("../../ptx/w8a16_gemv.ptx");
 
 #[test]
-fn products_of_any_shape() {
+fn matmuls_of_any_shape() {
     for (rows, columns, group, batch, kernel) in [
         (9, 16, 16, 1, "w8a16_gemv_1"),
         (17, 576, 64, 1, "w8a16_gemv_1"),
@@ -38,7 +38,7 @@ fn products_of_any_shape() {
         for vector in 0..batch {
             for row in 0..rows {
                 let got = f64::from(f32::from_bits(results[0][vector * rows + row]));
-                let expected = weights.product(row, &x[vector * columns..][..columns]);
+                let expected = weights.dot_product(row, &x[vector * columns..][..columns]);
                 assert_near(got, expected, 1e-6, &format!("{kernel} {rows}x{columns}, row {row}"));
             }
         }

@@ -1,69 +1,58 @@
-//! `cuMemAllocHost`: page-locked memory of the host, which a device copies from and to without a detour.
+//! `cuMemAllocHost` and `cuMemFreeHost`.
 
-use std::sync::Arc;
+use tinyllm_sys::{DriverApi, DriverError, StreamHandle};
 
-use tinyllm_sys::DriverApi;
+use super::{PinnedHostResource, driver_memory::Kind};
+use crate::{Context, Host, MemoryInfo};
 
-use super::{Bases, Context, Deferred, aligned, created, padded_bytes, refused};
-use crate::{
-    MemError,
-    resource::{Allocation, Host, MemoryInfo, MemoryResource, Request, Stream},
-};
-
-/// Page-locked host memory for the work of one device, zeroed as all host memory is. It can be dropped on any thread.
-/// Giving it back waits for that device, whatever the stream; work of another device with it must be done before.
+/// Page-locked host memory.
 #[derive(Debug)]
-pub struct PinnedHostResource {
-    deferred: Deferred,
-    bases: Bases,
-    context: Context,
-}
+pub struct Pinned;
 
 impl PinnedHostResource {
-    /// Host memory that the driver locks, for the device number `ordinal`, in the context that the process shares.
-    ///
-    /// # Errors
-    /// The driver's, where there is no such device or it has no context.
-    pub fn new(driver: Arc<dyn DriverApi>, ordinal: u32) -> Result<Self, MemError> {
-        let context = created("page-locked memory", Context::retain(driver, ordinal))?;
-        Ok(PinnedHostResource { context, deferred: Deferred::default(), bases: Bases::default() })
+    /// Host memory that the driver locks for the context's device.
+    pub fn new(context: &Context) -> Self {
+        Self::over(context, Pinned)
     }
 }
 
-// SAFETY: the driver promises that its memory is valid, disjoint, can be written by the processor and stays until it is
-// freed; the aligned address lies inside what was asked for.
-unsafe impl MemoryResource for PinnedHostResource {
+// SAFETY: the driver promises that its memory is valid, disjoint, can be read and written by the processor and stays until it
+// is freed; all of it is zeroed here.
+unsafe impl Kind for Pinned {
     type Space = Host;
+    /// An address whose provenance is exposed.
+    type Block = u64;
 
-    fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
-        let padded = padded_bytes(request)?;
-        self.deferred.say(request)?;
-        if request.bytes == 0 {
-            return aligned(request, 0);
-        }
-        let address = self.context.call(|driver| driver.mem_alloc_host(padded));
-        let address = address.map_err(|error| refused(request, error))?;
-        // SAFETY: as many bytes as were asked for, and nobody else's yet.
-        unsafe { address.write_bytes(0, padded) };
-        let base = address.expose_provenance() as u64;
-        Ok(self.bases.keep(base, aligned(request, base)?))
+    const IS_STREAM_ORDERED: bool = false;
+
+    fn allocate(
+        &self,
+        driver: &dyn DriverApi,
+        bytes: usize,
+        _stream: StreamHandle,
+    ) -> Result<u64, DriverError> {
+        let address = driver.mem_alloc_host(bytes)?;
+        // SAFETY: as many bytes as were asked for, and the address was not returned to a caller yet.
+        unsafe { address.write_bytes(0, bytes) };
+        Ok(address.expose_provenance() as u64)
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, _stream: Stream) {
-        self.deferred.keep(self.bases.give_back(&allocation, |base| {
-            self.context.call(|driver| {
-                // Earlier work may use the memory still, and `cuMemFreeHost` does not promise to wait for it.
-                driver.context_synchronize()?;
-                let address = std::ptr::with_exposed_provenance_mut(base as usize);
-                // SAFETY: this driver's memory, freed once (`give_back`). The processor does not use it: its owner is
-                // giving it back. Work that was given to the device before is done, and work that is given to it later
-                // does not use it, as the caller promises.
-                unsafe { driver.mem_free_host(address) }
-            })
-        }));
+    fn base(block: u64) -> u64 {
+        block
     }
 
-    fn memory_info(&self) -> Option<MemoryInfo> {
+    unsafe fn free(
+        &self,
+        driver: &dyn DriverApi,
+        block: u64,
+        _stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        // SAFETY: it came from `mem_alloc_host`, is freed once, and nothing uses it, as the caller promises.
+        unsafe { driver.mem_free_host(std::ptr::with_exposed_provenance_mut(block as usize)) }
+    }
+
+    /// The driver does not report how much host memory it can lock.
+    fn memory_info(_context: &Context) -> Option<MemoryInfo> {
         None
     }
 }

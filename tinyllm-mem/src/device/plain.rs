@@ -1,65 +1,48 @@
-//! `cuMemAlloc` and `cuMemFree`. Giving memory back waits for the device.
+//! `cuMemAlloc` and `cuMemFree`.
 
-use std::sync::Arc;
+use tinyllm_sys::{DevicePointer, DriverApi, DriverError, StreamHandle};
 
-use tinyllm_sys::{DevicePointer, DriverApi};
+use super::{DeviceResource, driver_memory::Kind};
+use crate::{Context, Device};
 
-use super::{Bases, Context, Deferred, aligned, created, padded_bytes, refused};
-use crate::{
-    MemError,
-    resource::{Allocation, Device, MemoryInfo, MemoryResource, Request, Stream},
-};
-
-/// Device memory, allocated and freed at once. It can be dropped on any thread.
+/// Device memory that is allocated and freed at once.
 #[derive(Debug)]
-pub struct DeviceResource {
-    deferred: Deferred,
-    bases: Bases,
-    context: Context,
-}
+pub struct Plain;
 
 impl DeviceResource {
-    /// The memory of the device number `ordinal`, in the context that the process shares.
-    ///
-    /// # Errors
-    /// The driver's, where there is no such device or it has no context.
-    pub fn new(driver: Arc<dyn DriverApi>, ordinal: u32) -> Result<Self, MemError> {
-        let context = created("device memory", Context::retain(driver, ordinal))?;
-        Ok(DeviceResource { context, deferred: Deferred::default(), bases: Bases::default() })
+    /// Memory of the context's device.
+    pub fn new(context: &Context) -> Self {
+        Self::over(context, Plain)
     }
 }
 
-// SAFETY: the driver promises that its memory is valid, disjoint and stays until it is freed; the aligned address lies
-// inside what was asked for.
-unsafe impl MemoryResource for DeviceResource {
+// SAFETY: the driver promises that its memory is valid, disjoint and stays until it is freed.
+unsafe impl Kind for Plain {
     type Space = Device;
+    type Block = DevicePointer;
 
-    fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
-        let padded = padded_bytes(request)?;
-        self.deferred.say(request)?;
-        if request.bytes == 0 {
-            return aligned(request, 0);
-        }
-        let base = self.context.call(|driver| {
-            driver.mem_alloc(padded).inspect(|base| driver.name_memory(*base, padded, &request.name))
-        });
-        let base = base.map_err(|error| refused(request, error))?;
-        Ok(self.bases.keep(base.0, aligned(request, base.0)?))
+    const IS_STREAM_ORDERED: bool = false;
+
+    fn allocate(
+        &self,
+        driver: &dyn DriverApi,
+        bytes: usize,
+        _stream: StreamHandle,
+    ) -> Result<DevicePointer, DriverError> {
+        driver.mem_alloc(bytes)
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, _stream: Stream) {
-        self.deferred.keep(self.bases.give_back(&allocation, |base| {
-            self.context.call(|driver| {
-                // Earlier work may use the memory still, and `cuMemFree` may wait for it, but does not promise to.
-                driver.context_synchronize()?;
-                // SAFETY: this driver's memory, freed once (`give_back`). Work that was given to the device before is
-                // done; work that is given to it later does not use it, as the caller promises.
-                unsafe { driver.mem_free(DevicePointer(base)) }
-            })
-        }));
+    fn base(block: DevicePointer) -> u64 {
+        block.0
     }
 
-    fn memory_info(&self) -> Option<MemoryInfo> {
-        self.context.memory_info()
+    unsafe fn free(
+        &self,
+        driver: &dyn DriverApi,
+        block: DevicePointer,
+        _stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        // SAFETY: it came from `mem_alloc`, is freed once, and nothing uses it, as the caller promises.
+        unsafe { driver.mem_free(block) }
     }
 }

@@ -1,94 +1,67 @@
-//! `cuMemAllocFromPoolAsync` and `cuMemFreeAsync` over a pool of its own: no call waits for the device, and what is freed on
-//! a stream can be had again on it at once.
+//! `cuMemAllocFromPoolAsync` and `cuMemFreeAsync` over a pool of its own.
 
-use std::sync::Arc;
+use tinyllm_sys::{DevicePointer, DriverApi, DriverError, PoolHandle, StreamHandle};
 
-use tinyllm_sys::{DevicePointer, DriverApi, PoolHandle, StreamHandle};
+use super::{StreamOrderedResource, driver_memory::Kind};
+use crate::{Context, Device, MemError, context::failed};
 
-use super::{Bases, Context, Deferred, aligned, created, padded_bytes, refused};
-use crate::{
-    MemError,
-    resource::{Allocation, Device, MemoryInfo, MemoryResource, Request, Stream},
-};
-
-/// Stream-ordered device memory. It can be dropped on any thread.
+/// Device memory of a pool, allocated and freed in the order of streams.
 #[derive(Debug)]
-pub struct StreamOrderedResource {
+pub struct StreamOrdered {
     pool: PoolHandle,
-    deferred: Deferred,
-    bases: Bases,
     context: Context,
 }
 
 impl StreamOrderedResource {
-    /// A pool on the device number `ordinal` that keeps up to `release_threshold_bytes` of freed memory rather than to give
-    /// it back to the system. The default stream is that of the context that the process shares.
+    /// A pool on the context's device that keeps up to `release_threshold_bytes` of freed memory rather than to give it back
+    /// to the system.
     ///
     /// # Errors
-    /// The driver's.
-    pub fn new(
-        driver: Arc<dyn DriverApi>,
-        ordinal: u32,
-        release_threshold_bytes: u64,
-    ) -> Result<Self, MemError> {
-        let context = created("memory pool", Context::retain(driver, ordinal))?;
-        let pool = context.call(|driver| driver.mem_pool_create(ordinal, release_threshold_bytes));
-        let pool = created("memory pool", pool)?;
-        Ok(StreamOrderedResource { pool, context, deferred: Deferred::default(), bases: Bases::default() })
-    }
-
-    /// Waits for a stream: what was freed on it can be had on others then.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn synchronize(&self, stream: Stream) -> Result<(), MemError> {
-        let waited = self.context.call(|driver| {
-            // SAFETY: a `Stream` is a live stream of its driver (`Stream::from_raw`).
-            unsafe { driver.stream_synchronize(StreamHandle(stream.handle())) }
-        });
-        waited.map_err(|error| MemError::Driver { name: "synchronize".into(), error })
+    /// The driver's; an error of an earlier destructor ([`Context`]).
+    pub fn new(context: &Context, release_threshold_bytes: u64) -> Result<Self, MemError> {
+        context.return_kept("memory pool")?;
+        let pool = context.call(|driver| driver.mem_pool_create(context.ordinal(), release_threshold_bytes));
+        let pool = pool.map_err(|error| failed("memory pool", error))?;
+        Ok(Self::over(context, StreamOrdered { pool, context: context.clone() }))
     }
 }
 
-impl Drop for StreamOrderedResource {
+impl Drop for StreamOrdered {
     fn drop(&mut self) {
-        // SAFETY: buffers hold their resource, so none is left. What the driver says now nobody can hear.
-        let _ = self.context.call(|driver| unsafe { driver.mem_pool_destroy(self.pool) });
+        // SAFETY: made in `new`, and dropped with its resource, which buffers hold, so none is left.
+        let destroyed = self.context.call(|driver| unsafe { driver.mem_pool_destroy(self.pool) });
+        self.context.keep(destroyed);
     }
 }
 
-// SAFETY: the driver promises that its memory is valid on its stream, disjoint and stays until the free is reached; the
-// aligned address lies inside what was asked for.
-unsafe impl MemoryResource for StreamOrderedResource {
+// SAFETY: the driver promises that its memory is valid on its stream, disjoint and stays until the free is reached.
+unsafe impl Kind for StreamOrdered {
     type Space = Device;
+    type Block = DevicePointer;
 
-    fn allocate(&self, request: &Request) -> Result<Allocation, MemError> {
-        let padded = padded_bytes(request)?;
-        self.deferred.say(request)?;
-        if request.bytes == 0 {
-            return aligned(request, 0);
-        }
-        let stream = StreamHandle(request.stream.handle());
-        let base = self.context.call(|driver| {
-            // SAFETY: the pool is this resource's; a `Stream` is a live stream of its driver.
-            let base = unsafe { driver.mem_alloc_from_pool_async(padded, self.pool, stream) };
-            base.inspect(|base| driver.name_memory(*base, padded, &request.name))
-        });
-        let base = base.map_err(|error| refused(request, error))?;
-        Ok(self.bases.keep(base.0, aligned(request, base.0)?))
+    const IS_STREAM_ORDERED: bool = true;
+
+    fn allocate(
+        &self,
+        driver: &dyn DriverApi,
+        bytes: usize,
+        stream: StreamHandle,
+    ) -> Result<DevicePointer, DriverError> {
+        // SAFETY: the pool is this kind's and lives as long; the stream lives, as the resource sees to.
+        unsafe { driver.mem_alloc_from_pool_async(bytes, self.pool, stream) }
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
-        self.deferred.keep(self.bases.give_back(&allocation, |base| {
-            self.context.call(|driver| {
-                // SAFETY: this pool's memory, freed once (`give_back`), in the order of a live stream: work that is
-                // ordered before may use it, and work that is ordered later does not, as the caller promises.
-                unsafe { driver.mem_free_async(DevicePointer(base), StreamHandle(stream.handle())) }
-            })
-        }));
+    fn base(block: DevicePointer) -> u64 {
+        block.0
     }
 
-    fn memory_info(&self) -> Option<MemoryInfo> {
-        self.context.memory_info()
+    unsafe fn free(
+        &self,
+        driver: &dyn DriverApi,
+        block: DevicePointer,
+        stream: StreamHandle,
+    ) -> Result<(), DriverError> {
+        // SAFETY: it came from this pool, is freed once, and no work that is ordered later uses it, as the caller promises.
+        unsafe { driver.mem_free_async(block, stream) }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Event, Report};
+use super::{AllocationEvent, Report};
 use crate::{
-    MemError,
-    resource::{Allocation, MemoryInfo, MemoryResource, Request, Space, Stream},
+    MemError, MemoryInfo, Stream,
+    resource::{Allocation, MemoryResource, Request, Space},
 };
 
 /// Passes calls on to another resource. Counting is the feature `tracking`, which is off.
@@ -16,7 +16,7 @@ pub struct Tracking<S: Space> {
 }
 
 impl<S: Space> Tracking<S> {
-    /// Hands out `inner`'s memory.
+    /// Allocates from `inner`.
     pub fn new(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
         Tracking { inner, start: Instant::now() }
     }
@@ -42,7 +42,7 @@ impl<S: Space> Tracking<S> {
     }
 
     /// Nothing.
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<AllocationEvent> {
         Vec::new()
     }
 
@@ -63,7 +63,7 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
         self.inner.allocate(request)
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
+    unsafe fn deallocate(&self, allocation: Allocation, stream: &Stream) {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.inner.deallocate(allocation, stream) }
     }

@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Event, Report, Usage};
+use super::{AllocationEvent, Report, Usage};
 use crate::{
-    Category, MemError, Part,
-    resource::{Allocation, MemoryInfo, MemoryResource, Request, Space, Stream},
+    Category, MemError, MemoryInfo, Part, Stream,
+    resource::{Allocation, MemoryResource, Request, Space},
 };
 
 /// Counts what passes through to another resource.
@@ -36,7 +36,7 @@ pub struct Tracking<S: Space> {
 #[derive(Debug, Default)]
 struct State {
     /// Kept only where asked for.
-    events: Option<Vec<Event>>,
+    events: Option<Vec<AllocationEvent>>,
     categories: BTreeMap<Category, Usage>,
     total: Usage,
     allocations_total: u64,
@@ -59,7 +59,7 @@ impl Usage {
     }
 }
 
-/// What lives at an address.
+/// A live allocation.
 #[derive(Debug)]
 struct Live {
     name: String,
@@ -71,29 +71,29 @@ impl State {
     fn record(&mut self, at: Duration, name: &str, bytes: usize, is_allocation: bool) {
         let Some(events) = &mut self.events else { return };
         let live = self.categories.iter().map(|(category, usage)| (*category, usage.live_bytes)).collect();
-        events.push(Event { at, name: name.to_owned(), bytes, is_allocation, live });
+        events.push(AllocationEvent { at, name: name.to_owned(), bytes, is_allocation, live });
     }
 }
 
 impl<S: Space> Tracking<S> {
-    /// Counts what `inner` hands out from now on.
+    /// Counts what is allocated from `inner` from now on.
     pub fn new(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
         Tracking { inner, state: Mutex::default(), start: Instant::now() }
     }
 
-    /// The same, keeping an [`Event`] for each allocation and each deallocation.
+    /// The same, keeping an [`AllocationEvent`] for each allocation and each deallocation.
     pub fn with_history(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
         let state = State { events: Some(Vec::new()), ..State::default() };
         Tracking { inner, state: Mutex::new(state), start: Instant::now() }
     }
 
-    /// The same, remembering where each allocation was made: slow, and the way to find who leaks.
+    /// The same, remembering where each allocation was made: slow, and the way to find a leak.
     pub fn with_backtraces(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
         let state = State { with_backtraces: true, ..State::default() };
         Tracking { inner, state: Mutex::new(state), start: Instant::now() }
     }
 
-    /// Name and place of what lives, where backtraces are kept.
+    /// Name and backtrace of each live allocation, where backtraces are kept.
     pub fn live_backtraces(&self) -> Vec<(String, String)> {
         let state = self.state();
         let with_places = state.live.values().filter_map(|live| Some((live, live.backtrace.as_ref()?)));
@@ -103,13 +103,13 @@ impl<S: Space> Tracking<S> {
         places
     }
 
-    /// When counting began: [`Event::at`] is since then.
+    /// When counting began: [`AllocationEvent::at`] is since then.
     pub fn start(&self) -> Instant {
         self.start
     }
 
     /// The events so far; none without a history.
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<AllocationEvent> {
         self.state().events.clone().unwrap_or_default()
     }
 
@@ -130,7 +130,7 @@ impl<S: Space> Tracking<S> {
         }
     }
 
-    /// Starts the peaks anew from what lives now.
+    /// Resets the peaks to what is allocated now.
     pub fn reset_peaks(&self) {
         let state = &mut *self.state();
         for usage in state.categories.values_mut().chain([&mut state.total]) {
@@ -169,7 +169,7 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
         Ok(allocation)
     }
 
-    unsafe fn deallocate(&self, allocation: Allocation, stream: Stream) {
+    unsafe fn deallocate(&self, allocation: Allocation, stream: &Stream) {
         {
             let state = &mut *self.state();
             if let Some(Live { name, parts, .. }) = state.live.remove(&allocation.address.as_ptr().addr()) {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tinyllm_emulator::{Builder, Emulator};
 use tinyllm_mem::{
-    Allocation, Buffer, Category, Device, DeviceResource, FailureInjection, Failures, MappedResource,
-    MemError, MemoryResource, PinnedHostResource, Request, Stream, StreamOrderedResource, Tracking,
+    Allocation, Buffer, Category, Context, Device, DeviceResource, Event, FailureInjection, Failures,
+    MappedResource, MemError, MemoryResource, PinnedHostResource, Request, Stream, StreamOrderedResource,
+    Tracking,
 };
-use tinyllm_sys::{DevicePointer, DriverApi, LibCuda, StreamFlags, StreamHandle};
+use tinyllm_sys::{DevicePointer, DriverApi, EventTiming, LibCuda, StreamFlags};
 
 use crate::suite::{self, Memory};
 
@@ -17,14 +18,15 @@ type DeviceMemory = Arc<dyn MemoryResource<Space = Device>>;
 /// Environment variable: anything but `0` asks for this machine's GPU too.
 const REAL: &str = "TINYLLM_TEST_GPU";
 
-/// A device with three streams: an emulated one, if nothing else is said.
+/// A device with three streams; emulated by default.
 pub(crate) struct Gpu<D: DriverApi = Emulator> {
     pub(crate) driver: Arc<D>,
-    streams: Vec<StreamHandle>,
+    pub(crate) context: Context,
+    streams: [Stream; 3],
 }
 
 impl Gpu {
-    /// As the environment says, so that `cargo xtask memcheck` hears of what is found.
+    /// With the settings of the environment, so that `cargo xtask memcheck` gets the findings.
     pub(crate) fn new(bytes: u64) -> Self {
         Self::with(Builder::from_env().unwrap().memory(bytes))
     }
@@ -34,13 +36,13 @@ impl Gpu {
     }
 
     fn free_bytes(&self) -> u64 {
-        self.driver.mem_get_info().unwrap().0
+        self.context.memory_info().unwrap().free_bytes
     }
 
     /// Nothing was found, and nothing is left.
     pub(crate) fn end(self) {
         let driver = self.driver.clone();
-        self.close();
+        drop(self);
         let findings: Vec<String> = driver.finish().iter().map(ToString::to_string).collect();
         assert_eq!(findings, [""; 0]);
     }
@@ -54,56 +56,59 @@ fn real() -> Option<Gpu<LibCuda>> {
 
 impl<D: DriverApi + 'static> Gpu<D> {
     fn over(driver: D) -> Self {
-        let context = driver.primary_context_retain(driver.device_get(0).unwrap()).unwrap();
-        // SAFETY: the context is this driver's.
-        unsafe { driver.context_set_current(context) }.unwrap();
-        let streams = (0..2).map(|_| driver.stream_create(StreamFlags::NonBlocking).unwrap());
-        let streams = [StreamHandle::LEGACY].into_iter().chain(streams).collect();
-        Gpu { driver: Arc::new(driver), streams }
-    }
-
-    fn close(self) {
-        for stream in &self.streams[1..] {
-            // SAFETY: made in `over`, and nothing names it any more.
-            unsafe { self.driver.stream_destroy(*stream) }.unwrap();
-        }
+        let driver = Arc::new(driver);
+        let context = Context::primary(driver.clone(), 0).unwrap();
+        let stream = || Stream::new(&context, StreamFlags::NonBlocking).unwrap();
+        let streams = [Stream::DEFAULT, stream(), stream()];
+        Gpu { driver, context, streams }
     }
 
     /// Each kind of resource.
     fn makes() -> [fn(&Self) -> DeviceMemory; 3] {
         [
-            |gpu| Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap()),
-            |gpu| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap()),
-            |gpu| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()),
+            |gpu| Arc::new(DeviceResource::new(&gpu.context)),
+            |gpu| Arc::new(StreamOrderedResource::new(&gpu.context, 0).unwrap()),
+            |gpu| Arc::new(MappedResource::new(&gpu.context).unwrap()),
         ]
     }
 
-    fn handle(&self, stream: u64) -> StreamHandle {
-        self.streams[stream as usize % self.streams.len()]
+    /// Writes bytes in the order of a stream.
+    ///
+    /// # Safety
+    /// They can be written, and no other work uses them meanwhile.
+    unsafe fn fill_at(&self, address: DevicePointer, bytes: usize, stream: u64, byte: u8) {
+        let stream = self.stream(stream);
+        let call = |driver: &dyn DriverApi| {
+            // SAFETY: the caller's promise; the stream lives.
+            unsafe { driver.memset_d8_async(address, byte, bytes, stream.handle()) }
+        };
+        self.context.call(call).unwrap();
     }
 }
 
 impl<D: DriverApi + 'static> Memory for Gpu<D> {
     fn stream(&self, stream: u64) -> Stream {
-        // SAFETY: a stream of the driver that lives as long as `self`.
-        unsafe { Stream::from_raw(self.handle(stream).0) }
+        self.streams[stream as usize % self.streams.len()].clone()
     }
 
     fn fill(&self, allocation: &Allocation, stream: u64, byte: u8) {
         let address = DevicePointer(allocation.address.as_ptr().addr() as u64);
-        // SAFETY: as many bytes as were asked for, and nobody else's.
-        unsafe { self.driver.memset_d8_async(address, byte, allocation.bytes, self.handle(stream)) }.unwrap();
+        // SAFETY: as many bytes as were allocated, used by this test alone.
+        unsafe { self.fill_at(address, allocation.bytes, stream, byte) }
     }
 
     fn read(&self, allocation: &Allocation, stream: u64) -> Vec<u8> {
         let mut bytes = vec![0; allocation.bytes];
         let address = DevicePointer(allocation.address.as_ptr().addr() as u64);
-        let (out, stream) = (bytes.as_mut_ptr(), self.handle(stream));
-        // SAFETY: as many bytes on both sides; the copy has been waited for when the vector is looked at.
-        unsafe {
-            self.driver.memcpy_dtoh_async(out, address, allocation.bytes, stream).unwrap();
-            self.driver.stream_synchronize(stream).unwrap();
-        }
+        let (out, stream) = (bytes.as_mut_ptr(), self.stream(stream).handle());
+        let call = |driver: &dyn DriverApi| {
+            // SAFETY: as many bytes on both sides; the copy has been waited for when the vector is looked at.
+            unsafe {
+                driver.memcpy_dtoh_async(out, address, allocation.bytes, stream)?;
+                driver.stream_synchronize(stream)
+            }
+        };
+        self.context.call(call).unwrap();
         bytes
     }
 }
@@ -116,28 +121,24 @@ fn every_resource_passes_the_suite() {
     gpu.end();
     if let Some(gpu) = real() {
         every_resource(&gpu);
-        gpu.close();
     }
 }
 
 fn every_resource<D: DriverApi + 'static>(gpu: &Gpu<D>) {
-    suite::run_on(gpu, &|| Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap()));
-    suite::run_on(gpu, &|| Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 1 << 20).unwrap()));
-    suite::run_on(gpu, &|| Arc::new(MappedResource::new(gpu.driver.clone(), 0).unwrap()));
-    suite::run_on(gpu, &|| {
-        Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap())))
-    });
-    suite::run(&|| Arc::new(PinnedHostResource::new(gpu.driver.clone(), 0).unwrap()));
+    suite::run_on(gpu, &|| Arc::new(DeviceResource::new(&gpu.context)));
+    suite::run_on(gpu, &|| Arc::new(StreamOrderedResource::new(&gpu.context, 1 << 20).unwrap()));
+    suite::run_on(gpu, &|| Arc::new(MappedResource::new(&gpu.context).unwrap()));
+    suite::run_on(gpu, &|| Arc::new(Tracking::new(Arc::new(DeviceResource::new(&gpu.context)))));
+    suite::run(&|| Arc::new(PinnedHostResource::new(&gpu.context)));
 }
 
 #[test]
 fn freed_memory_comes_back_on_its_own_stream_first() {
     let gpu = Gpu::new(2 << 20);
-    let resource = Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap());
-    let shared: DeviceMemory = resource.clone();
+    let memory: DeviceMemory = Arc::new(StreamOrderedResource::new(&gpu.context, 0).unwrap());
     let allocate = |stream| {
-        let request = Request::new(Category::Workspace, "w", 2_000_000, 1).on(gpu.stream(stream));
-        Buffer::<u8, Device>::allocate(&shared, request)
+        let request = Request::new(Category::Workspace, "w", 2_000_000, 1).on(&gpu.stream(stream));
+        Buffer::<u8, Device>::allocate(&memory, request)
     };
     let first = allocate(1).unwrap();
     let address = first.address();
@@ -147,43 +148,43 @@ fn freed_memory_comes_back_on_its_own_stream_first() {
         "stream 1 may use it"
     );
     assert_eq!(allocate(1).unwrap().address(), address);
-    resource.synchronize(gpu.stream(1)).unwrap();
+    gpu.stream(1).synchronize().unwrap();
     drop(allocate(2).unwrap());
-    drop((shared, resource));
+    drop(memory);
     gpu.end();
 }
 
 #[test]
 fn an_event_carries_memory_from_stream_to_stream() {
-    let gpu = Gpu::new(16 << 20);
-    carry(&gpu);
-    gpu.end();
+    for seed in 0..20 {
+        let gpu = Gpu::with(Builder::from_env().unwrap().memory(16 << 20).seed(seed));
+        carry(&gpu);
+        gpu.end();
+    }
     if let Some(gpu) = real() {
         carry(&gpu);
-        gpu.close();
     }
 }
 
 fn carry<D: DriverApi + 'static>(gpu: &Gpu<D>) {
-    let memory: DeviceMemory = Arc::new(StreamOrderedResource::new(gpu.driver.clone(), 0, 0).unwrap());
-    let request = Request::new(Category::Activations, "x", 4096, 256).on(gpu.stream(1));
+    let memory: DeviceMemory = Arc::new(StreamOrderedResource::new(&gpu.context, 0).unwrap());
+    let request = Request::new(Category::Activations, "x", 4096, 256).on(&gpu.stream(1));
     let buffer = Buffer::<u8, Device>::allocate(&memory, request).unwrap();
-    let (first, second) = (gpu.handle(1), gpu.handle(2));
     let pointer = DevicePointer(buffer.address().addr() as u64);
-    let event = gpu.driver.event_create(tinyllm_sys::EventTiming::Disabled).unwrap();
+    let event = Event::new(&gpu.context, EventTiming::Disabled).unwrap();
     // SAFETY: the buffer's bytes, ordered by the event there and back.
     unsafe {
-        gpu.driver.memset_d8_async(pointer, 1, 4096, first).unwrap();
-        gpu.driver.event_record(event, first).unwrap();
-        gpu.driver.stream_wait_event(second, event).unwrap();
-        gpu.driver.memset_d8_async(pointer, 2, 4096, second).unwrap();
-        gpu.driver.event_record(event, second).unwrap();
-        gpu.driver.stream_wait_event(first, event).unwrap();
+        gpu.fill_at(pointer, 4096, 1, 1);
+        event.record(&gpu.stream(1)).unwrap();
+        gpu.stream(2).wait(&event).unwrap();
+        gpu.fill_at(pointer, 4096, 2, 2);
+        event.record(&gpu.stream(2)).unwrap();
+        gpu.stream(1).wait(&event).unwrap();
     }
     // Freed on the first stream, which has waited for the second.
     drop(buffer);
-    // SAFETY: nothing waits for it any more but what does already.
-    unsafe { gpu.driver.event_destroy(event) }.unwrap();
+    event.synchronize().unwrap();
+    assert!(event.is_done().unwrap());
 }
 
 #[test]
@@ -196,19 +197,39 @@ fn memory_stays_until_the_work_with_it_is_done() {
     for make in Gpu::<LibCuda>::makes() {
         let Some(gpu) = real() else { return };
         drop_before_the_fill_ran(&gpu, make(&gpu));
-        gpu.driver.context_synchronize().unwrap();
-        gpu.close();
+        gpu.context.synchronize().unwrap();
     }
 }
 
 fn drop_before_the_fill_ran<D: DriverApi + 'static>(gpu: &Gpu<D>, memory: DeviceMemory) {
-    let request = Request::new(Category::Activations, "x", 4096, 256).on(gpu.stream(1));
+    let request = Request::new(Category::Activations, "x", 4096, 256).on(&gpu.stream(1));
     let buffer = Buffer::<u8, Device>::allocate(&memory, request).unwrap();
     let pointer = DevicePointer(buffer.address().addr() as u64);
     // SAFETY: the buffer's bytes, in the order of its stream.
-    unsafe { gpu.driver.memset_d8_async(pointer, 1, 4096, gpu.handle(1)) }.unwrap();
+    unsafe { gpu.fill_at(pointer, 4096, 1, 1) };
     // The fill may not have run yet.
     drop(buffer);
+}
+
+#[test]
+fn no_bytes_are_freed_as_no_bytes_whatever_their_address() {
+    let gpu = Gpu::new(16 << 20);
+    for make in Gpu::makes() {
+        let memory = make(&gpu);
+        let allocation = memory.allocate(&Request::new(Category::Kv, "kv", 10, 4096)).unwrap();
+        // SAFETY: allocated just now, and not used; that it is freed once is what is tested.
+        unsafe {
+            memory.deallocate(Allocation { bytes: 0, ..allocation }, &Stream::DEFAULT);
+            gpu.context.synchronize().unwrap();
+            assert!(gpu.free_bytes() < 16 << 20);
+            memory.deallocate(allocation, &Stream::DEFAULT);
+            // What is no longer there is not freed again.
+            memory.deallocate(allocation, &Stream::DEFAULT);
+        }
+        gpu.context.synchronize().unwrap();
+        assert_eq!((gpu.free_bytes(), gpu.context.take_error()), (16 << 20, None));
+    }
+    gpu.end();
 }
 
 #[test]
@@ -218,30 +239,28 @@ fn page_locked_memory_is_zeroed_host_memory() {
     gpu.end();
     if let Some(gpu) = real() {
         page_locked(&gpu);
-        gpu.close();
     }
 }
 
 fn page_locked<D: DriverApi + 'static>(gpu: &Gpu<D>) {
-    let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(gpu.driver.clone(), 0).unwrap());
+    let resource: tinyllm_mem::HostMemory = Arc::new(PinnedHostResource::new(&gpu.context));
     let buffer = Buffer::<u32>::zeroed(&resource, Category::Staging, "staging", 1000).unwrap();
     assert!(buffer.as_slice().iter().all(|value| *value == 0));
 }
 
 #[test]
-fn what_a_free_fails_with_is_said_by_the_next_call() {
+fn an_error_of_a_free_is_returned_by_the_next_call() {
     // What is found here is meant to be.
     let gpu = Gpu::with(Emulator::builder().memory(1 << 20));
-    let resource: DeviceMemory = Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap());
+    let resource: DeviceMemory = Arc::new(DeviceResource::new(&gpu.context));
     let request = || Request::new(Category::Kv, "kv", 512, 256);
     let buffer = Buffer::<u8, Device>::allocate(&resource, request()).unwrap();
-    // Behind the buffer's back.
-    // SAFETY: nothing uses it; the second free is the mistake that is looked for.
-    unsafe { gpu.driver.mem_free(DevicePointer(buffer.address().addr() as u64)) }.unwrap();
     let address = buffer.address().addr();
+    // SAFETY: nothing uses it; the second free is the mistake that is looked for.
+    gpu.context.call(|driver| unsafe { driver.mem_free(DevicePointer(address as u64)) }).unwrap();
     drop(buffer);
-    let said = Buffer::<u8, Device>::allocate(&resource, request()).unwrap_err().to_string();
-    assert_eq!(said, format!("kv: cuMemFree({address:#x}: freed already): CUDA_ERROR_INVALID_VALUE (1)"));
+    let error = Buffer::<u8, Device>::allocate(&resource, request()).unwrap_err().to_string();
+    assert_eq!(error, format!("kv: cuMemFree({address:#x}: freed already): CUDA_ERROR_INVALID_VALUE (1)"));
     assert!(Buffer::<u8, Device>::allocate(&resource, request()).is_ok(), "once");
     let info = resource.memory_info().unwrap();
     assert_eq!(info.free_bytes, info.total_bytes);
@@ -261,7 +280,7 @@ fn what_is_tracked_is_what_the_driver_counts() {
     /// What `cuMemAlloc` rounds up to here.
     const GRANULE: u64 = 512;
     let gpu = Gpu::new(1 << 30);
-    let tracking = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap())));
+    let tracking = Arc::new(Tracking::new(Arc::new(DeviceResource::new(&gpu.context))));
     let memory: DeviceMemory = tracking.clone();
     let mut buffers = Vec::new();
     let mut expected = 0;
@@ -299,14 +318,13 @@ fn out_of_memory_at_each_allocation_is_survived() {
                 Err(other) => panic!("{other}"),
             }
             // What there was came back.
-            // SAFETY: the default stream is there always.
-            unsafe { gpu.driver.stream_synchronize(StreamHandle::LEGACY) }.unwrap();
+            gpu.context.synchronize().unwrap();
             assert_eq!(gpu.free_bytes(), bytes);
             drop(memory);
             gpu.end();
         }
         assert!((1..12).contains(&refused), "{refused}");
-        // And on purpose, call by call.
+        // And injected failures, call by call.
         for nth in 0..SIZES.len() as u64 {
             let gpu = Gpu::new(1 << 30);
             let memory: DeviceMemory = Arc::new(FailureInjection::new(make(&gpu), Failures::Nth(nth)));

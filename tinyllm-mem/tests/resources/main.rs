@@ -3,6 +3,7 @@
 
 mod device;
 mod hostile;
+mod owners;
 mod stacks;
 mod suite;
 mod threads;

@@ -1,15 +1,16 @@
-//! Resources and stacks of adaptors, and what the adaptors say afterwards.
+//! Resources and stacks of adaptors, and what the adaptors report.
 
 use std::{
-    collections::BTreeMap,
     io::Write,
     sync::{Arc, Mutex},
 };
 
+use tinyllm_emulator::Emulator;
 use tinyllm_mem::{
-    Budget, Buffer, Category, DeviceResource, FailureInjection, Failures, HostMemory, HostResource,
-    HugePages, Limiting, Logging, MemError, MemoryResource, Request, Tracking, replay,
+    Budget, Buffer, Category, Context, DeviceResource, FailureInjection, Failures, HostMemory, HostResource,
+    HugePages, Limiting, Logging, MemError, MemoryResource, Request, Stream, Tracking, replay,
 };
+use tinyllm_sys::StreamFlags;
 
 use crate::{device::Gpu, suite};
 
@@ -28,8 +29,7 @@ impl Write for Log {
 }
 
 fn plenty() -> Budget {
-    let category_bytes = BTreeMap::from([(Category::Workspace, 1 << 30)]);
-    Budget { total_bytes: Some(1 << 30), category_bytes }
+    Budget::total(1 << 30).with(Category::Workspace, 1 << 30)
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn stacks_in_either_order() {
     });
     let gpu = Gpu::new(1 << 30);
     suite::run_on(&gpu, &|| {
-        let tracked = Arc::new(Tracking::new(Arc::new(DeviceResource::new(gpu.driver.clone(), 0).unwrap())));
+        let tracked = Arc::new(Tracking::new(Arc::new(DeviceResource::new(&gpu.context))));
         let failing = Arc::new(FailureInjection::new(tracked, Failures::Never));
         Arc::new(Logging::new(Arc::new(Limiting::new(failing, plenty())), Log::default()))
     });
@@ -63,14 +63,13 @@ fn stacks_in_either_order() {
 }
 
 /// Three buffers, of which the second is freed first.
-fn story(memory: &HostMemory) {
+fn story(memory: &HostMemory, stream: &Stream) {
     let first = Buffer::<u8>::zeroed(memory, Category::Weights, "first", 1000).unwrap();
     let parts = vec![
         tinyllm_mem::Part::new(Category::Kv, "keys", 300),
         tinyllm_mem::Part::new(Category::Padding, "padding", 212),
     ];
-    let second =
-        Buffer::<u8>::allocate(memory, Request::slab("second", parts, 256).on(suite::stream(7))).unwrap();
+    let second = Buffer::<u8>::allocate(memory, Request::slab("second", parts, 256).on(stream)).unwrap();
     drop(second);
     let third = Buffer::<f32>::zeroed(memory, Category::Kv, "third", 25).unwrap();
     drop((first, third));
@@ -81,11 +80,15 @@ fn a_log_replays_to_the_same_counts() {
     let log = Log::default();
     let tracking = Arc::new(Tracking::new(HostResource::shared()));
     let memory: HostMemory = Arc::new(Logging::new(tracking.clone(), log.clone()));
-    story(&memory);
+    // Whose number the log has; host memory ignores it.
+    let context = Context::primary(Arc::new(Emulator::default()), 0).unwrap();
+    let stream = Stream::new(&context, StreamFlags::NonBlocking).unwrap();
+    story(&memory, &stream);
+    let streams = |number| if number == 0 { Stream::DEFAULT } else { stream.clone() };
     let text = log.0.lock().unwrap().clone();
     assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 6);
     let replayed = Arc::new(Tracking::new(HostResource::shared()));
-    let done = replay(text.as_slice(), &(replayed.clone() as HostMemory), suite::stream).unwrap();
+    let done = replay(text.as_slice(), &(replayed.clone() as HostMemory), streams).unwrap();
     assert_eq!((done.allocations, done.peak_bytes, done.leaked_bytes), (3, 1512, 0));
     assert_eq!(replayed.report(), tracking.report());
     assert_eq!(tracking.report().categories[&Category::Kv].peak_bytes, 300);
@@ -93,18 +96,43 @@ fn a_log_replays_to_the_same_counts() {
 
     // Cut short, it leaks, and the leak is freed.
     let cut = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    let done = replay(&text[..cut], &(replayed.clone() as HostMemory), suite::stream).unwrap();
+    let done = replay(&text[..cut], &(replayed.clone() as HostMemory), streams).unwrap();
     assert_eq!(done.leaked_bytes, 1000);
     assert_eq!(replayed.report().total.live_bytes, 0);
     for wrong in ["{", r#"{"call":"deallocate","id":5,"stream":0}"#] {
-        let error = replay(wrong.as_bytes(), &(replayed.clone() as HostMemory), suite::stream).unwrap_err();
+        let error = replay(wrong.as_bytes(), &(replayed.clone() as HostMemory), streams).unwrap_err();
         assert!(matches!(error, MemError::Log { line: 1, .. }), "{error}");
     }
 }
 
 #[test]
+fn custom_categories_are_counted_limited_and_logged_as_any_other() {
+    let (meshes, sprites) = (Category::custom("meshes"), Category::custom("sprites"));
+    let log = Log::default();
+    let tracking = Arc::new(Tracking::new(HostResource::shared()));
+    let limiting = Arc::new(Limiting::new(tracking.clone(), Budget::default().with(sprites, 100)));
+    let memory: HostMemory = Arc::new(Logging::new(limiting, log.clone()));
+    let parts = [(sprites, 60), (meshes, 30), (Category::Padding, 6)];
+    let parts = parts.map(|(category, bytes)| tinyllm_mem::Part::new(category, category.name(), bytes));
+    let scene = Buffer::<u8>::allocate(&memory, Request::slab("scene", parts.into(), 64)).unwrap();
+    let error = Buffer::<u8>::zeroed(&memory, sprites, "more", 41).unwrap_err();
+    let expected = "more: 41 bytes do not fit the budget for sprites: 60 of 100 bytes are used";
+    assert_eq!(error.to_string(), expected);
+    let report = tracking.report();
+    let by_name: Vec<(&str, usize)> =
+        report.categories.iter().map(|(category, usage)| (category.name(), usage.live_bytes)).collect();
+    assert_eq!(by_name, [("padding", 6), ("meshes", 30), ("sprites", 60)]);
+    assert_eq!(report.total.live_bytes, 96);
+    drop(scene);
+    let replayed = Arc::new(Tracking::new(HostResource::shared()));
+    let text = log.0.lock().unwrap().clone();
+    replay(text.as_slice(), &(replayed.clone() as HostMemory), |_| Stream::DEFAULT).unwrap();
+    assert_eq!(replayed.report(), tracking.report());
+}
+
+#[test]
 fn budgets_hold_by_category_and_in_all() {
-    let budget = Budget { total_bytes: Some(2000), category_bytes: BTreeMap::from([(Category::Kv, 100)]) };
+    let budget = Budget::total(2000).with(Category::Kv, 100);
     let limiting = Arc::new(Limiting::new(HostResource::shared(), budget));
     let memory: HostMemory = limiting.clone();
     let weights = Buffer::<u8>::zeroed(&memory, Category::Weights, "w", 1500).unwrap();

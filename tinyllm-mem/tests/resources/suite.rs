@@ -1,4 +1,4 @@
-//! What every resource promises, whoever can touch its memory.
+//! What every resource promises, for host and device memory.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ pub(crate) trait Memory {
 struct HostBytes;
 
 impl Memory for HostBytes {
-    fn stream(&self, stream: u64) -> Stream {
-        self::stream(stream)
+    fn stream(&self, _stream: u64) -> Stream {
+        Stream::DEFAULT
     }
 
     fn fill(&self, allocation: &Allocation, _stream: u64, byte: u8) {
-        // SAFETY: as many bytes as were asked for, and nobody else's.
+        // SAFETY: as many bytes as were allocated, used by this test alone.
         unsafe { allocation.address.write_bytes(byte, allocation.bytes) }
     }
 
@@ -39,12 +39,6 @@ impl Memory for HostBytes {
         // SAFETY: the suite filled every byte before.
         unsafe { std::slice::from_raw_parts(allocation.address.as_ptr(), allocation.bytes) }.to_vec()
     }
-}
-
-/// A stream's number where no driver looks at it.
-pub(crate) fn stream(handle: u64) -> Stream {
-    // SAFETY: host memory has no streams.
-    unsafe { Stream::from_raw(handle) }
 }
 
 /// Runs the suite on fresh resources of host memory.
@@ -64,34 +58,34 @@ pub(crate) fn run_on<S: Space>(memory: &dyn Memory, make: &dyn Fn() -> Resource<
     random_calls(memory, &make(), &large).unwrap();
 }
 
-fn request(bytes: usize, align_bytes: usize, stream: Stream) -> Request {
+fn request(bytes: usize, align_bytes: usize, stream: &Stream) -> Request {
     Request::new(Category::Workspace, "suite", bytes, align_bytes).on(stream)
 }
 
 fn sizes_and_alignments<S: Space>(resource: &Resource<S>) {
     for bytes in [0, 1, 3, 64, 4095, 4096, 4097, 1 << 20] {
         for align_bytes in [1, 2, 16, 256, MAX_ALIGN_BYTES] {
-            let allocation = resource.allocate(&request(bytes, align_bytes, Stream::DEFAULT)).unwrap();
+            let allocation = resource.allocate(&request(bytes, align_bytes, &Stream::DEFAULT)).unwrap();
             assert_eq!((allocation.bytes, allocation.align_bytes), (bytes, align_bytes));
             assert!(allocation.address.as_ptr().addr().is_multiple_of(align_bytes), "{bytes} {align_bytes}");
-            // SAFETY: handed out just now, and used by nobody.
-            unsafe { resource.deallocate(allocation, Stream::DEFAULT) }
+            // SAFETY: allocated just now, and not used.
+            unsafe { resource.deallocate(allocation, &Stream::DEFAULT) }
         }
     }
 }
 
 fn impossible_requests<S: Space>(resource: &Resource<S>) {
     for align_bytes in [0, 3, 2 * MAX_ALIGN_BYTES] {
-        let error = resource.allocate(&request(64, align_bytes, Stream::DEFAULT)).unwrap_err();
+        let error = resource.allocate(&request(64, align_bytes, &Stream::DEFAULT)).unwrap_err();
         assert!(matches!(error, MemError::BadAlignment { .. }), "{error}");
     }
     for bytes in [usize::MAX, isize::MAX as usize, isize::MAX as usize - MAX_ALIGN_BYTES] {
-        assert!(resource.allocate(&request(bytes, 64, Stream::DEFAULT)).is_err(), "{bytes}");
+        assert!(resource.allocate(&request(bytes, 64, &Stream::DEFAULT)).is_err(), "{bytes}");
     }
     // And it goes on.
-    let allocation = resource.allocate(&request(64, 64, Stream::DEFAULT)).unwrap();
-    // SAFETY: handed out just now, and used by nobody.
-    unsafe { resource.deallocate(allocation, Stream::DEFAULT) }
+    let allocation = resource.allocate(&request(64, 64, &Stream::DEFAULT)).unwrap();
+    // SAFETY: allocated just now, and not used.
+    unsafe { resource.deallocate(allocation, &Stream::DEFAULT) }
 }
 
 /// Allocates and frees in any order; each allocation is filled with bytes of its own, which must be there at the end.
@@ -103,7 +97,8 @@ fn random_calls<S: Space>(
     let mut live: Vec<(Allocation, u8, u64)> = Vec::new();
     for (index, (is_allocation, bytes, align, stream)) in steps.iter().enumerate() {
         if *is_allocation || live.is_empty() {
-            let allocation = resource.allocate(&request(*bytes, 1 << align, memory.stream(*stream))).unwrap();
+            let allocation =
+                resource.allocate(&request(*bytes, 1 << align, &memory.stream(*stream))).unwrap();
             let start = allocation.address.as_ptr().addr();
             for (other, ..) in live.iter().filter(|(other, ..)| other.bytes > 0 && *bytes > 0) {
                 let other_start = other.address.as_ptr().addr();
@@ -130,7 +125,7 @@ fn free<S: Space>(
 ) -> Result<(), TestCaseError> {
     let bytes = memory.read(&allocation, of);
     prop_assert!(bytes.iter().all(|byte| *byte == fill), "the contents changed");
-    // SAFETY: it came from this resource and is given back once.
-    unsafe { resource.deallocate(allocation, memory.stream(stream)) }
+    // SAFETY: it came from this resource and is freed once.
+    unsafe { resource.deallocate(allocation, &memory.stream(stream)) }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A conversation as tokens: the template's special tokens become tokens, those that a message merely mentions stay
-//! text.
+//! Encodes a rendered conversation: special tokens that the template writes become tokens, those in a message's text
+//! stay text.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::{
 use crate::{ModelError, Result, Tokenizer, tokenizer::EncodeOptions};
 
 impl ChatTemplate {
-    /// Renders `messages` and encodes them. A special token that is written in a message's text stays text, so nobody
-    /// can end their own turn by typing its mark.
+    /// Renders `messages` and encodes them. A special token that is written in a message's text stays text, so a
+    /// message cannot end its own turn.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`] and [`Tokenizer::encode`].
@@ -22,7 +22,7 @@ impl ChatTemplate {
         add_generation_prompt: bool,
     ) -> Result<Vec<u32>> {
         let mut messages = serde_json::to_value(messages)
-            .map_err(|error| ModelError::Request(format!("messages: {error}")))?;
+            .map_err(|error| ModelError::Messages { problem: error.to_string() })?;
         let marks = Arc::new(Marks::set(Specials::of(tokenizer)?, &mut messages)?);
         let rendered = self.render_marked(&messages, add_generation_prompt, &marks)?;
         let parsed = EncodeOptions { parse_special: true, add_special: false };

@@ -1,4 +1,4 @@
-//! Special tokens that a message mentions, told apart from those that the template writes.
+//! Marks special tokens in the text of messages, to tell them from those that the template writes.
 //!
 //! Such a token is text, and must stay text when the conversation is encoded, whatever the template does to it. So each
 //! of its characters is replaced by another that stands for it, one that no message has: the template copies, cuts and
@@ -31,7 +31,8 @@ impl Specials {
             return Ok(Specials { automaton: None });
         }
         let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(tokens);
-        let automaton = automaton.map_err(|error| ModelError::Request(format!("special tokens: {error}")))?;
+        let automaton =
+            automaton.map_err(|error| ModelError::SpecialTokens { problem: error.to_string() })?;
         Ok(Specials { automaton: Some(automaton) })
     }
 
@@ -70,9 +71,7 @@ impl Marks {
             ('\u{f0000}'..='\u{ffffd}').chain('\u{100000}'..='\u{10fffd}').filter(|c| !used.contains(c));
         for c in mentioned {
             if let Entry::Vacant(place) = marks.mark_of.entry(c) {
-                let mark = free.next().ok_or_else(|| {
-                    ModelError::Request("messages: they use every private character of Unicode".into())
-                })?;
+                let mark = free.next().ok_or(ModelError::NoPrivateCharacter)?;
                 place.insert(mark);
                 marks.true_of.insert(mark, c);
             }

@@ -24,11 +24,11 @@ use crate::{ModelError, Result, tokenizer::SpecialTokens};
 pub struct Message {
     /// `system`, `user`, `assistant`, `tool`.
     pub role: String,
-    /// What was said.
+    /// The text.
     pub content: String,
 }
 
-/// A template that was found sound, with the tokens it may name.
+/// A checked template, with the special tokens that it may name.
 pub struct ChatTemplate {
     text: String,
     tokens: SpecialTokens,
@@ -49,8 +49,8 @@ impl ChatTemplate {
         Ok(ChatTemplate { text, tokens: source.tokens.clone() })
     }
 
-    /// Renders a conversation (messages as a list of objects). What a template may spend grows with the conversation;
-    /// a template that would go on for ever, or make more text than that, is an error.
+    /// Renders a conversation (messages as a list of objects). The template's fuel grows with the conversation; a
+    /// template that runs out of it is an error.
     ///
     /// # Errors
     /// What the template raises, or what it does wrong with these messages.
@@ -71,10 +71,10 @@ impl ChatTemplate {
         });
         rendered
             .and_then(|rendered| rendered)
-            .map_err(|problem| ModelError::Request(format!("chat template: {}", marks.true_text(&problem))))
+            .map_err(|problem| ModelError::Template { problem: marks.true_text(&problem).into_owned() })
     }
 
-    /// What a template can name. No tools and no documents are offered, and it is told so.
+    /// The template's variables. `tools` and `documents` are none.
     fn context(&self, messages: &serde_json::Value, add_generation_prompt: bool) -> Value {
         let tokens = self.tokens.named().map(|(name, token)| (name.to_owned(), Value::from(token)));
         let additional = Some(self.tokens.additional()).filter(|tokens| !tokens.is_empty());

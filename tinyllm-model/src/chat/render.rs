@@ -1,4 +1,4 @@
-//! A template's text to rendered text: parsed, compiled, its instructions checked, and run on fuel.
+//! Renders a template: parse, compile, insert checks, run with fuel.
 //!
 //! A template is compiled for each rendering: that takes a fraction of a millisecond, and compiled templates borrow
 //! their text.
@@ -30,12 +30,11 @@ const MAX_RANGE: i64 = 100_000;
 /// The longest error that is passed on; a template may raise any.
 const MAX_ERROR_CHARS: usize = 2000;
 
-/// What a template may spend on `messages`: more for long ones, which are copied, compared and trimmed some ten times;
+/// The fuel for `messages`: more for long ones, which are copied, compared and trimmed some ten times;
 /// more for many, because templates look at all messages for each, and join them one by one.
 pub(super) fn fuel(messages: &serde_json::Value) -> Result<u64> {
-    let bytes = bytes_of(messages, bounds::MAX_NESTING).ok_or_else(|| {
-        ModelError::Request(format!("messages: values nested more than {} deep", bounds::MAX_NESTING))
-    })?;
+    let bytes = bytes_of(messages, bounds::MAX_NESTING)
+        .ok_or(ModelError::MessagesTooDeep { limit: bounds::MAX_NESTING })?;
     let count = messages.as_array().map_or(1, Vec::len) as u64;
     let pairs = count.saturating_mul(count).saturating_mul(16);
     let joined = count.saturating_mul(bytes) / 32;

@@ -1,4 +1,4 @@
-//! Where a chat template is: beside a tokenizer, inside its configuration, or in a GGUF.
+//! Where a chat template comes from: chat_template.jinja, tokenizer_config.json, or a GGUF's metadata.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::{
 /// The longest file with a template that is read.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// What a template is called that counts where there are several.
+/// The name of the template that is used where there are several.
 const DEFAULT: &str = "default";
 
 /// A template's text, and the tokens it may name.

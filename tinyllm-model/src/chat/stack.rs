@@ -1,9 +1,9 @@
-//! The thread that templates are read and rendered on: its stack is known, whoever calls.
+//! The thread that templates are parsed and rendered on, with a stack of known size.
 //!
 //! What recurses on it is bounded: the parser by its own limit and by `syntax` (tokens of a tag, branches of an `if`),
 //! compiling and freeing the syntax tree by the same, macros and recursive loops by the engine's limit, printing,
-//! comparing and freeing values by `bounds::MAX_NESTING`. `tests::the_longest_chains_fit` holds the product of these
-//! limits and the frames of an unoptimised build against the stack.
+//! comparing and freeing values by `bounds::MAX_NESTING`. `tests::the_longest_chains_fit` checks these
+//! limits times the frames of an unoptimised build against the stack.
 
 use std::thread;
 
@@ -12,7 +12,7 @@ use crate::library_panics;
 /// 16 KiB for each token of the longest expression; pages that are not used take no memory.
 const STACK_BYTES: usize = 64 << 20;
 
-/// Runs `work` to its end on a stack of its own. Why not, where the thread cannot be had or `work` panics.
+/// Runs `work` on a stack of its own. An error says why the thread cannot be started, or why `work` panicked.
 pub(super) fn run<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()

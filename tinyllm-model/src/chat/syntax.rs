@@ -1,4 +1,4 @@
-//! What a template may look like, checked before the engine's recursive parser, compiler and constant folding see it.
+//! Limits on a template's syntax, checked before the engine's recursive parser, compiler and constant folding run.
 //!
 //! The parser counts brackets and blocks, but recurses once for each link of a chain (`1+1+…`, `a.b.b…`, `not not …`,
 //! `1 if 1 else 1 if …`, `{% elif %}…`) without counting. Its tokens are counted here first: no expression is deeper

@@ -2,7 +2,7 @@
 
 use crate::ModelConfig;
 
-/// What a tensor is to a layer.
+/// The role of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TensorKind {
     /// The table of token embeddings, `[vocab_size, hidden_size]`.
@@ -29,7 +29,7 @@ pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The output projection's name.
 pub(crate) const LM_HEAD: &str = "lm_head.weight";
 
-/// Every tensor of a model, in the order in which a forward pass meets them.
+/// Every tensor of a model, in the order of the forward pass.
 pub(crate) fn expected_tensors(config: &ModelConfig) -> Vec<ExpectedTensor> {
     let ModelConfig { hidden_size, intermediate_size, vocab_size, head_dim, .. } = *config;
     let query_width = config.num_attention_heads * head_dim;

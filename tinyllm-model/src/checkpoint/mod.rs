@@ -4,7 +4,6 @@
 //! rows come in Hugging Face order (a GGUF's interleaved q and k rows are put back). Readers check every size against
 //! the file before anything is allocated.
 
-pub mod compressed_tensors;
 pub(crate) mod expected;
 pub mod gguf;
 mod hugging_face;
@@ -29,7 +28,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Checkpoint>> {
     Ok(Box::new(HuggingFaceCheckpoint::open(path)?))
 }
 
-/// A model's weights and config on disk, opened and checked, not yet read.
+/// A model's configuration and weights on disk: headers are checked, weights not yet read.
 pub trait Checkpoint: Send + Sync {
     /// The directory or file, for messages.
     fn path(&self) -> &Path;
@@ -37,7 +36,7 @@ pub trait Checkpoint: Send + Sync {
     /// The model's configuration.
     fn config(&self) -> &ModelConfig;
 
-    /// What its files say that cannot be meant, or is not used, a sentence each: for the user to read.
+    /// Notes for the user: values in its files that are probably a mistake or are not used, a sentence each.
     fn notes(&self) -> &[String] {
         &[]
     }
@@ -52,36 +51,36 @@ pub trait Checkpoint: Send + Sync {
     /// Where the tensor's bytes are not what its type says.
     fn open(&self, index: usize) -> Result<TensorData<'_>>;
 
-    /// Whether the system holds its files in memory already; false where that is not known.
+    /// Whether its files are in the page cache; false where that is not known.
     fn is_cached(&self) -> bool {
         false
     }
 }
 
-/// What a file says of a tensor.
+/// A tensor as its file describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
     /// The Hugging Face name.
     pub name: String,
     /// The name in the file, for messages.
     pub name_in_file: String,
-    /// The file it is in, as an index into nothing: a path relative to the checkpoint, for `show`.
+    /// The file it is in, relative to the checkpoint, for display.
     pub file: String,
     /// Shape, slowest dimension first: `[n, k]` of a Linear.
     pub shape: Vec<usize>,
-    /// The element type as the format spells it, for `show`: `F16`, `BF16`, `Q4_K`, `W8A16 g=64`.
+    /// The element type as the format spells it, for display: `F16`, `BF16`, `Q4_K`, `W8A16 g=64`.
     pub dtype: String,
-    /// What kind of numbers the file holds.
+    /// How the file stores it.
     pub storage: Storage,
     /// Bytes in the file.
     pub bytes: u64,
 }
 
-/// What kind of numbers a tensor's bytes are, as far as a loader cares.
+/// How a file stores a tensor, as far as a loader distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Storage {
-    /// 32-bit floats, or types read as such (GGUF quantisations): `--weights` and `--embeddings` decide.
+    /// 32-bit floats, or types read as such (GGUF quantisations): the engine's options choose their storage in memory.
     Float,
     /// 16-bit floats (f16 or bf16), in a file where other Linears are W8A16: stays 16-bit.
     Float16,
@@ -94,6 +93,19 @@ pub enum Storage {
     },
 }
 
+impl Storage {
+    /// The format of int8 weights; `None` for floats.
+    pub fn quantized_format(self) -> Option<WeightFormat> {
+        match self {
+            Storage::Float | Storage::Float16 => None,
+            Storage::W8A16 { group_size, scales } => Some(WeightFormat::W8A16 {
+                group_size: group_size.map_or(GroupSize::Channel, GroupSize::Elements),
+                scales,
+            }),
+        }
+    }
+}
+
 /// The type of a quantised weight's scales.
 pub use tinyllm_kernels::ScaleType;
 
@@ -103,10 +115,11 @@ pub enum TensorData<'a> {
     /// Anything that reads as f32.
     Float(Box<dyn FloatRows + 'a>),
     /// int8 weights with scales, as the file holds them.
-    W8A16(MappedWeight),
+    Quantized(QuantizedMatrix),
 }
 
-pub use tinyllm_kernels::{FloatRows, MappedWeight};
+pub use tinyllm_kernels::{FloatRows, QuantizedMatrix};
+use tinyllm_kernels::{GroupSize, WeightFormat};
 
 /// Rows of a tensor, as an index range.
 pub type Rows = Range<usize>;

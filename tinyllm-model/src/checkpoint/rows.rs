@@ -49,7 +49,7 @@ impl FloatType {
     }
 }
 
-/// Elements of f16 converted at a time: an array on the stack, which the conversion's vector code fills whole.
+/// Elements of f16 converted at a time, in an array on the stack.
 const CHUNK: usize = 64;
 
 /// Converts little-endian f16, of any alignment, by the processor's own instructions where it has them.
@@ -77,7 +77,7 @@ pub(crate) fn read_by_fetching(
     rows.zip(out.chunks_mut(k.max(1))).try_for_each(|(row, out)| source.read_fetched(row, &fetched, out))
 }
 
-/// A reader that asks for what it has not fetched.
+/// The error of a reader that reads a row it has not fetched.
 pub(crate) fn not_fetched(name: &str, row: usize) -> KernelError {
     KernelError::Source { name: name.to_owned(), problem: format!("row {row} was not fetched") }
 }

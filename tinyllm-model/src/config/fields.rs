@@ -1,6 +1,6 @@
 //! Typed access to the keys of a JSON object, with errors that name the file and the key.
 //!
-//! Here is also the bounded reading of small files. What the keys mean is said by the readers of each format.
+//! Bounded reading of small files is here too. The meaning of keys belongs to the reader of each format.
 
 use std::path::Path;
 
@@ -122,7 +122,7 @@ pub(crate) fn as_size(value: &Value) -> Option<usize> {
     value.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
-/// Whether a value says nothing: null, or an array or object without anything in it at any depth.
+/// Whether a value is null, or an array or object that holds nothing at any depth.
 pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -158,7 +158,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Reads a file of at most `most_bytes`. Neither a longer file nor a pipe is waited for.
+/// Reads a regular file of at most `most_bytes`.
 ///
 /// # Errors
 /// Where it is not a regular file, cannot be read, or is longer.

@@ -1,14 +1,15 @@
 //! What a model is: architecture and sizes, under the names that Hugging Face's config.json uses.
 //!
-//! Here are only the types; `hugging_face` reads them from config.json and the GGUF reader from its metadata.
+//! Only the types are here; `hugging_face` reads them from config.json, `checkpoint::gguf` from metadata.
 
+pub(crate) mod compressed_tensors;
 mod fields;
 mod hugging_face;
 pub(crate) mod python_json;
 mod rope;
 pub(crate) mod validate;
 
-pub(crate) use fields::{Fields, is_empty, read_bounded};
+pub(crate) use fields::{Fields, read_bounded};
 pub(crate) use hugging_face::{MAX_CONFIG_BYTES, parse_config_bytes, yarn_notes};
 
 /// The families of models the engine runs. They differ in names and switches, not in the shape of a layer.
@@ -41,16 +42,16 @@ impl Architecture {
         "supported: llama (LLaMA 1 to 3.3, SmolLM2, TinyLlama), mistral, qwen2 (Qwen2, Qwen2.5), qwen3";
 }
 
-/// How positions turn into angles.
+/// Rotary position embedding (RoPE).
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeConfig {
     /// The base of the frequencies.
     pub theta: f64,
-    /// What stretches them.
+    /// How they are scaled for longer contexts.
     pub scaling: RopeScaling,
 }
 
-/// Rotary scaling: the `rope_type` of config.json with its own fields.
+/// RoPE scaling: the `rope_type` of config.json with its own fields.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RopeScaling {
@@ -65,9 +66,9 @@ pub enum RopeScaling {
     Llama3 {
         /// The divisor of low frequencies.
         factor: f64,
-        /// Below this many turns in the original context a frequency is divided.
+        /// Below this many rotations in the original context a frequency is divided.
         low_freq_factor: f64,
-        /// Above this many turns it is kept.
+        /// Above this many rotations it is kept.
         high_freq_factor: f64,
         /// The context the model was trained with first.
         original_max_position_embeddings: usize,
@@ -118,7 +119,7 @@ pub struct ModelConfig {
     pub architecture: Architecture,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width inside the MLP.
+    /// Width of the MLP.
     pub intermediate_size: usize,
     /// Layers.
     pub num_hidden_layers: usize,
@@ -130,11 +131,11 @@ pub struct ModelConfig {
     pub head_dim: usize,
     /// Rows of the embedding table.
     pub vocab_size: usize,
-    /// The longest sequence the model was made for, in tokens.
+    /// The longest sequence the model was trained for, in tokens.
     pub max_position_embeddings: usize,
     /// Added under the root of every norm.
     pub rms_norm_eps: f64,
-    /// Rotary positions.
+    /// RoPE.
     pub rope: RopeConfig,
     /// Whether lm_head is the embedding table.
     pub tie_word_embeddings: bool,
@@ -146,7 +147,7 @@ pub struct ModelConfig {
     pub mlp_bias: bool,
     /// RMS norms on each head of q and k (Qwen3).
     pub qk_norm: bool,
-    /// For each layer: how many keys a query sees, itself included; `None` sees all.
+    /// For each layer: the sliding window, in keys that a query attends to, itself included; `None` is full attention.
     pub sliding_windows: Vec<Option<usize>>,
     /// The token that begins a sequence.
     pub bos_token_id: Option<u32>,

@@ -1,7 +1,7 @@
 //! JSON as Python's `json` writes it: with NaN and Infinity as words.
 //!
-//! Configurations that transformers saves hold them (`"model_max_length": Infinity`). They are read as texts of the
-//! same letters, so that a field in which nothing looks is skipped, and one that should be a number is refused by name.
+//! Configurations that transformers saves hold them (`"model_max_length": Infinity`). They are read as strings, so that
+//! a field that is not read is skipped, and one that should be a number is refused by name.
 
 use serde_json::{Result, Value};
 

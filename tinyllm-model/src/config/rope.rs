@@ -1,6 +1,6 @@
 //! Rotary inverse frequencies of every scaling, in f64, by the formulas of transformers' `modeling_rope_utils`.
 //!
-//! Tables of cos and sin are made elsewhere from these.
+//! The tables of cos and sin are made from these by the backend.
 
 use std::f64::consts::PI;
 
@@ -8,13 +8,24 @@ use super::{RopeConfig, RopeScaling};
 use crate::{ModelError, Result};
 
 impl RopeConfig {
+    /// The longest context that the scaling allows, where it has a limit: dynamic NTK is plain RoPE within the original
+    /// context, and beyond it a token's angles would depend on the final length of the sequence.
+    pub fn longest_context(&self) -> Option<usize> {
+        match self.scaling {
+            RopeScaling::Dynamic { original_max_position_embeddings, .. } => {
+                Some(original_max_position_embeddings)
+            }
+            _ => None,
+        }
+    }
+
     /// The angle per token of each pair of a head's elements, and what cos and sin are multiplied with.
     ///
     /// # Shapes
     /// `head_dim / 2` frequencies, fastest first.
     ///
     /// # Errors
-    /// [`ModelError::Request`] where dynamic scaling would leave the context within which it is plain RoPE: beyond it
+    /// [`ModelError::ContextBeyondRope`] where dynamic scaling would leave the context within which it is plain RoPE: beyond it
     /// a token's angles would depend on the final length of the sequence.
     pub fn inverse_frequencies(&self, head_dim: usize, max_context_tokens: usize) -> Result<(Vec<f64>, f64)> {
         let plain: Vec<f64> = (0..head_dim / 2)
@@ -69,12 +80,9 @@ impl RopeConfig {
                 (scaled(&blend), *attention_factor)
             }
             RopeScaling::Dynamic { original_max_position_embeddings, .. } => {
-                if max_context_tokens > *original_max_position_embeddings {
-                    return Err(ModelError::Request(format!(
-                        "dynamic NTK rotary scaling is supported up to the original context of \
-                         {original_max_position_embeddings} tokens, and {max_context_tokens} were asked for; \
-                         ask for a smaller context"
-                    )));
+                let (tokens, rope_limit) = (max_context_tokens, *original_max_position_embeddings);
+                if tokens > rope_limit {
+                    return Err(ModelError::ContextBeyondRope { path: None, tokens, rope_limit });
                 }
                 (plain, 1.0)
             }
@@ -202,7 +210,10 @@ mod tests {
         let scaling = RopeScaling::Dynamic { factor: 2.0, original_max_position_embeddings: 64 };
         let rope = RopeConfig { theta: 1e4, scaling };
         assert_close(&rope.inverse_frequencies(16, 64).unwrap().0, &PLAIN_16);
-        let message = rope.inverse_frequencies(16, 65).unwrap_err().to_string();
-        assert!(message.contains("dynamic NTK") && message.contains("64 tokens"), "{message}");
+        let refused = rope.inverse_frequencies(16, 65).unwrap_err();
+        assert!(
+            matches!(refused, ModelError::ContextBeyondRope { path: None, tokens: 65, rope_limit: 64 }),
+            "{refused}"
+        );
     }
 }

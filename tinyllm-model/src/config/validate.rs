@@ -1,7 +1,7 @@
 //! Checks of a configuration that do not depend on the format it came from.
 //!
-//! After them every product of two sizes of one tensor fits 2⁴⁸ elements and every list by layer is short, so readers
-//! may multiply and allocate without further thought.
+//! Afterwards no tensor has more than 2⁴⁸ elements and every per-layer list is short, so readers may multiply sizes and
+//! allocate without further checks.
 
 use std::path::Path;
 

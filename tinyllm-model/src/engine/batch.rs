@@ -1,23 +1,39 @@
 //! Several sequences in a step: each result is what the sequence would get alone.
 
-use tinyllm_kernels::{Backend, Limits, Step};
-use tinyllm_mem::Host;
+use tinyllm_kernels::{EntryId, KernelError, Limits, Session, Step, StepInput, Ticket};
 
 use super::{
     Engine,
     kv_cache::{KvCache, SequenceId},
 };
-use crate::{ModelError, Result, config::RopeScaling};
+use crate::{ModelError, Result, sampling::SampledRow};
 
 /// What a step does with one sequence.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct SequenceInput<'a> {
     /// The sequence.
     pub sequence: SequenceId,
     /// Tokens to append to it; at least one.
     pub tokens: &'a [u32],
-    /// Whether the last token's logits are wanted.
-    pub wants_logits: bool,
+    /// How many of the last tokens' logits are wanted: 0 within a prompt, 1 to choose the next token, more to verify
+    /// drafted tokens or to score a prompt.
+    pub sampled_rows: usize,
+}
+
+impl<'a> SequenceInput<'a> {
+    /// Appends `tokens` to `sequence`; the logits of the last `sampled_rows` of them are wanted.
+    pub fn new(sequence: SequenceId, tokens: &'a [u32], sampled_rows: usize) -> Self {
+        SequenceInput { sequence, tokens, sampled_rows }
+    }
+}
+
+/// A row of the last step whose logits are there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowPlace {
+    sequence: SequenceId,
+    /// Tokens of the sequence up to this row, its own included.
+    length: usize,
 }
 
 /// The arrays of a step, made once at their largest.
@@ -58,9 +74,8 @@ impl StepTables {
             self.kv_lengths.push((cache.tokens(input.sequence)?.len() + input.tokens.len()) as u32);
             cache
                 .block_table(input.sequence, &mut self.block_tables[index * self.stride..][..self.stride])?;
-            if input.wants_logits {
-                self.sampled_rows.push(self.token_ids.len() as u32 - 1);
-            }
+            let end = self.token_ids.len() as u32;
+            self.sampled_rows.extend(end - input.sampled_rows as u32..end);
         }
         Ok(())
     }
@@ -72,22 +87,18 @@ impl StepTables {
     }
 
     pub(super) fn step(&self) -> Step<'_> {
-        Step {
-            token_ids: &self.token_ids,
-            query_starts: &self.query_starts,
-            kv_lengths: &self.kv_lengths,
-            block_tables: &self.block_tables[..self.kv_lengths.len() * self.stride],
-            block_table_stride: self.stride,
-            sampled_rows: &self.sampled_rows,
-        }
+        let tables = &self.block_tables[..self.kv_lengths.len() * self.stride];
+        Step::new(StepInput::TokenIds(&self.token_ids))
+            .with_sequences(&self.query_starts, &self.kv_lengths, tables, self.stride)
+            .with_sampled_rows(&self.sampled_rows)
     }
 }
 
-impl<B: Backend<Space = Host>> Engine<B> {
+impl Engine {
     /// A new sequence without tokens.
     ///
     /// # Errors
-    /// [`ModelError::Request`] where there are as many as the batch size allows.
+    /// [`ModelError::TooManySequences`] where there are as many as the batch size allows.
     pub fn create_sequence(&mut self) -> Result<SequenceId> {
         self.cache.create()
     }
@@ -140,96 +151,158 @@ impl<B: Backend<Space = Host>> Engine<B> {
         self.cache.free_blocks()
     }
 
+    /// Tokens of a block of the cache.
+    pub fn block_tokens(&self) -> usize {
+        self.cache.block_tokens()
+    }
+
+    /// How many free blocks a step takes that appends so many tokens to each of these sequences, none of which is named
+    /// twice: new blocks, and copies of shared ones. The step fits where [`Engine::free_blocks`] are as many.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownSequence`].
+    pub fn blocks_needed(&self, step: &[(SequenceId, usize)]) -> Result<usize> {
+        self.cache.blocks_needed(step.iter().copied())
+    }
+
     /// Tokens that a step takes at most, all sequences together.
     pub fn max_step_tokens(&self) -> usize {
         self.limits.max_tokens
     }
 
+    /// Rows whose logits a step gives at most, all sequences together.
+    pub fn max_sampled_rows(&self) -> usize {
+        self.limits.max_sampled_rows
+    }
+
     /// Runs one step: appends each input's tokens to its sequence. Logits are then to be had from
-    /// [`Engine::step_logits`], in the order of the inputs that want them.
+    /// [`Engine::step_logits`], by row: each input's sampled rows, in the order of the inputs and of their tokens.
     ///
     /// # Errors
-    /// [`ModelError::Request`] for no tokens or tokens outside the vocabulary, a sequence that is too long or there twice,
-    /// more tokens than a step takes; [`ModelError::UnknownSequence`]; [`ModelError::CacheFull`]; [`ModelError::Kernel`]
-    /// and [`ModelError::Load`] for what comes up while it runs. Whichever it is, every sequence is as it was, no block
-    /// was taken, and there are no logits.
+    /// What is refused: [`ModelError::EmptyBatch`], [`ModelError::EmptyPrompt`], [`ModelError::TokenOutOfVocabulary`],
+    /// [`ModelError::ContextExceeded`], [`ModelError::SequenceTwice`], [`ModelError::StepTooLarge`],
+    /// [`ModelError::RowsBeyondTokens`], [`ModelError::TooManyRows`], [`ModelError::UnknownSequence`],
+    /// [`ModelError::CacheFull`]. What comes up while it runs: [`ModelError::Kernel`], [`ModelError::Load`]. Whichever it
+    /// is, every sequence is as it was, no block was taken, and there are no logits.
     pub fn forward(&mut self, batch: &[SequenceInput<'_>]) -> Result<()> {
         self.sampled.clear();
+        self.ticket = None;
         self.check_batch(batch)?;
         self.load_before_step(batch.iter().map(|input| input.tokens.len()).sum())?;
         // Gives the room back however this ends, unless the step succeeds.
         let room = self.cache.reserve(batch.iter().map(|input| (input.sequence, input.tokens.len())))?;
         self.tables.fill(room.cache(), batch)?;
-        let copied = self.backend.copy_kv_blocks(&mut self.prepared, room.copies());
-        let ran = copied.and_then(|()| self.backend.run(&mut self.prepared, &self.tables.step()));
-        if let Err(error) = ran {
-            drop(room);
-            return Err(self.step_error(error));
+        let copied = self.session.copy_blocks(room.copies());
+        let is_sampled = batch.iter().any(|input| input.sampled_rows > 0);
+        let entry = if is_sampled { self.entries.forward } else { self.entries.prefill };
+        let ran = copied.and_then(|()| run(self.session.as_mut(), entry, &self.tables.step()));
+        match ran {
+            Ok(ticket) => self.ticket = Some(ticket),
+            Err(error) => {
+                drop(room);
+                return Err(self.step_error(error));
+            }
         }
         room.commit(batch.iter().map(|input| input.tokens));
-        let wanted = batch.iter().filter(|input| input.wants_logits);
-        self.sampled.extend(wanted.map(|input| input.sequence));
+        for input in batch {
+            let SequenceInput { sequence, sampled_rows, .. } = *input;
+            let length = self.cache.tokens(sequence)?.len();
+            let lengths = length - sampled_rows + 1..length + 1;
+            self.sampled.extend(lengths.map(|length| RowPlace { sequence, length }));
+        }
         Ok(())
     }
 
-    /// Logits of the `index`th input of the last step that wanted them, `[vocab]`, to read and to scratch on until the next
-    /// step.
+    /// Logits of sampled row `row` of the last step, `[vocab]`, to read and to scratch on until the next step.
     ///
     /// # Errors
-    /// [`ModelError::NoLogits`] where there are none: fewer inputs wanted them, the last step did not succeed, no step
-    /// ran. [`ModelError::UnknownSequence`] where the input's sequence was freed.
-    pub fn step_logits(&mut self, index: usize) -> Result<&mut [f32]> {
+    /// [`ModelError::NoLogits`] where there are none: fewer rows were sampled, the last step did not succeed, no step ran.
+    /// [`ModelError::UnknownSequence`] where the row's sequence was freed.
+    pub fn step_logits(&mut self, row: usize) -> Result<&mut [f32]> {
         let rows = self.sampled.len();
-        let sequence = *self.sampled.get(index).ok_or(ModelError::NoLogits { index, rows })?;
-        self.cache.tokens(sequence)?;
-        self.backend.logits(&mut self.prepared, index).ok_or(ModelError::NoLogits { index, rows })
+        let sampled = self.sampled.get(row).ok_or(ModelError::NoLogits { row, rows })?;
+        self.cache.tokens(sampled.sequence)?;
+        self.output(row).ok_or(ModelError::NoLogits { row, rows })
+    }
+
+    /// Sampled row `row` of the last step, with what choosing its next token needs.
+    ///
+    /// # Errors
+    /// As [`Engine::step_logits`]; also [`ModelError::NoLogits`] where the row's sequence was cut before it.
+    pub fn sampled_row(&mut self, row: usize) -> Result<SampledRow<'_>> {
+        let none = ModelError::NoLogits { row, rows: self.sampled.len() };
+        let Some(RowPlace { sequence, length }) = self.sampled.get(row).copied() else { return Err(none) };
+        let (tokens, scratch) = self.cache.sampling(sequence, length)?;
+        match output(self.session.as_mut(), self.ticket, row) {
+            Some(logits) if tokens.len() == length => Ok(SampledRow { tokens, logits, scratch }),
+            _ => Err(none),
+        }
+    }
+
+    /// Runs an entry for the step that was laid out last.
+    pub(super) fn run_step(&mut self, entry: EntryId) -> Result<()> {
+        self.ticket = None;
+        let ran = run(self.session.as_mut(), entry, &self.tables.step());
+        self.ticket = Some(ran.map_err(|error| self.step_error(error))?);
+        Ok(())
+    }
+
+    /// A row of the last step's logits, `[vocab]`.
+    pub(super) fn output(&mut self, row: usize) -> Option<&mut [f32]> {
+        output(self.session.as_mut(), self.ticket, row)
     }
 
     fn check_batch(&self, batch: &[SequenceInput<'_>]) -> Result<()> {
         if batch.is_empty() {
-            return Err(ModelError::Request("no tokens to run: the batch is empty".into()));
+            return Err(ModelError::EmptyBatch);
         }
         for (index, input) in batch.iter().enumerate() {
             if batch[..index].iter().any(|other| other.sequence == input.sequence) {
-                return Err(ModelError::Request("a sequence is in the batch twice".into()));
+                return Err(ModelError::SequenceTwice);
             }
             let length = self.cache.tokens(input.sequence)?.len() + input.tokens.len();
             self.check_tokens(input.tokens, length)?;
+            if input.sampled_rows > input.tokens.len() {
+                let (rows, tokens) = (input.sampled_rows, input.tokens.len());
+                return Err(ModelError::RowsBeyondTokens { rows, tokens });
+            }
         }
         let tokens: usize = batch.iter().map(|input| input.tokens.len()).sum();
-        if tokens > self.limits.max_tokens || batch.len() > self.cache.max_sequences() {
-            return Err(ModelError::Request(format!(
-                "{tokens} tokens of {} sequences; a step takes {} of {}",
-                batch.len(),
-                self.limits.max_tokens,
-                self.cache.max_sequences()
-            )));
+        let (max_tokens, max_sequences) = (self.limits.max_tokens, self.cache.max_sequences());
+        if tokens > max_tokens || batch.len() > max_sequences {
+            let sequences = batch.len();
+            return Err(ModelError::StepTooLarge { tokens, sequences, max_tokens, max_sequences });
         }
-        Ok(())
+        let rows = batch.iter().map(|input| input.sampled_rows).sum();
+        let limit = self.limits.max_sampled_rows;
+        if rows > limit { Err(ModelError::TooManyRows { rows, limit }) } else { Ok(()) }
     }
 
-    pub(super) fn check_tokens(&self, ids: &[u32], length: usize) -> Result<()> {
+    pub(crate) fn check_tokens(&self, ids: &[u32], tokens: usize) -> Result<()> {
         let vocab_size = self.config.vocab_size;
         if ids.is_empty() {
-            return Err(ModelError::Request("no tokens to run: the prompt is empty".into()));
+            return Err(ModelError::EmptyPrompt);
         }
-        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(ModelError::Request(format!(
-                "token {id} is outside the model's vocabulary of {vocab_size}"
-            )));
+        if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocab_size) {
+            return Err(ModelError::TokenOutOfVocabulary { id, vocab_size });
         }
-        if length > self.context_size() {
-            let rope = match self.config.rope.scaling {
-                RopeScaling::Dynamic { .. } => {
-                    "; dynamic-NTK RoPE is supported within the original context only"
-                }
-                _ => "; --ctx-size makes room for more",
-            };
-            return Err(ModelError::Request(format!(
-                "{length} tokens do not fit the context of {}{rope}",
-                self.context_size()
-            )));
+        let context = self.context_size();
+        if tokens > context {
+            let rope_limit = self.config.rope.longest_context();
+            return Err(ModelError::ContextExceeded { tokens, context, rope_limit });
         }
         Ok(())
     }
+}
+
+/// Submits a step, and waits until it has run.
+fn run(session: &mut dyn Session, entry: EntryId, step: &Step<'_>) -> Result<Ticket, KernelError> {
+    let ticket = session.submit(entry, step)?;
+    session.wait(ticket)?;
+    Ok(ticket)
+}
+
+/// A row of a step's logits; `None` where it computed none.
+fn output(session: &mut dyn Session, ticket: Option<Ticket>, row: usize) -> Option<&mut [f32]> {
+    session.wait(ticket?).ok()?.into_row(row)
 }

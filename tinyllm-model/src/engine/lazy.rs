@@ -1,7 +1,7 @@
 //! Loading that begins with the first token: weights are read where the file holds them until their turn has come.
 
 use tinyllm_kernels::{Backend, KernelError, quantize::VanishedGroups};
-use tinyllm_mem::{Host, HostMemory};
+use tinyllm_mem::HostMemory;
 
 use super::{Engine, EngineOptions, LoadProgress};
 use crate::{ModelError, Result, checkpoint::Checkpoint};
@@ -29,16 +29,16 @@ impl Lazy {
     }
 }
 
-impl<B: Backend<Space = Host>> Engine<B> {
+impl Engine {
     /// As [`Engine::load_on`], but returns at once where the file's weights are W8A16 and in the system's memory already:
-    /// they are used there. [`Engine::load_more`] loads them, and so does each step after the first, an eighth at a time or,
-    /// where it is one of a long prompt, all; numbers and planned memory are the same. It is for who wants a first token
-    /// soon: memory that the system has to find for the weights is found later.
+    /// they are used there. [`Engine::warm_up`] loads them, and so does each step after the first, an eighth at a time or,
+    /// where it is one of a long prompt, all; numbers and planned memory are the same. This is for a short
+    /// time to first token: the system maps memory for the weights later.
     ///
     /// # Errors
     /// As [`Engine::load`]; what is wrong with numbers in the file is told by the step that meets it.
     pub fn load_lazily_on(
-        backend: B,
+        backend: &dyn Backend,
         checkpoint: &dyn Checkpoint,
         options: &EngineOptions,
         memory: &HostMemory,
@@ -46,20 +46,19 @@ impl<B: Backend<Space = Host>> Engine<B> {
     ) -> Result<Self> {
         let mut engine =
             Self::load_some(backend, checkpoint, options, memory, checkpoint.is_cached(), progress)?;
-        engine.backend.touch_cache(&mut engine.prepared);
+        engine.session.warm_up(0).map_err(|error| engine.step_error(error))?;
         Ok(engine)
     }
 
-    /// Loads up to `bytes` more of what [`Engine::load_lazily_on`] left; returns how many bytes are left.
+    /// Loads up to `max_bytes` more of what [`Engine::load_lazily_on`] left; returns how many bytes are left.
     ///
     /// # Errors
     /// As [`Engine::load`].
-    pub fn load_more(&mut self, bytes: usize) -> Result<usize> {
+    pub fn warm_up(&mut self, max_bytes: usize) -> Result<usize> {
         if matches!(self.lazy, Lazy::Done) {
             return Ok(0);
         }
-        let left =
-            self.backend.load_more(&mut self.prepared, bytes).map_err(|error| self.step_error(error))?;
+        let left = self.session.warm_up(max_bytes).map_err(|error| self.step_error(error))?;
         if left == 0 {
             self.lazy = Lazy::Done;
         }
@@ -69,7 +68,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     /// What of the weights loaded so far has become 0 though it is not in the files, a sentence for each weight: for
     /// the user to read. f16 and f32 storage keep such weights.
     pub fn notes(&self) -> Vec<String> {
-        let vanished = self.backend.vanished_groups(&self.prepared);
+        let vanished = self.session.vanished_groups();
         let note = |vanished: VanishedGroups| {
             let VanishedGroups { weight, count, row } = vanished;
             let groups = if count == 1 { "a group is" } else { &format!("{count} groups are") };
@@ -88,7 +87,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
             KernelError::NonFiniteWeight { .. }
             | KernelError::F16Overflow { .. }
             | KernelError::Source { .. } => ModelError::Load { path: self.path.clone(), source },
-            other => ModelError::Kernel(other),
+            other => other.into(),
         }
     }
 
@@ -97,11 +96,11 @@ impl<B: Backend<Space = Host>> Engine<B> {
         match self.lazy {
             Lazy::Done => {}
             Lazy::Waiting => {
-                let left = self.backend.unloaded(&self.prepared);
+                let left = self.session.warm_up(0).map_err(|error| self.step_error(error))?;
                 self.lazy = Lazy::Stepping(left.div_ceil(STEPS));
             }
             Lazy::Stepping(bytes) => {
-                self.load_more(if tokens < MANY_TOKENS { bytes } else { usize::MAX })?;
+                self.warm_up(if tokens < MANY_TOKENS { bytes } else { usize::MAX })?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tinyllm_kernels::{Backend, KernelError, Placement, Program, WeightFormat, WeightSource, WeightSpec};
+use tinyllm_kernels::{Keep, KernelError, Placement, Program, ScaleType, Session, Source, WeightFormat};
 
 use super::dequantize::Dequantized;
 use crate::{
@@ -53,15 +53,15 @@ impl<'a> TensorIndex<'a> {
 
 /// Reads every vector of `program` and every weight; `lazily` those that a W8A16 file holds are left there, with a table
 /// that is quantised on the way.
-pub(crate) fn load<B: Backend>(
-    backend: &B,
-    weights: &mut B::Weights,
+pub(crate) fn load(
+    session: &mut dyn Session,
     program: &Program,
     checkpoint: &dyn Checkpoint,
     lazily: bool,
     progress: &(dyn Fn(LoadProgress<'_>) + Sync),
 ) -> Result<()> {
     let lazily = lazily && checkpoint.config().quantization == QuantizationType::W8A16;
+    let keep = if lazily { Keep::UntilWarm } else { Keep::Copy };
     let index = TensorIndex::new(checkpoint);
     let failed = |source| match source {
         // It names the file itself.
@@ -77,54 +77,29 @@ pub(crate) fn load<B: Backend>(
     };
     for (id, spec) in program.weight_ids() {
         let position = index.position(&spec.name)?;
-        let data = checkpoint.open(position)?;
-        match &data {
-            TensorData::Float(rows) => match rows.shared() {
-                Some(rows) if lazily && is_w8a16(spec) => {
-                    backend.upload(weights, id, WeightSource::Shared(&rows))
-                }
-                _ => backend.upload(weights, id, WeightSource::Float(rows.as_ref())),
-            },
-            TensorData::W8A16(tensor)
-                if spec.placement == Placement::Mapped || (lazily && is_w8a16(spec)) =>
-            {
-                backend.upload(weights, id, WeightSource::Mapped(tensor))
+        let keep = if spec.placement == Placement::Mapped { Keep::Forever } else { keep };
+        match (checkpoint.open(position)?, spec.format) {
+            (TensorData::Float(rows), WeightFormat::W8A16 { scales: ScaleType::F16, .. }) => {
+                session.upload(id.into(), Source::float(rows.as_ref()).keep(keep))
             }
-            TensorData::W8A16(tensor) => match (spec.format, checkpoint.tensors()[position].storage) {
-                (WeightFormat::W8A16 { .. }, _) => {
-                    backend.upload(weights, id, WeightSource::Quantized(tensor))
-                }
-                (_, Storage::W8A16 { group_size, scales }) => {
-                    let rows = Dequantized::new(&spec.name, tensor, group_size, scales);
-                    backend.upload(weights, id, WeightSource::Float(&rows))
-                }
-                _ => {
-                    return Err(ModelError::malformed(
-                        checkpoint.path(),
-                        &spec.name,
-                        "its type is not W8A16",
-                    ));
-                }
-            },
+            (TensorData::Float(rows), _) => session.upload(id.into(), Source::float(rows.as_ref())),
+            (TensorData::Quantized(matrix), WeightFormat::W8A16 { .. }) => {
+                session.upload(id.into(), Source::quantized(&matrix).keep(keep))
+            }
+            (TensorData::Quantized(matrix), WeightFormat::F16 | WeightFormat::F32) => {
+                session.upload(id.into(), Source::float(&Dequantized::new(&spec.name, &matrix)))
+            }
         }
         .map_err(failed)?;
         report(position);
     }
-    let mut values = Vec::new();
     for (id, spec) in program.vector_ids() {
         let position = index.position(&spec.name)?;
         let TensorData::Float(rows) = checkpoint.open(position)? else {
             return Err(ModelError::malformed(checkpoint.path(), &spec.name, "a vector cannot be quantised"));
         };
-        values.clear();
-        values.resize(spec.len, 0.0);
-        rows.read(0..rows.shape().0, &mut values).map_err(failed)?;
-        backend.upload_vector(weights, id, &values).map_err(failed)?;
+        session.upload(id.into(), Source::float(rows.as_ref())).map_err(failed)?;
         report(position);
     }
     Ok(())
-}
-
-fn is_w8a16(spec: &WeightSpec) -> bool {
-    matches!(spec.format, WeightFormat::W8A16 { .. })
 }

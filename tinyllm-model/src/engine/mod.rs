@@ -2,41 +2,45 @@
 
 mod batch;
 mod dequantize;
-mod formats;
 mod kv_cache;
 mod lazy;
-mod llama;
 mod loader;
 mod options;
 pub mod plan;
-mod single;
+mod sequence;
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use tinyllm_kernels::{Backend, Cpu, Limits};
-use tinyllm_mem::{Buffer, Category, Host, HostMemory, Request};
+use tinyllm_kernels::{Backend, Cpu, EntryId, Limits, Program, Session, Ticket};
+use tinyllm_mem::{Buffer, HostMemory, Request};
 
 pub use batch::SequenceInput;
 pub use kv_cache::SequenceId;
 pub use loader::LoadProgress;
-pub use options::{EmbeddingsMode, EngineOptions, GroupSizeChoice, KvCacheConfig, WeightsMode};
+pub use options::{EngineOptions, KvCacheConfig};
 pub use plan::EnginePlan;
 
-use self::{batch::StepTables, kv_cache::KvCache, lazy::Lazy};
-use crate::{ModelConfig, ModelError, Result, checkpoint::Checkpoint};
+pub use crate::llama::{EmbeddingsMode, GroupSizeChoice, WeightsMode};
+
+use self::{
+    batch::{RowPlace, StepTables},
+    kv_cache::KvCache,
+    lazy::Lazy,
+};
+use crate::{ModelConfig, ModelError, Result, checkpoint::Checkpoint, llama};
 
 /// A model ready to run: sequences over one paged cache, several in a step ([`Engine::forward`]), or one at a time
-/// ([`Engine::prefill`], [`Engine::decode`]).
-pub struct Engine<B: Backend = Cpu> {
+/// ([`Engine::prefill`], [`Engine::decode`], [`Engine::score`]).
+pub struct Engine {
     config: ModelConfig,
-    backend: B,
-    prepared: B::Prepared,
+    session: Box<dyn Session>,
+    entries: Entries,
+    /// The last step, where it succeeded.
+    ticket: Option<Ticket>,
     cache: KvCache,
     tables: StepTables,
-    /// Whose logits the last step gave, in their order.
-    sampled: Vec<SequenceId>,
-    /// The sequence of those who run one at a time.
-    single: Option<SequenceId>,
+    /// The rows whose logits the last step gave, in their order.
+    sampled: Vec<RowPlace>,
     limits: Limits,
     load_time: std::time::Duration,
     lazy: Lazy,
@@ -44,14 +48,38 @@ pub struct Engine<B: Backend = Cpu> {
     path: PathBuf,
 }
 
-impl Engine<Cpu> {
-    /// The processor as `options` say.
+/// What can be submitted of the model's program.
+#[derive(Clone, Copy, Debug)]
+struct Entries {
+    forward: EntryId,
+    prefill: EntryId,
+    head: EntryId,
+}
+
+impl Entries {
+    fn of(program: &Program) -> Result<Self> {
+        let entry = |name| program.entry(name).map_err(ModelError::from);
+        Ok(Entries {
+            forward: entry(llama::FORWARD)?,
+            prefill: entry(llama::PREFILL)?,
+            head: entry(llama::HEAD)?,
+        })
+    }
+}
+
+/// One a core this process may use.
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl Engine {
+    /// The processor as `options` say, with programs in `memory`.
     ///
     /// # Errors
     /// An instruction set that this processor lacks; threads that cannot be started.
-    pub fn backend(options: &EngineOptions) -> Result<Cpu> {
+    pub fn cpu(options: &EngineOptions, memory: &HostMemory) -> Result<Cpu> {
         let threads = options.threads.unwrap_or_else(available_threads);
-        Ok(Cpu::new(options.isa, threads)?)
+        Ok(Cpu::new(options.isa, threads)?.with_memory(Arc::clone(memory)))
     }
 
     /// Loads a model onto the processor: plans its memory, allocates it from `memory`, reads the weights.
@@ -65,22 +93,15 @@ impl Engine<Cpu> {
         memory: &HostMemory,
         progress: &(dyn Fn(LoadProgress<'_>) + Sync),
     ) -> Result<Self> {
-        Engine::load_on(Self::backend(options)?, checkpoint, options, memory, progress)
+        Engine::load_on(&Self::cpu(options, memory)?, checkpoint, options, memory, progress)
     }
-}
 
-/// One a core this process may use.
-fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-impl<B: Backend<Space = Host>> Engine<B> {
-    /// Loads a model onto `backend`.
+    /// Loads a model onto `backend`, which has its own memory; `memory` is the host's, for the sequences' slots.
     ///
     /// # Errors
     /// As [`Engine::load`].
     pub fn load_on(
-        backend: B,
+        backend: &dyn Backend,
         checkpoint: &dyn Checkpoint,
         options: &EngineOptions,
         memory: &HostMemory,
@@ -90,7 +111,7 @@ impl<B: Backend<Space = Host>> Engine<B> {
     }
 
     fn load_some(
-        backend: B,
+        backend: &dyn Backend,
         checkpoint: &dyn Checkpoint,
         options: &EngineOptions,
         memory: &HostMemory,
@@ -98,37 +119,26 @@ impl<B: Backend<Space = Host>> Engine<B> {
         progress: &(dyn Fn(LoadProgress<'_>) + Sync),
     ) -> Result<Self> {
         let start = Instant::now();
-        let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
-        plan.check_budget(options, &|options| EnginePlan::of_checkpoint(&backend, checkpoint, options))?;
-        let EnginePlan { program, weights, kv_bytes, arena: arena_plan, align_bytes, cache, limits } = plan;
-
-        let slab = allocate(memory, Request::slab("weights", weights, align_bytes))?;
-        let kv = allocate(memory, Request::new(Category::Kv, "kv", kv_bytes, align_bytes))?;
-        let arena = allocate(memory, Request::slab("activations", arena_plan.parts(), align_bytes))?;
-
-        let mut weights = backend.weights(&program, slab).map_err(ModelError::Kernel)?;
-        loader::load(&backend, &mut weights, &program, checkpoint, lazily, progress)?;
-        let prepared =
-            backend.prepare(program, weights, kv, arena, arena_plan.offsets()).map_err(ModelError::Kernel)?;
-        let cache = KvCache::new(cache);
+        let (plan, compiled) = EnginePlan::compile(backend, checkpoint, options)?;
+        plan.check_budget(options, &|options| EnginePlan::of_checkpoint(backend, checkpoint, options))?;
+        let EnginePlan { program, requirements, slots, cache, limits } = plan;
+        let mut session = compiled.bind()?;
+        let slots = Buffer::allocate(memory, Request::slab("slots", slots.into(), requirements.align_bytes))?;
+        loader::load(session.as_mut(), &program, checkpoint, lazily, progress)?;
+        let cache = KvCache::new(cache, slots);
         Ok(Engine {
             tables: StepTables::new(&cache, limits),
-            sampled: Vec::with_capacity(limits.max_sequences),
+            sampled: Vec::with_capacity(limits.max_sampled_rows),
             cache,
             config: checkpoint.config().clone(),
-            backend,
-            prepared,
-            single: None,
+            session,
+            entries: Entries::of(&program)?,
+            ticket: None,
             limits,
             load_time: start.elapsed(),
             lazy: Lazy::new(lazily),
             path: checkpoint.path().to_owned(),
         })
-    }
-
-    /// The backend it runs on.
-    pub fn running_on(&self) -> &B {
-        &self.backend
     }
 
     /// The model's configuration.
@@ -145,8 +155,4 @@ impl<B: Backend<Space = Host>> Engine<B> {
     pub fn load_time(&self) -> std::time::Duration {
         self.load_time
     }
-}
-
-fn allocate(memory: &HostMemory, request: Request) -> Result<Buffer<u8, Host>> {
-    Ok(Buffer::allocate(memory, request)?)
 }

@@ -2,42 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use tinyllm_kernels::{GroupSize, Isa, KvFormat};
+use tinyllm_kernels::{Isa, KvFormat};
 use tinyllm_mem::Category;
 
-/// How weight matrices are stored in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WeightsMode {
-    /// int8 with per-group scales, 16-bit activations.
-    #[default]
-    W8A16,
-    /// IEEE half, f32 activations.
-    F16,
-    /// IEEE single everywhere, the KV cache included: the comparison mode.
-    F32,
-}
-
-/// How the embedding table (and an lm_head that the file left in floating point) is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmbeddingsMode {
-    /// int8 with per-group scales.
-    Int8,
-    /// IEEE half.
-    F16,
-}
-
-/// The group size of weights that are quantised while loading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GroupSizeChoice {
-    /// 128 where it divides every input width, else the largest power of two from 32 that does, else 32.
-    #[default]
-    Auto,
-    /// This one.
-    Fixed(GroupSize),
-}
+use crate::llama::{EmbeddingsMode, FormatChoices, GroupSizeChoice, WeightsMode};
 
 /// What a user may choose when a model is loaded.
+///
+/// ```
+/// use tinyllm_model::engine::{EngineOptions, KvCacheConfig, WeightsMode};
+/// let kv = KvCacheConfig::of_tokens(2048).with_max_batch_size(8);
+/// let options = EngineOptions::default().with_weights(WeightsMode::F16).with_kv(kv).with_threads(2);
+/// assert_eq!((options.kv.max_batch_size, options.threads), (8, Some(2)));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct EngineOptions {
     /// Storage of weight matrices.
     pub weights: WeightsMode,
@@ -65,6 +44,7 @@ pub struct EngineOptions {
 
 /// How much the KV cache holds: by counts, or by bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KvCacheConfig {
     /// Sequences at once.
     pub max_batch_size: usize,
@@ -98,6 +78,17 @@ impl KvCacheConfig {
 }
 
 impl EngineOptions {
+    /// What decides the formats of weights and cache.
+    pub(super) fn formats(&self) -> FormatChoices {
+        FormatChoices {
+            weights: self.weights,
+            embeddings: self.embeddings,
+            group_size: self.group_size,
+            kv: self.kv.format,
+            mmap: self.mmap,
+        }
+    }
+
     /// Context where none is asked for.
     pub const DEFAULT_CONTEXT_TOKENS: usize = 4096;
     /// Prefill chunk where none is asked for.
@@ -119,5 +110,107 @@ impl Default for EngineOptions {
             memory_budget_bytes: None,
             category_budget_bytes: BTreeMap::new(),
         }
+    }
+}
+
+/// Setters, for a chain that begins with a default.
+impl EngineOptions {
+    /// Sets [`Self::weights`].
+    pub fn with_weights(mut self, weights: WeightsMode) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// Sets [`Self::embeddings`].
+    pub fn with_embeddings(mut self, embeddings: impl Into<Option<EmbeddingsMode>>) -> Self {
+        self.embeddings = embeddings.into();
+        self
+    }
+
+    /// Sets [`Self::kv`].
+    pub fn with_kv(mut self, kv: KvCacheConfig) -> Self {
+        self.kv = kv;
+        self
+    }
+
+    /// Sets [`Self::group_size`].
+    pub fn with_group_size(mut self, group_size: GroupSizeChoice) -> Self {
+        self.group_size = group_size;
+        self
+    }
+
+    /// Sets [`Self::prefill_chunk`].
+    pub fn with_prefill_chunk(mut self, prefill_chunk: usize) -> Self {
+        self.prefill_chunk = prefill_chunk;
+        self
+    }
+
+    /// Sets [`Self::sampled_rows`].
+    pub fn with_sampled_rows(mut self, sampled_rows: usize) -> Self {
+        self.sampled_rows = sampled_rows;
+        self
+    }
+
+    /// Sets [`Self::threads`].
+    pub fn with_threads(mut self, threads: impl Into<Option<usize>>) -> Self {
+        self.threads = threads.into();
+        self
+    }
+
+    /// Sets [`Self::mmap`].
+    pub fn with_mmap(mut self, mmap: bool) -> Self {
+        self.mmap = mmap;
+        self
+    }
+
+    /// Sets [`Self::isa`].
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.isa = isa;
+        self
+    }
+
+    /// Sets [`Self::memory_budget_bytes`].
+    pub fn with_memory_budget_bytes(mut self, memory_budget_bytes: impl Into<Option<usize>>) -> Self {
+        self.memory_budget_bytes = memory_budget_bytes.into();
+        self
+    }
+
+    /// Sets [`Self::category_budget_bytes`].
+    pub fn with_category_budget_bytes(mut self, category_budget_bytes: BTreeMap<Category, usize>) -> Self {
+        self.category_budget_bytes = category_budget_bytes;
+        self
+    }
+}
+
+/// Setters, for a chain that begins with a default.
+impl KvCacheConfig {
+    /// Sets [`Self::max_batch_size`].
+    pub fn with_max_batch_size(mut self, max_batch_size: usize) -> Self {
+        self.max_batch_size = max_batch_size;
+        self
+    }
+
+    /// Sets [`Self::max_seq_len`].
+    pub fn with_max_seq_len(mut self, max_seq_len: impl Into<Option<usize>>) -> Self {
+        self.max_seq_len = max_seq_len.into();
+        self
+    }
+
+    /// Sets [`Self::block_size`].
+    pub fn with_block_size(mut self, block_size: usize) -> Self {
+        self.block_size = block_size;
+        self
+    }
+
+    /// Sets [`Self::format`].
+    pub fn with_format(mut self, format: impl Into<Option<KvFormat>>) -> Self {
+        self.format = format.into();
+        self
+    }
+
+    /// Sets [`Self::budget_bytes`].
+    pub fn with_budget_bytes(mut self, budget_bytes: impl Into<Option<usize>>) -> Self {
+        self.budget_bytes = budget_bytes.into();
+        self
     }
 }

@@ -1,30 +1,28 @@
 //! Everything an engine will allocate, known before anything is: the engine allocates from the plan and from nothing else.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use tinyllm_kernels::{Backend, KvLayout, Limits, Placement, Program, WeightFormat};
+use tinyllm_kernels::{
+    Backend, Compiled, KvShape, Limits, Placement, Program, Requirements, RowSet, WeightFormat,
+};
 use tinyllm_mem::{Category, Part, Plan};
 
 use super::{
-    formats::Formats,
-    kv_cache::CacheShape,
-    llama,
-    options::{EngineOptions, WeightsMode},
+    kv_cache::{CacheShape, slot_parts},
+    options::EngineOptions,
 };
 use crate::{
     ModelConfig, ModelError, Result,
     checkpoint::{Checkpoint, Storage},
-    config::RopeScaling,
+    llama::{self, Formats, WeightsMode},
 };
 
 /// The memory of an engine, to the byte.
 #[derive(Clone, Debug)]
 pub struct EnginePlan {
-    pub(super) program: Program,
-    pub(super) weights: Vec<Part>,
-    pub(super) kv_bytes: usize,
-    pub(super) arena: Plan,
-    pub(super) align_bytes: usize,
+    pub(super) program: Arc<Program>,
+    pub(super) requirements: Requirements,
+    pub(super) slots: [Part; 3],
     pub(super) cache: CacheShape,
     pub(super) limits: Limits,
 }
@@ -41,7 +39,7 @@ pub struct PlannedUsage {
 /// One allocation of the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slab {
-    /// `weights`, `kv` or `activations`.
+    /// `weights`, `kv`, `slots` or `activations`.
     pub name: &'static str,
     /// Size in bytes.
     pub bytes: usize,
@@ -49,7 +47,7 @@ pub struct Slab {
     pub regions: Vec<PlannedRegion>,
 }
 
-/// A named stretch of a slab.
+/// A named part of a slab.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedRegion {
     /// The tensor's or region's name.
@@ -73,11 +71,23 @@ impl EnginePlan {
     ///
     /// # Errors
     /// Whatever is wrong with the checkpoint or the options.
-    pub fn of_checkpoint<B: Backend>(
-        backend: &B,
+    pub fn of_checkpoint(
+        backend: &dyn Backend,
         checkpoint: &dyn Checkpoint,
         options: &EngineOptions,
     ) -> Result<Self> {
+        Ok(Self::compile(backend, checkpoint, options)?.0)
+    }
+
+    /// The plan, and what it is of: ready to be bound.
+    ///
+    /// # Errors
+    /// As [`EnginePlan::of_checkpoint`].
+    pub(super) fn compile(
+        backend: &dyn Backend,
+        checkpoint: &dyn Checkpoint,
+        options: &EngineOptions,
+    ) -> Result<(Self, Box<dyn Compiled>)> {
         let tensors = super::loader::TensorIndex::new(checkpoint);
         let storage_of = |name: &str| tensors.storage(name);
         Self::new(backend, checkpoint.path(), checkpoint.config(), options, &storage_of)
@@ -87,52 +97,50 @@ impl EnginePlan {
     ///
     /// # Errors
     /// Whatever is wrong with the options.
-    pub fn of_config<B: Backend>(backend: &B, config: &ModelConfig, options: &EngineOptions) -> Result<Self> {
-        Self::new(backend, Path::new("config.json"), config, options, &|_| Ok(Storage::Float))
+    pub fn of_config(backend: &dyn Backend, config: &ModelConfig, options: &EngineOptions) -> Result<Self> {
+        Ok(Self::new(backend, Path::new("config.json"), config, options, &|_| Ok(Storage::Float))?.0)
     }
 
-    fn new<B: Backend>(
-        backend: &B,
+    fn new(
+        backend: &dyn Backend,
         path: &Path,
         config: &ModelConfig,
         options: &EngineOptions,
         storage_of: llama::StorageOf<'_>,
-    ) -> Result<Self> {
-        let formats = Formats::new(config, options);
-        let layout = KvLayout::new(
+    ) -> Result<(Self, Box<dyn Compiled>)> {
+        if options.mmap && !backend.capabilities().mapped_weights {
+            return Err(ModelError::MappedWeights);
+        }
+        let formats = Formats::new(config, options.formats());
+        let kv = KvShape::new(
             config.num_hidden_layers,
             config.num_key_value_heads,
             config.head_dim,
             options.kv.block_size,
             formats.kv,
         )
-        .map_err(ModelError::Kernel)?;
-        let cache = cache_shape(path, config, options, &layout)?;
-        let limits = Limits {
-            // More than every sequence at its longest never comes; one token of each must fit.
-            max_tokens: options
-                .prefill_chunk
-                .clamp(1, cache.max_seq_len.saturating_mul(cache.max_sequences))
-                .max(cache.max_sequences),
-            max_sampled_rows: options.sampled_rows.max(cache.max_sequences),
-            max_sequences: cache.max_sequences,
-        };
+        .map_err(ModelError::from)?;
+        let cache = cache_shape(path, config, options, &kv)?;
+        // More than every sequence at its longest never comes; one token of each must fit.
+        let max_tokens = options
+            .prefill_chunk
+            .clamp(1, cache.max_seq_len.saturating_mul(cache.max_sequences))
+            .max(cache.max_sequences);
+        let limits = Limits::of_tokens(max_tokens)
+            .with_sampled_rows(options.sampled_rows.max(cache.max_sequences))
+            .with_sequences(cache.max_sequences, cache.blocks);
         let rotary = config.rope.inverse_frequencies(config.head_dim, cache.max_seq_len)?;
-        let program = llama::program(config, &formats, limits, layout, rotary, storage_of)?;
-        let requirements = backend.requirements(&program);
-        let kv_bytes = cache
-            .blocks
-            .checked_mul(layout.block_bytes())
-            .ok_or_else(|| ModelError::Request(format!("a cache of {} blocks has no size", cache.blocks)))?;
-        Ok(EnginePlan {
-            weights: requirements.weights,
-            arena: Plan::pack(requirements.regions)?,
-            align_bytes: requirements.align_bytes,
-            kv_bytes,
-            program,
-            cache,
-            limits,
-        })
+        let (blocks, block_tokens) = (cache.blocks, cache.block_tokens);
+        if blocks.checked_mul(kv.block_bytes()).is_none() {
+            return Err(ModelError::TooManyBlocks { blocks, block_tokens });
+        }
+        let program = llama::program(config, &formats, limits, kv, rotary, storage_of)?;
+        let program = Arc::new(program);
+        let compiled = backend.compile(Arc::clone(&program))?;
+        let requirements = compiled.requirements().clone();
+        let overflow = ModelError::SizeOverflow { sequences: cache.max_sequences, tokens: cache.max_seq_len };
+        let slots = slot_parts(&cache).ok_or(overflow)?;
+        Ok((EnginePlan { program, requirements, slots, cache, limits }, compiled))
     }
 
     /// Tokens of a sequence.
@@ -147,22 +155,27 @@ impl EnginePlan {
 
     /// Bytes of the KV cache's blocks.
     pub fn kv_bytes(&self) -> usize {
-        self.kv_bytes
+        self.requirements.kv_bytes
     }
 
     /// Bytes of the weights slab, scales, embeddings, norms and padding included.
     pub fn weights_bytes(&self) -> usize {
-        self.weights.iter().map(|part| part.bytes).sum()
+        self.requirements.weights.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Bytes of the sequences' slots: their token ids and block tables, and the memory in which a token is chosen.
+    pub fn slots_bytes(&self) -> usize {
+        self.slots.iter().map(|part| part.bytes).sum()
     }
 
     /// The activation arena: activations, workspace, logits.
     pub fn arena(&self) -> &Plan {
-        &self.arena
+        &self.requirements.arena
     }
 
     /// Everything that is allocated.
     pub fn total_bytes(&self) -> usize {
-        self.weights_bytes() + self.kv_bytes + self.arena.total_bytes()
+        self.weights_bytes() + self.kv_bytes() + self.slots_bytes() + self.requirements.arena.total_bytes()
     }
 
     /// Bytes of the model's file that are used where they are mapped, beside what is allocated.
@@ -187,9 +200,16 @@ impl EnginePlan {
 
     /// The plan by category: equal, to the byte, to what tracking records.
     pub fn categories(&self) -> BTreeMap<Category, PlannedUsage> {
-        let kv = Part::new(Category::Kv, "kv", self.kv_bytes);
+        let kv = Part::new(Category::Kv, "kv", self.kv_bytes());
         let mut categories: BTreeMap<Category, PlannedUsage> = BTreeMap::new();
-        for part in self.weights.iter().chain(&self.arena.parts()).chain([&kv]) {
+        for part in self
+            .requirements
+            .weights
+            .iter()
+            .chain(&self.slots)
+            .chain(&self.requirements.arena.parts())
+            .chain([&kv])
+        {
             let usage = categories.entry(part.category).or_default();
             usage.bytes += part.bytes;
             usage.count += 1;
@@ -199,7 +219,7 @@ impl EnginePlan {
 
     /// The engine's allocations, and what lies where in them.
     pub fn slabs(&self) -> Vec<Slab> {
-        let weights = self.weights.iter().map(|part| {
+        let weights = self.requirements.weights.iter().map(|part| {
             let (shape, dtype) = self.weight_shape(&part.name, part.category);
             PlannedRegion {
                 name: part.name.clone(),
@@ -212,50 +232,68 @@ impl EnginePlan {
             }
         });
         let weights = weights.collect();
-        let layout = self.program.kv();
-        let kv = PlannedRegion {
+        let kv = self.program.kv().map(|kv| PlannedRegion {
             name: "kv".into(),
             category: Category::Kv,
-            shape: vec![
-                self.cache.blocks,
-                layout.layers(),
-                layout.kv_heads(),
-                2,
-                layout.block_tokens(),
-                layout.head_dim(),
-            ],
-            dtype: layout.format().name(),
+            shape: vec![self.cache.blocks, kv.layers(), kv.kv_heads(), 2, kv.block_tokens(), kv.head_dim()],
+            dtype: kv.format().name(),
             offset: Some(0),
-            bytes: self.kv_bytes,
+            bytes: self.kv_bytes(),
             lifetime: None,
-        };
-        let regions = self.arena.regions().iter().zip(self.arena.offsets()).enumerate().map(
-            |(index, (region, offset))| {
-                let spec = self.program.regions().get(index);
-                let rows = |spec: &tinyllm_kernels::RegionSpec| match spec.rows {
-                    tinyllm_kernels::Rows::Tokens => self.limits.max_tokens,
-                    tinyllm_kernels::Rows::Sampled => self.limits.max_sampled_rows,
-                };
-                PlannedRegion {
-                    name: region.name.clone(),
-                    category: region.category,
-                    shape: spec.map_or_else(|| vec![region.bytes / 4], |spec| vec![rows(spec), spec.columns]),
-                    dtype: match spec.and_then(|spec| spec.input_format) {
-                        Some(tinyllm_kernels::InputFormat::Int16 { .. }) => "int16",
-                        _ => "f32",
-                    },
-                    offset: Some(*offset),
-                    bytes: region.bytes,
-                    lifetime: Some(region.lifetime),
-                }
-            },
-        );
+        });
+        let regions =
+            self.requirements.arena.regions().iter().zip(self.requirements.arena.offsets()).enumerate().map(
+                |(index, (region, offset))| {
+                    let spec = self.program.regions().get(index).filter(|spec| spec.name == region.name);
+                    let rows = |spec: &tinyllm_kernels::RegionSpec| match spec.rows {
+                        RowSet::Tokens => self.limits.max_tokens,
+                        RowSet::Sampled => self.limits.max_sampled_rows,
+                    };
+                    PlannedRegion {
+                        name: region.name.clone(),
+                        category: region.category,
+                        shape: spec
+                            .map_or_else(|| vec![region.bytes / 4], |spec| vec![rows(spec), spec.columns]),
+                        dtype: spec.map_or("f32", |spec| spec.format.name()),
+                        offset: Some(*offset),
+                        bytes: region.bytes,
+                        lifetime: Some(region.lifetime),
+                    }
+                },
+            );
         let regions = regions.collect();
         vec![
             Slab { name: "weights", bytes: self.weights_bytes(), regions: weights },
-            Slab { name: "kv", bytes: self.kv_bytes, regions: vec![kv] },
-            Slab { name: "activations", bytes: self.arena.total_bytes(), regions },
+            Slab { name: "kv", bytes: self.kv_bytes(), regions: kv.into_iter().collect() },
+            Slab { name: "slots", bytes: self.slots_bytes(), regions: self.slot_regions() },
+            Slab { name: "activations", bytes: self.requirements.arena.total_bytes(), regions },
         ]
+    }
+
+    /// What lies in the slots' slab.
+    fn slot_regions(&self) -> Vec<PlannedRegion> {
+        let CacheShape { max_sequences, max_seq_len, vocab_size, .. } = self.cache;
+        let shapes = [
+            vec![max_sequences, max_seq_len],
+            vec![max_sequences, self.cache.blocks_per_sequence()],
+            // A count, and a candidate of two words.
+            vec![vocab_size, 3],
+        ];
+        let mut offset = 0;
+        let mut place = |(part, shape): (&Part, Vec<usize>)| {
+            let region = PlannedRegion {
+                name: part.name.clone(),
+                category: part.category,
+                shape,
+                dtype: "u32",
+                offset: Some(offset),
+                bytes: part.bytes,
+                lifetime: None,
+            };
+            offset += part.bytes;
+            region
+        };
+        self.slots.iter().zip(shapes).map(&mut place).collect()
     }
 
     /// Shape and type of a part of the weights slab, by the tensor it is of.
@@ -294,33 +332,26 @@ impl EnginePlan {
         else {
             return Ok(());
         };
-        let largest = largest_context(options, budget_bytes, self.max_seq_len(), replan);
+        let limit = self.max_seq_len();
         let mut int8 = options.clone();
         int8.kv.format = Some(tinyllm_kernels::KvFormat::Int8);
-        let largest_int8 = largest_context(&int8, budget_bytes, self.max_seq_len(), replan);
-        let remedy = match (largest, largest_int8) {
-            (Some(f16), Some(int8)) => {
-                format!("; --ctx-size {f16} would fit, and --ctx-size {int8} with --kv int8")
-            }
-            (None, Some(int8)) => format!("; --ctx-size {int8} with --kv int8 would fit"),
-            _ => "; no context fits beside these weights".into(),
-        };
-        let fewer = (self.max_batch_size() > 1)
+        let largest_context_int8 = largest_context(&int8, budget_bytes, limit, replan);
+        let largest_context = largest_context(options, budget_bytes, limit, replan);
+        let largest_batch = (self.max_batch_size() > 1)
             .then(|| largest_batch(options, budget_bytes, self.max_batch_size(), replan))
             .flatten();
-        let remedy = match fewer {
-            Some(sequences) => format!("{remedy}; or a batch of {sequences}"),
-            None => remedy,
-        };
         Err(ModelError::OverBudget {
             needed_bytes: self.total_bytes(),
             budget_bytes,
             weights_bytes: self.weights_bytes(),
-            kv_bytes: self.kv_bytes,
-            arena_bytes: self.arena.total_bytes(),
+            kv_bytes: self.kv_bytes(),
+            slots_bytes: self.slots_bytes(),
+            arena_bytes: self.requirements.arena.total_bytes(),
             max_seq_len: self.max_seq_len(),
             max_batch_size: self.max_batch_size(),
-            remedy,
+            largest_context,
+            largest_context_int8,
+            largest_batch,
         })
     }
 }
@@ -377,24 +408,15 @@ fn cache_shape(
     path: &Path,
     config: &ModelConfig,
     options: &EngineOptions,
-    layout: &KvLayout,
+    kv: &KvShape,
 ) -> Result<CacheShape> {
     let asked = options.kv;
-    let longest = match config.rope.scaling {
-        RopeScaling::Dynamic { original_max_position_embeddings, .. } => {
-            Some(original_max_position_embeddings)
-        }
-        _ => None,
-    };
-    if let (Some(tokens), Some(longest)) = (asked.max_seq_len, longest)
-        && tokens > longest
+    let longest = config.rope.longest_context();
+    if let (Some(tokens), Some(rope_limit)) = (asked.max_seq_len, longest)
+        && tokens > rope_limit
     {
-        return Err(ModelError::unsupported(
-            path,
-            "rope_scaling",
-            format!("dynamic-NTK RoPE over a context of {tokens} tokens"),
-            format!("it runs within the original context of {longest}: pass --ctx-size {longest} or less"),
-        ));
+        let path = Some(path.to_owned());
+        return Err(ModelError::ContextBeyondRope { path, tokens, rope_limit });
     }
     let own = longest.unwrap_or(config.max_position_embeddings);
     let block_tokens = asked.block_size;
@@ -403,26 +425,24 @@ fn cache_shape(
         None => {
             let tokens = asked.max_seq_len.unwrap_or(own.min(EngineOptions::DEFAULT_CONTEXT_TOKENS)).max(1);
             let blocks = max_sequences.checked_mul(tokens.div_ceil(block_tokens));
-            let problem =
-                || ModelError::Request(format!("{max_sequences} sequences of {tokens} tokens have no size"));
-            (blocks.ok_or_else(problem)?, tokens)
+            let overflow = ModelError::SizeOverflow { sequences: max_sequences, tokens };
+            (blocks.ok_or(overflow)?, tokens)
         }
         Some(bytes) => {
-            let blocks = layout.blocks_in(bytes);
+            let blocks = bytes / kv.block_bytes();
             if blocks == 0 {
-                return Err(ModelError::Request(format!(
-                    "a KV cache of {bytes} bytes has no room for a block of {} bytes",
-                    layout.block_bytes()
-                )));
+                let block_bytes = kv.block_bytes();
+                return Err(ModelError::CacheBelowBlock { budget_bytes: bytes, block_bytes });
             }
             (blocks, asked.max_seq_len.unwrap_or(own).clamp(1, blocks.saturating_mul(block_tokens)))
         }
     };
     if u32::try_from(blocks).is_err() || u32::try_from(max_seq_len).is_err() {
-        return Err(ModelError::Request(format!("{blocks} blocks of {block_tokens} tokens are too many")));
+        return Err(ModelError::TooManyBlocks { blocks, block_tokens });
     }
     let windows = &config.sliding_windows;
     let all = windows.len() == config.num_hidden_layers && windows.iter().all(Option::is_some);
     let window = if all { windows.iter().copied().flatten().max() } else { None };
-    Ok(CacheShape { blocks, block_tokens, max_seq_len, max_sequences, window })
+    let vocab_size = config.vocab_size;
+    Ok(CacheShape { blocks, block_tokens, max_seq_len, max_sequences, vocab_size, window })
 }

@@ -1,6 +1,8 @@
-//! Text from a model: prefill, decode, stop, cancel. What is chosen and when to stop is here; how logits come about is
-//! the engine's.
+//! Text from a model: prefill, decode, stop, cancel. What is chosen and when to stop is [`GenerationState`]'s; how logits
+//! come about is the engine's; here the two are driven, for one answer or for several at once.
 
+mod batch;
+mod state;
 mod stop;
 
 use std::{
@@ -8,18 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tinyllm_kernels::Backend;
-use tinyllm_mem::Host;
-
-use self::stop::StopStrings;
-use crate::{
-    Engine, ModelError, Result, Tokenizer,
-    sampling::{Sampler, Sampling},
-    tokenizer::DecodeStream,
+pub use self::{
+    batch::{GenerationRequest, generate_batch},
+    state::{Advance, GenerationState},
 };
+use crate::{Engine, Result, Tokenizer, engine::SequenceId, sampling::Sampling};
 
 /// What a user may choose for one answer.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct GenerationParameters {
     /// How tokens are chosen.
     pub sampling: Sampling,
@@ -31,6 +30,39 @@ pub struct GenerationParameters {
     pub stop_tokens: Vec<u32>,
     /// Go on past the model's own end tokens.
     pub ignore_eos: bool,
+}
+
+/// Setters, for a chain that begins with a default.
+impl GenerationParameters {
+    /// Sets [`Self::sampling`].
+    pub fn with_sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Sets [`Self::max_tokens`].
+    pub fn with_max_tokens(mut self, max_tokens: impl Into<Option<usize>>) -> Self {
+        self.max_tokens = max_tokens.into();
+        self
+    }
+
+    /// Sets [`Self::stop_strings`].
+    pub fn with_stop_strings(mut self, stop_strings: Vec<String>) -> Self {
+        self.stop_strings = stop_strings;
+        self
+    }
+
+    /// Sets [`Self::stop_tokens`].
+    pub fn with_stop_tokens(mut self, stop_tokens: Vec<u32>) -> Self {
+        self.stop_tokens = stop_tokens;
+        self
+    }
+
+    /// Sets [`Self::ignore_eos`].
+    pub fn with_ignore_eos(mut self, ignore_eos: bool) -> Self {
+        self.ignore_eos = ignore_eos;
+        self
+    }
 }
 
 /// Why an answer ended.
@@ -69,6 +101,7 @@ pub enum Event<'a> {
 
 /// How long an answer took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timings {
     /// From the start to the first token's logits.
     pub prefill: Duration,
@@ -82,6 +115,7 @@ pub struct Timings {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Generation {
     /// The chosen tokens, without the one that ended the answer.
     pub ids: Vec<u32>,
@@ -93,165 +127,108 @@ pub struct Generation {
     pub timings: Timings,
 }
 
-/// Continues `prompt`. The answer's tokens stay in the engine's cache, so that a conversation's next turn runs only
-/// what is new.
+/// Continues `prompt` in `sequence`, which keeps the tokens of both: a conversation's next turn runs only what is new.
 ///
 /// # Errors
-/// A prompt that is empty or longer than the context, a parameter out of range; the engine's errors.
-pub fn generate<B: Backend<Space = Host>>(
-    engine: &mut Engine<B>,
+/// [`crate::ModelError::InvalidParameter`]; those of [`Engine::prefill`] and [`Engine::decode`]; the tokenizer's.
+pub fn generate(
+    engine: &mut Engine,
+    sequence: SequenceId,
     tokenizer: Option<&Tokenizer>,
     prompt: &[u32],
     parameters: &GenerationParameters,
     on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Generation> {
-    if let Some((name, range)) = parameters.sampling.invalid() {
-        return Err(ModelError::Request(format!("sampling: {name} must be {range}")));
-    }
-    let vocab_size = engine.config().vocab_size;
-    let mut sampler = Sampler::new(parameters.sampling.clone(), vocab_size, engine.context_size());
-    prompt.iter().for_each(|token| sampler.accept(*token));
-    let mut answer = Answer::new(tokenizer, parameters, engine.context_size().saturating_sub(prompt.len()));
-    let start = Instant::now();
-    let cached = engine.cached_tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
-    let mut timings = Timings {
-        prefilled_tokens: prompt.len() - cached.min(prompt.len().saturating_sub(1)),
-        ..Timings::default()
-    };
-
+    let room = engine.context_size().saturating_sub(prompt.len());
+    let state = GenerationState::new(parameters, engine.config(), tokenizer, room)?;
+    let prefilled_tokens = prompt.len() - engine.cached_prefix(sequence, prompt)?;
+    let mut answer = Answer::new(state, prefilled_tokens);
     let mut go_on = || on_event(Event::Prefill).is_continue();
-    let Some(logits) = engine.prefill(prompt, &mut go_on)? else {
-        return answer.finish(FinishReason::Cancelled, timings, on_event);
-    };
-    timings.prefill = start.elapsed();
-    let decode_start = Instant::now();
-    let mut token = sampler.sample(logits);
-    let finish_reason = loop {
-        if let Some(reason) = answer.ends_with(token, engine) {
-            break reason;
+    if engine.prefill(sequence, prompt, &mut go_on)?.is_none() {
+        answer.cancel(on_event)?;
+    }
+    while !answer.is_finished() {
+        if let Some(token) = answer.advance(engine, 0, on_event)? {
+            engine.decode(sequence, token)?;
         }
-        sampler.accept(token);
-        if let Some(reason) = answer.push(token, on_event)? {
-            break reason;
-        }
-        if answer.is_full() {
-            break FinishReason::Length;
-        }
-        token = sampler.sample(engine.decode(token)?);
-        timings.decoded_tokens += 1;
-    };
-    timings.decode = decode_start.elapsed();
-    answer.finish(finish_reason, timings, on_event)
+    }
+    Ok(answer.finish())
 }
 
-/// The answer so far.
-struct Answer<'a> {
-    parameters: &'a GenerationParameters,
-    max_tokens: usize,
-    ids: Vec<u32>,
-    text: String,
-    tokenizer: Option<&'a Tokenizer>,
-    decoder: Option<DecodeStream<'a>>,
-    stops: StopStrings<'a>,
+/// An answer so far: its state, and what it has come to.
+struct Answer<'t> {
+    state: GenerationState<'t>,
+    generation: Generation,
+    start: Instant,
+    /// When the first logits were there.
+    decode_start: Option<Instant>,
 }
 
-impl<'a> Answer<'a> {
-    fn new(tokenizer: Option<&'a Tokenizer>, parameters: &'a GenerationParameters, room: usize) -> Self {
-        let max_tokens = parameters.max_tokens.unwrap_or(usize::MAX).min(room.saturating_add(1));
-        Answer {
-            parameters,
-            max_tokens,
-            ids: Vec::with_capacity(max_tokens),
-            text: String::with_capacity(8 * max_tokens),
-            tokenizer,
-            decoder: tokenizer.map(|tokenizer| tokenizer.decode_stream(true)),
-            stops: StopStrings::new(&parameters.stop_strings),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.ids.len() >= self.max_tokens
-    }
-
-    /// Whether the answer ends before `token`.
-    fn ends_with<B: Backend<Space = Host>>(&self, token: u32, engine: &Engine<B>) -> Option<FinishReason> {
-        let is_end = |ids: &[u32]| ids.contains(&token);
-        let own = is_end(&engine.config().eos_token_ids)
-            || self.tokenizer.is_some_and(|tokenizer| is_end(tokenizer.end_token_ids()));
-        if own && !self.parameters.ignore_eos || self.parameters.stop_tokens.contains(&token) {
-            return Some(FinishReason::Stop);
-        }
-        self.is_full().then_some(FinishReason::Length)
-    }
-
-    fn push(
-        &mut self,
-        token: u32,
-        on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Option<FinishReason>> {
-        self.ids.push(token);
-        if on_event(Event::Token(token)).is_break() {
-            return Ok(Some(FinishReason::Cancelled));
-        }
-        if let Some(tokenizer) = self.tokenizer
-            && self.stops.is_watching()
-            && let Some(special) = tokenizer.special_token(token)
-        {
-            return Ok(self.watch(on_event, |stops, text| stops.push_special(&special, text)));
-        }
-        let piece = match &mut self.decoder {
-            Some(decoder) => decoder.push(token)?,
-            None => None,
+impl<'t> Answer<'t> {
+    /// An answer whose prompt begins to run now.
+    fn new(state: GenerationState<'t>, prefilled_tokens: usize) -> Self {
+        let generation = Generation {
+            ids: Vec::new(),
+            text: String::new(),
+            finish_reason: FinishReason::Cancelled,
+            timings: Timings { prefilled_tokens, ..Timings::default() },
         };
-        Ok(piece.and_then(|piece| self.append(&piece, on_event)))
+        Answer { state, generation, start: Instant::now(), decode_start: None }
     }
 
-    fn append(
+    fn is_finished(&self) -> bool {
+        self.state.finished().is_some()
+    }
+
+    /// Takes sampled row `row` of the step that just ran; the token to decode next, unless the answer has ended.
+    fn advance(
         &mut self,
-        piece: &str,
+        engine: &mut Engine,
+        row: usize,
         on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Option<FinishReason> {
-        self.watch(on_event, |stops, text| stops.push(piece, text))
-    }
-
-    /// Tells what becomes certain when the stop strings see more.
-    fn watch(
-        &mut self,
-        on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-        see: impl FnOnce(&mut StopStrings<'a>, &mut String) -> bool,
-    ) -> Option<FinishReason> {
-        let known = self.text.len();
-        let stopped = see(&mut self.stops, &mut self.text);
-        let cancelled = self.text.len() > known && on_event(Event::Text(&self.text[known..])).is_break();
-        match (stopped, cancelled) {
-            (true, _) => Some(FinishReason::Stop),
-            (false, true) => Some(FinishReason::Cancelled),
-            (false, false) => None,
-        }
-    }
-
-    fn finish(
-        mut self,
-        finish_reason: FinishReason,
-        timings: Timings,
-        on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Generation> {
-        let mut finish_reason = finish_reason;
-        if !self.stops.is_stopped() {
-            let rest = match &mut self.decoder {
-                Some(decoder) => decoder.finish()?,
-                None => None,
-            };
-            if let Some(reason) = rest.and_then(|rest| self.append(&rest, on_event)) {
-                finish_reason = reason;
-            }
-            let known = self.text.len();
-            self.stops.release(&mut self.text);
-            if self.text.len() > known {
-                // The answer is over: there is nothing left to cancel.
-                let _ = on_event(Event::Text(&self.text[known..]));
+    ) -> Result<Option<u32>> {
+        match self.decode_start {
+            Some(_) => self.generation.timings.decoded_tokens += 1,
+            None => {
+                self.generation.timings.prefill = self.start.elapsed();
+                self.decode_start = Some(Instant::now());
             }
         }
-        Ok(Generation { ids: self.ids, text: self.text, finish_reason, timings })
+        let advance = self.state.advance(engine.sampled_row(row)?)?;
+        self.generation.ids.extend(advance.token);
+        let token = advance.token.map(Event::Token);
+        let text = (!advance.text.is_empty()).then_some(Event::Text(advance.text));
+        let mut cancelled = false;
+        for event in token.into_iter().chain(text) {
+            cancelled |= on_event(event).is_break();
+        }
+        self.generation.text.push_str(advance.text);
+        let (token, finished) = (advance.token, advance.finished);
+        if let Some(reason) = finished {
+            let is_whole = reason == FinishReason::Stop || !cancelled;
+            self.generation.finish_reason = if is_whole { reason } else { FinishReason::Cancelled };
+        } else if cancelled {
+            self.cancel(on_event)?;
+        }
+        Ok(token.filter(|_| !self.is_finished()))
+    }
+
+    /// Ends it, with the text that was held back.
+    fn cancel(&mut self, on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>) -> Result<()> {
+        let advance = self.state.cancel()?;
+        self.generation.text.push_str(advance.text);
+        if !advance.text.is_empty() {
+            // The answer is over: there is nothing left to cancel.
+            let _ = on_event(Event::Text(advance.text));
+        }
+        if let Some(reason) = advance.finished {
+            self.generation.finish_reason = reason;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Generation {
+        self.generation.timings.decode = self.decode_start.map(|start| start.elapsed()).unwrap_or_default();
+        self.generation
     }
 }

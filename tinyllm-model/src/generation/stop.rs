@@ -4,22 +4,17 @@ use std::ops::Range;
 
 /// Watches text for stop strings. Special tokens' text is watched too, but is no text of the answer.
 #[derive(Debug)]
-pub(super) struct StopStrings<'a> {
-    strings: Vec<&'a str>,
+pub(super) struct StopStrings {
+    strings: Vec<String>,
     held: String,
     /// What of `held` is special tokens, in order.
     hidden: Vec<Range<usize>>,
-    stopped: bool,
 }
 
-impl<'a> StopStrings<'a> {
-    pub(super) fn new(strings: &'a [String]) -> Self {
-        let strings = strings.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
-        StopStrings { strings, held: String::new(), hidden: Vec::new(), stopped: false }
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped
+impl StopStrings {
+    pub(super) fn new(strings: &[String]) -> Self {
+        let strings = strings.iter().filter(|stop| !stop.is_empty()).cloned().collect();
+        StopStrings { strings, held: String::new(), hidden: Vec::new() }
     }
 
     /// Whether a special token's text can matter.
@@ -40,10 +35,9 @@ impl<'a> StopStrings<'a> {
     }
 
     fn look(&mut self, text: &mut String) -> bool {
-        if let Some(at) = self.strings.iter().filter_map(|stop| self.held.find(stop)).min() {
+        if let Some(at) = self.strings.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.release_to(at, text);
             self.held.clear();
-            self.stopped = true;
             return true;
         }
         let begins = |tail: &str| self.strings.iter().any(|stop| stop.starts_with(tail));
@@ -130,7 +124,7 @@ mod tests {
         let mut text = String::new();
         assert!(!watcher.push("a", &mut text) && !watcher.push_special("<s>", &mut text));
         assert_eq!(text, "a");
-        // Half of a stop string in a special token, which is let go when the other half does not come.
+        // Half of a stop string in a special token, which is released when the other half does not come.
         assert!(!watcher.push("bx", &mut text) && !watcher.push_special("<s>", &mut text));
         assert_eq!(text, "ab");
         assert!(!watcher.push("z", &mut text));

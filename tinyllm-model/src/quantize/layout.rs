@@ -5,11 +5,16 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 use tinyllm_kernels::GroupSize;
 
-use super::group_size_of;
-use crate::checkpoint::expected::ExpectedTensor;
+use crate::checkpoint::expected::{ExpectedTensor, LM_HEAD, TensorKind};
 
 /// Data begins at a multiple of this.
 const ALIGN_BYTES: usize = 64;
+
+/// The group of a tensor that is quantised.
+pub(super) fn group_size_of(tensor: &ExpectedTensor, group_size: GroupSize) -> Option<usize> {
+    let linear = tensor.kind == TensorKind::Linear || tensor.name == LM_HEAD;
+    linear.then(|| group_size.elements(tensor.shape[1]))
+}
 
 /// Offsets of a tensor's parts from the start of the data.
 #[derive(Clone, Copy, Debug, Default)]

@@ -16,12 +16,12 @@ use half::f16;
 use rayon::prelude::*;
 use tinyllm_kernels::{FetchedRows, FloatRows, GroupSize, KernelError, quantize::quantize_row};
 
-use self::layout::{Entry, Layout};
+use self::layout::{Entry, Layout, group_size_of};
 use crate::{
     ModelError, Result,
     checkpoint::{
         Checkpoint, TensorData,
-        expected::{ExpectedTensor, LM_HEAD, TensorKind, expected_tensors},
+        expected::{ExpectedTensor, expected_tensors},
     },
     engine::GroupSizeChoice,
 };
@@ -29,18 +29,18 @@ use crate::{
 /// Rows that are read, quantised and written together.
 const BLOCK_ROWS: usize = 64;
 
-/// What was lost in one tensor.
+/// The quantisation error of one tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorError {
     /// The tensor.
     pub name: String,
-    /// The largest difference between a weight and what stands for it.
+    /// The largest difference between a weight and its dequantised value.
     pub max_abs_error: f64,
     /// Root of the mean squared difference over the root of the mean squared weight.
     pub relative_rms_error: f64,
 }
 
-/// What was written.
+/// The result of [`write_w8a16`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizeReport {
     /// Bytes of the tensors that were read.
@@ -56,7 +56,7 @@ pub struct QuantizeReport {
 /// The group size for a model, refused where other readers could not load the file.
 ///
 /// # Errors
-/// [`ModelError::Request`] where the group does not divide an input width and `force` is not set.
+/// [`ModelError::GroupSizeMismatch`] where the group does not divide an input width and `force` is not set.
 pub fn group_size(checkpoint: &dyn Checkpoint, choice: GroupSizeChoice, force: bool) -> Result<GroupSize> {
     let widths = checkpoint.config().input_widths();
     let group_size = choice.resolve(&widths);
@@ -64,10 +64,7 @@ pub fn group_size(checkpoint: &dyn Checkpoint, choice: GroupSizeChoice, force: b
         && let Some(width) = widths.iter().find(|width| !width.is_multiple_of(group))
         && !force
     {
-        return Err(ModelError::Request(format!(
-            "group size {group} does not divide the input width {width}: neither transformers nor vLLM would load \
-             the file; choose another --group-size, or --force to write it for this program only"
-        )));
+        return Err(ModelError::GroupSizeMismatch { group_size: group, width: *width });
     }
     Ok(group_size)
 }
@@ -77,8 +74,8 @@ pub fn file_bytes(checkpoint: &dyn Checkpoint, group_size: GroupSize) -> u64 {
     Layout::of(&expected_tensors(checkpoint.config()), group_size).file_bytes()
 }
 
-/// Writes config.json and model.safetensors into `directory`, which the caller makes and gives its name when all is
-/// there. `config_json` is the model's own, which is kept but for what quantisation changes.
+/// Writes config.json and model.safetensors into `directory`, which the caller makes and renames when all of it
+/// is written. `config_json` is the model's own, which is kept but for what quantisation changes.
 ///
 /// # Errors
 /// A checkpoint that is quantised already, weights that are not finite or do not fit f16, a full disk.
@@ -125,12 +122,6 @@ pub fn write_w8a16(
     let tied = checkpoint.config().tie_word_embeddings;
     config::write(config_json, directory, group_size, tied)?;
     Ok(report)
-}
-
-/// The group of a tensor that is quantised.
-fn group_size_of(tensor: &ExpectedTensor, group_size: GroupSize) -> Option<usize> {
-    let linear = tensor.kind == TensorKind::Linear || tensor.name == LM_HEAD;
-    linear.then(|| group_size.elements(tensor.shape[1]))
 }
 
 struct TensorWriter<'a> {
@@ -218,7 +209,7 @@ impl TensorWriter<'_> {
     }
 }
 
-/// One quantised row and what was lost in it.
+/// One quantised row and its error.
 struct Quantized {
     q: Vec<i8>,
     scales: Vec<f16>,

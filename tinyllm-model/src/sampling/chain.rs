@@ -1,11 +1,14 @@
 //! The sampling chain.
 
-use std::collections::VecDeque;
-
-use super::random::uniform;
+use super::{
+    random::uniform,
+    row::{Candidate, SampledRow},
+};
+use crate::{ModelError, Result};
 
 /// How the next token is chosen. The defaults are llama.cpp's.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Sampling {
     /// Divides the logits; 0 is argmax.
     pub temperature: f32,
@@ -74,97 +77,154 @@ impl Sampling {
     }
 }
 
-/// Chooses tokens one after another, and remembers them for the penalties. Its memory is taken once, when it is made.
-#[derive(Debug)]
+/// Setters, for a chain that begins with a default.
+impl Sampling {
+    /// Sets [`Self::temperature`].
+    pub fn with_temperature(mut self, temperature: f32) -> Self {
+        self.temperature = temperature;
+        self
+    }
+
+    /// Sets [`Self::top_k`].
+    pub fn with_top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+
+    /// Sets [`Self::top_p`].
+    pub fn with_top_p(mut self, top_p: f32) -> Self {
+        self.top_p = top_p;
+        self
+    }
+
+    /// Sets [`Self::min_p`].
+    pub fn with_min_p(mut self, min_p: f32) -> Self {
+        self.min_p = min_p;
+        self
+    }
+
+    /// Sets [`Self::repetition_penalty`].
+    pub fn with_repetition_penalty(mut self, repetition_penalty: f32) -> Self {
+        self.repetition_penalty = repetition_penalty;
+        self
+    }
+
+    /// Sets [`Self::presence_penalty`].
+    pub fn with_presence_penalty(mut self, presence_penalty: f32) -> Self {
+        self.presence_penalty = presence_penalty;
+        self
+    }
+
+    /// Sets [`Self::frequency_penalty`].
+    pub fn with_frequency_penalty(mut self, frequency_penalty: f32) -> Self {
+        self.frequency_penalty = frequency_penalty;
+        self
+    }
+
+    /// Sets [`Self::penalty_window`].
+    pub fn with_penalty_window(mut self, penalty_window: usize) -> Self {
+        self.penalty_window = penalty_window;
+        self
+    }
+
+    /// Sets [`Self::seed`].
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
+/// Chooses tokens. It holds no state: a token is a function of the row's logits, the tokens before it, and the sampling
+/// parameters with their seed. So a sequence may be forked, cut or run again, and draws what it would have drawn.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sampler {
     sampling: Sampling,
-    /// The tokens of the window, where there will be more than it holds.
-    seen: Option<VecDeque<u32>>,
-    counts: Vec<u32>,
-    candidates: Vec<(f32, u32)>,
-    /// Of the next token: how many came before it.
-    position: u64,
 }
 
 impl Sampler {
-    /// A sampler for `vocab_size` logits and a sequence of `context_size` tokens at most.
-    pub fn new(sampling: Sampling, vocab_size: usize, context_size: usize) -> Self {
-        let kept = if sampling.temperature == 0.0 { 0 } else { vocab_size };
-        let forgets = sampling.penalises() && sampling.penalty_window < context_size;
-        Sampler {
-            counts: if sampling.penalises() { vec![0; vocab_size] } else { Vec::new() },
-            seen: forgets.then(|| VecDeque::with_capacity(sampling.penalty_window)),
-            candidates: Vec::with_capacity(kept),
-            sampling,
-            position: 0,
+    /// A sampler with these parameters.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidParameter`] for the first that is outside its range.
+    pub fn new(sampling: Sampling) -> Result<Self> {
+        match sampling.invalid() {
+            Some((name, range)) => Err(ModelError::InvalidParameter { name, range }),
+            None => Ok(Sampler { sampling }),
         }
     }
 
-    /// Counts a token as seen: one of the prompt, or one that was sampled.
-    pub fn accept(&mut self, token: u32) {
-        self.position += 1;
-        if !self.sampling.penalises() {
-            return;
-        }
-        if let Some(seen) = &mut self.seen {
-            if seen.len() == self.sampling.penalty_window
-                && let Some(oldest) = seen.pop_front()
-                && let Some(count) = self.counts.get_mut(oldest as usize)
-            {
-                *count -= 1;
-            }
-            seen.push_back(token);
-        }
-        if let Some(count) = self.counts.get_mut(token as usize) {
-            *count += 1;
-        }
-    }
-
-    /// The next token: a function of the logits, the tokens accepted, the seed, and how many were accepted. `logits` are
-    /// scratch: penalties are applied in place.
-    pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
-        self.penalise(logits);
+    /// The token that follows `row`. Its logits are scratch: penalties are applied in place. Allocates nothing.
+    pub fn sample(&self, row: SampledRow<'_>) -> u32 {
+        let SampledRow { tokens, logits, scratch } = row;
+        self.penalise(tokens, logits, scratch.counts);
         if self.sampling.temperature == 0.0 {
             return argmax(logits);
         }
-        self.candidates.clear();
-        self.candidates.extend(logits.iter().copied().zip(0u32..));
-        self.keep_top_k();
-        let weights_sum = self.keep_by_probability();
-        self.draw(weights_sum)
+        let count = logits.len().min(scratch.candidates.len());
+        let candidates = &mut scratch.candidates[..count];
+        for ((candidate, logit), token) in candidates.iter_mut().zip(logits.iter()).zip(0..) {
+            *candidate = [logit.to_bits(), token];
+        }
+        let candidates = self.keep_top_k(candidates);
+        let (candidates, weights_sum) = self.keep_by_probability(candidates);
+        self.draw(candidates, weights_sum, tokens.len() as u64)
     }
 
-    fn penalise(&self, logits: &mut [f32]) {
-        for (logit, &count) in logits.iter_mut().zip(&self.counts) {
-            if count > 0 {
+    /// Counts the tokens of the window, and lowers the logits of those that were seen.
+    fn penalise(&self, tokens: &[u32], logits: &mut [f32], counts: &mut [u32]) {
+        if !self.sampling.penalises() {
+            return;
+        }
+        let window = &tokens[tokens.len().saturating_sub(self.sampling.penalty_window)..];
+        for token in window {
+            if let Some(count) = counts.get_mut(*token as usize) {
+                *count = 0;
+            }
+        }
+        for token in window {
+            if let Some(count) = counts.get_mut(*token as usize) {
+                *count += 1;
+            }
+        }
+        for token in window {
+            let token = *token as usize;
+            if let (Some(logit), Some(count)) = (logits.get_mut(token), counts.get_mut(token))
+                && *count > 0
+            {
                 let factor = self.sampling.repetition_penalty;
                 *logit = if *logit > 0.0 { *logit / factor } else { *logit * factor };
-                *logit -= self.sampling.presence_penalty + self.sampling.frequency_penalty * count as f32;
+                *logit -= self.sampling.presence_penalty + self.sampling.frequency_penalty * *count as f32;
+                // Once, however often it is in the window.
+                *count = 0;
             }
         }
     }
 
-    /// Sorts the candidates, most likely first (ties by token id), after dropping all but the top k.
-    fn keep_top_k(&mut self) {
-        let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    /// The top k candidates, most likely first (ties by token id).
+    fn keep_top_k<'c>(&self, candidates: &'c mut [Candidate]) -> &'c mut [Candidate] {
+        let order = |a: &Candidate, b: &Candidate| value(b).total_cmp(&value(a)).then(a[1].cmp(&b[1]));
         let k = self.sampling.top_k;
-        if k > 0 && k < self.candidates.len() {
-            self.candidates.select_nth_unstable_by(k - 1, order);
-            self.candidates.truncate(k);
-        }
-        self.candidates.sort_unstable_by(order);
+        let kept = if k > 0 && k < candidates.len() {
+            candidates.select_nth_unstable_by(k - 1, order);
+            &mut candidates[..k]
+        } else {
+            candidates
+        };
+        kept.sort_unstable_by(order);
+        kept
     }
 
-    /// Applies top-p and min-p at temperature 1, then turns logits into weights at the temperature; returns their sum.
-    fn keep_by_probability(&mut self) -> f64 {
-        let largest = self.candidates.first().map_or(0.0, |candidate| candidate.0);
-        let probability = |logit: f32| libm::exp(f64::from(logit) - f64::from(largest));
-        let mut kept = self.candidates.len();
+    /// Applies top-p and min-p at temperature 1, then turns logits into weights at the temperature; those that are kept,
+    /// and the sum of their weights.
+    fn keep_by_probability<'c>(&self, candidates: &'c mut [Candidate]) -> (&'c [Candidate], f64) {
+        let largest = candidates.first().map_or(0.0, value);
+        let probability = |candidate: &Candidate| libm::exp(f64::from(value(candidate)) - f64::from(largest));
+        let mut kept = candidates.len();
         if self.sampling.top_p < 1.0 {
-            let total: f64 = self.candidates.iter().map(|candidate| probability(candidate.0)).sum();
+            let total: f64 = candidates.iter().map(probability).sum();
             let mut mass = 0.0;
-            for (rank, candidate) in self.candidates.iter().enumerate() {
-                mass += probability(candidate.0) / total;
+            for (rank, candidate) in candidates.iter().enumerate() {
+                mass += probability(candidate) / total;
                 if mass >= f64::from(self.sampling.top_p) {
                     kept = rank + 1;
                     break;
@@ -172,31 +232,38 @@ impl Sampler {
             }
         }
         let least = f64::from(self.sampling.min_p);
-        self.candidates.truncate(kept);
-        let likely = self.candidates.iter().take_while(|candidate| probability(candidate.0) >= least).count();
-        self.candidates.truncate(likely.max(1));
+        let likely =
+            candidates[..kept].iter().take_while(|candidate| probability(candidate) >= least).count();
+        let kept = likely.max(1).min(kept);
+        let candidates = &mut candidates[..kept];
         let temperature = f64::from(self.sampling.temperature);
         let mut sum = 0.0;
-        for candidate in &mut self.candidates {
-            let weight = libm::exp((f64::from(candidate.0) - f64::from(largest)) / temperature) as f32;
-            candidate.0 = weight;
+        for candidate in &mut *candidates {
+            let weight = libm::exp((f64::from(value(candidate)) - f64::from(largest)) / temperature) as f32;
+            candidate[0] = weight.to_bits();
             sum += f64::from(weight);
         }
-        sum
+        (candidates, sum)
     }
 
-    fn draw(&self, weights_sum: f64) -> u32 {
-        let mut left = uniform(self.sampling.seed, self.position) * weights_sum;
+    /// Draws the token at `position`: how many tokens came before it.
+    fn draw(&self, candidates: &[Candidate], weights_sum: f64, position: u64) -> u32 {
+        let mut left = uniform(self.sampling.seed, position) * weights_sum;
         let mut chosen = 0;
-        for &(weight, token) in &self.candidates {
-            chosen = token;
-            left -= f64::from(weight);
+        for candidate in candidates {
+            chosen = candidate[1];
+            left -= f64::from(value(candidate));
             if left < 0.0 {
                 break;
             }
         }
         chosen
     }
+}
+
+/// A candidate's logit or weight.
+fn value(candidate: &Candidate) -> f32 {
+    f32::from_bits(candidate[0])
 }
 
 /// The token of the largest logit; the first of equals.
@@ -212,14 +279,21 @@ pub(crate) fn argmax(logits: &[f32]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::SamplerScratch, *};
+
+    /// The token after `tokens`; `logits` are what penalties make of them.
+    fn sample(sampling: &Sampling, tokens: &[u32], logits: &mut [f32]) -> u32 {
+        // Scratch may hold anything.
+        let mut memory = vec![7; SamplerScratch::words(logits.len()).unwrap()];
+        let scratch = SamplerScratch::new(&mut memory);
+        Sampler::new(sampling.clone()).unwrap().sample(SampledRow { tokens, logits, scratch })
+    }
 
     fn frequencies(sampling: Sampling, logits: &[f32], draws: u64) -> Vec<f64> {
-        let mut counts = vec![0.0; logits.len()];
-        let mut sampler = Sampler::new(sampling, logits.len(), draws as usize);
+        let (mut counts, mut tokens) = (vec![0.0; logits.len()], Vec::new());
         for _ in 0..draws {
-            let token = sampler.sample(&mut logits.to_vec());
-            sampler.accept(token);
+            let token = sample(&sampling, &tokens, &mut logits.to_vec());
+            tokens.push(token);
             counts[token as usize] += 1.0 / draws as f64;
         }
         counts
@@ -231,8 +305,7 @@ mod tests {
 
     #[test]
     fn temperature_zero_is_argmax_and_the_first_of_equals() {
-        let mut sampler = Sampler::new(Sampling::greedy(), 4, 8);
-        assert_eq!(sampler.sample(&mut [0.5, 2.0, 2.0, -1.0]), 1);
+        assert_eq!(sample(&Sampling::greedy(), &[], &mut [0.5, 2.0, 2.0, -1.0]), 1);
     }
 
     #[test]
@@ -271,12 +344,8 @@ mod tests {
             ..Sampling::greedy()
         };
         let penalised = |penalty_window| {
-            let mut sampler = Sampler::new(Sampling { penalty_window, ..sampling.clone() }, 3, 8);
-            for token in [2, 0, 0, 1] {
-                sampler.accept(token);
-            }
             let mut logits = [4.0, -1.0, 3.0];
-            sampler.sample(&mut logits);
+            sample(&Sampling { penalty_window, ..sampling.clone() }, &[2, 0, 0, 1], &mut logits);
             logits
         };
         // Token 2 left the window. Token 0: 4/2 - 0.5 - 2 * 0.25 = 1; token 1: -1 * 2 - 0.5 - 0.25 = -2.75.
@@ -290,13 +359,11 @@ mod tests {
     fn the_same_seed_gives_the_same_tokens() {
         let logits = [0.1, 0.2, 0.3, 0.4, 0.5];
         let run = |seed| {
-            let mut sampler = Sampler::new(plain(seed), 5, 32);
-            let mut next = || {
-                let token = sampler.sample(&mut logits.clone());
-                sampler.accept(token);
-                token
-            };
-            (0..32).map(|_| next()).collect::<Vec<_>>()
+            let mut tokens = Vec::new();
+            for _ in 0..32 {
+                tokens.push(sample(&plain(seed), &tokens, &mut logits.clone()));
+            }
+            tokens
         };
         assert_eq!(run(9), run(9));
         assert_ne!(run(9), run(10));
@@ -306,14 +373,31 @@ mod tests {
     #[test]
     fn a_draw_depends_on_the_position_alone() {
         let logits = [0.0; 1000];
-        let at = |position| {
-            let mut sampler = Sampler::new(plain(9), 1000, 32);
-            (0..position).for_each(|token| sampler.accept(token));
-            sampler.sample(&mut logits.clone())
+        let at = |position: u32| {
+            let tokens: Vec<u32> = (0..position).collect();
+            sample(&plain(9), &tokens, &mut logits.clone())
         };
         // The generator's numbers for seed 9 at 0, 3 and 7, in thousandths.
         let expected = [0, 3, 7].map(|position| (uniform(9, position) * 1000.0) as u32);
         assert_eq!([at(0), at(3), at(7)], expected);
         assert!(expected[0] != expected[1] && expected[1] != expected[2]);
+    }
+
+    #[test]
+    fn a_parameter_outside_its_range_is_named() {
+        let refused = Sampler::new(Sampling { top_p: 1.5, ..plain(0) }).unwrap_err();
+        assert!(matches!(refused, ModelError::InvalidParameter { name: "top_p", .. }), "{refused}");
+    }
+
+    #[test]
+    fn scratch_that_is_too_small_is_no_panic() {
+        let mut memory = [0; 3];
+        let row = SampledRow {
+            tokens: &[3, 9, 100],
+            logits: &mut [0.0, 1.0, 2.0],
+            scratch: SamplerScratch::new(&mut memory),
+        };
+        let sampling = Sampling { frequency_penalty: 1.0, ..plain(1) };
+        assert_eq!(Sampler::new(sampling).unwrap().sample(row), 0, "the one candidate there is room for");
     }
 }

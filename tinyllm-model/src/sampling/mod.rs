@@ -5,6 +5,8 @@
 
 mod chain;
 mod random;
+mod row;
 
 pub(crate) use chain::argmax;
 pub use chain::{Sampler, Sampling};
+pub use row::{SampledRow, SamplerScratch};

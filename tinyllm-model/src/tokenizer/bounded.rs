@@ -1,7 +1,7 @@
-//! The library's normalisers and decoders with a bound on the text that they make.
+//! The library's normalisers and decoders with a bound on their output.
 //!
-//! A file may hold any number of replacements, each of which makes much from little. The library runs them one after
-//! another and looks at nothing between; here each is asked first how much it will make.
+//! A file may hold any number of replacements that each multiply a text's length. The library runs them one after
+//! another without a limit; here the size of each step's output is estimated first.
 
 use std::{
     fmt,
@@ -16,18 +16,18 @@ use tokenizers::{
 
 use super::checks::MAX_STEPS;
 
-/// Bytes of text for each that was given: Unicode's compatibility forms make eleven of one at most.
+/// Bytes of output for each of the input: Unicode's compatibility forms make eleven of one at most.
 const GROWTH: usize = 16;
 
-/// Bytes of text on top.
+/// Bytes of output in addition.
 const ALLOWANCE_BYTES: usize = 64 << 10;
 
-/// What may be made of a text.
+/// The budget for the output of one text.
 pub(super) struct Budget(Mutex<Left>);
 
 struct Left {
     bytes: usize,
-    /// Why normalising stopped. The library goes on without the rest and says nothing.
+    /// Why normalising stopped. The library itself continues without an error.
     problem: Option<String>,
 }
 

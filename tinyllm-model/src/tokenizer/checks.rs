@@ -1,5 +1,5 @@
-//! What the library would panic or abort over, or repeat without end, found in a tokenizer.json before the library
-//! sees it. What it panics over all the same is caught (`library_panics`).
+//! Refuses what would make the library panic, abort or loop, before it parses a tokenizer.json. Remaining panics are
+//! caught (`library_panics`).
 
 use serde_json::Value;
 use tokenizers::{PreTokenizerWrapper, models::bpe::Vocab};
@@ -36,7 +36,7 @@ const MAX_PIECES_BYTES: usize = 16 << 20;
 /// The longest word, in characters, that a WordPiece model is asked to take apart: the work grows with its cube.
 const MAX_WORD_CHARS: u64 = 1000;
 
-/// The longest prefix or suffix that a model puts to pieces of words.
+/// The longest prefix or suffix of subwords.
 const MAX_AFFIX_BYTES: usize = 256;
 
 /// Tokens that a post-processor adds.
@@ -190,7 +190,7 @@ fn id_of(token: &str, id: u64) -> Outcome {
     if id <= MAX_ID { Ok(()) } else { Err(format!("the id {id} of {token:.40?} is above {MAX_ID}")) }
 }
 
-/// A prefix or suffix of pieces of words.
+/// A prefix or suffix of subwords.
 pub(super) fn affix(name: &str, text: &str) -> Outcome {
     let bytes = text.len();
     if bytes <= MAX_AFFIX_BYTES {

@@ -1,6 +1,6 @@
-//! Which tokens end an answer. config.json and generation_config.json have their say elsewhere; here is what tokenizers
-//! know: the eos token that their files name, and in a GGUF, whose converters often name another than the one that the
-//! model was taught to end its turns with, the tokens whose text is known to end a turn.
+//! The end-of-turn tokens that a tokenizer knows: the eos token that its files name and, in a GGUF, tokens whose text is
+//! known to end a turn, because converters often name another eos token. Those of config.json and generation_config.json
+//! are in `config`.
 
 use super::{parts::Library, special::SpecialTokens};
 

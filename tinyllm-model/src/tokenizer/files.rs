@@ -1,5 +1,5 @@
-//! What lies beside a tokenizer.json and says more about its tokens: tokenizer_config.json and, from before that file
-//! listed them, special_tokens_map.json and added_tokens.json. Which of them counts is transformers' rule.
+//! The files that add tokens to a tokenizer.json: tokenizer_config.json and the older special_tokens_map.json and
+//! added_tokens.json. Precedence follows transformers.
 
 use std::{
     collections::HashSet,
@@ -88,6 +88,16 @@ impl TokenizerFiles {
         let additional = additional(files()).into_iter().flatten();
         let extra = self.config["extra_special_tokens"].as_object();
         named.chain(additional).chain(extra.into_iter().flat_map(|extra| extra.values()))
+    }
+}
+
+impl SpecialTokens {
+    /// Those that the files of a directory name.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no JSON.
+    pub fn from_directory(directory: &Path) -> Result<Self> {
+        Ok(TokenizerFiles::read(directory)?.special_tokens())
     }
 }
 

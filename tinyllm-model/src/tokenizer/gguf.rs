@@ -1,4 +1,5 @@
-//! The vocabulary inside a GGUF as the parts of a tokenizer: byte-level BPE with its pre-tokenizer, or SentencePiece BPE.
+//! The vocabulary inside a GGUF as the parts of a tokenizer: byte-level BPE with its pre-tokenizer, or SentencePiece
+//! BPE.
 
 use std::collections::HashMap;
 
@@ -6,7 +7,8 @@ use serde_json::{Value, json};
 use tokenizers::{AddedToken, models::bpe::Vocab};
 
 use super::{
-    end_tokens, guarded,
+    end_tokens,
+    library_errors::guarded,
     parts::{self, Bpe, Library, Pipeline},
 };
 use crate::{ModelError, Result, checkpoint::gguf::Metadata};

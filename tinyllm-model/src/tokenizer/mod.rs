@@ -2,11 +2,12 @@
 
 mod bounded;
 mod checks;
+mod chunks;
 mod end_tokens;
 mod files;
 mod gguf;
+mod library_errors;
 mod parts;
-mod pieces;
 mod special;
 mod stream;
 
@@ -20,14 +21,12 @@ pub(crate) use files::TokenizerFiles;
 pub use special::SpecialTokens;
 pub use stream::DecodeStream;
 
-use crate::{ModelError, Result, config::read_bounded, library_panics};
+use crate::{ModelError, Result, config::read_bounded};
+use library_errors::guarded;
 use parts::Library;
 
 /// The longest tokenizer.json that is read; the largest published ones are below 40 MB.
 const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
-
-/// The longest error of the library that is passed on: it may quote the file.
-const MAX_ERROR_CHARS: usize = 1000;
 
 /// How text becomes tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +46,7 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// The tokenizer.json of a directory, which need hold nothing else, with the tokens that files beside it add.
+    /// The tokenizer.json of a directory, which need hold nothing else, with the tokens that the files next to it add.
     ///
     /// # Errors
     /// A file that is missing, malformed, or too large.
@@ -96,7 +95,7 @@ impl Tokenizer {
         guarded(&self.path, "tokenizer", || {
             let normalizer = inner.get_normalizer();
             normalizer.iter().for_each(|normalizer| normalizer.begin(text.len()));
-            let ids = pieces::encode(&inner, text, options.add_special)?;
+            let ids = chunks::encode(&inner, text, options.add_special)?;
             match normalizer.and_then(|normalizer| normalizer.problem()) {
                 Some(problem) => Err(format!("normalizer: {problem}").into()),
                 None => Ok(ids),
@@ -110,8 +109,8 @@ impl Tokenizer {
     /// An id that the vocabulary does not have.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let inner = self.lock();
-        if let Some(id) = ids.iter().find(|id| inner.id_to_token(**id).is_none()) {
-            return Err(ModelError::Request(format!("token {id} is not in the tokenizer's vocabulary")));
+        if let Some(id) = ids.iter().copied().find(|id| inner.id_to_token(*id).is_none()) {
+            return Err(ModelError::UnknownToken { id });
         }
         guarded(&self.path, "decoder", || inner.decode(ids, skip_special))
     }
@@ -167,19 +166,4 @@ impl Tokenizer {
     fn lock(&self) -> MutexGuard<'_, Library> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What the library gives; its errors, and what it panics over, as this file's. It changes nothing that is read
-/// afterwards: a tokenizer that was being read is dropped, and reading text only fills its caches.
-fn guarded<T>(path: &Path, field: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
-    let problem = match library_panics::catch(work) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(panic) => format!("the tokenizer library cannot go on with this file: {panic}"),
-    };
-    let problem = match problem.char_indices().nth(MAX_ERROR_CHARS) {
-        Some((end, _)) => problem[..end].to_owned() + "…",
-        None => problem,
-    };
-    Err(ModelError::malformed(path, field, problem))
 }

@@ -1,9 +1,9 @@
-//! A tokenizer in the parts that the library takes: a BPE model, whose vocabulary and merges are handed over as they
-//! are read, and the rest, which the library reads as JSON.
+//! Builds the library's tokenizer from parts: a BPE model, whose vocabulary and merges are parsed here, and the rest,
+//! which the library parses from JSON.
 //!
-//! The library's own reader of a tokenizer.json copies the model through three trees of JSON. That is most of the time
-//! and of the memory that a tokenizer takes, so models that are plain BPE are read here; whatever else there is, and
-//! whatever is wrong, is the library's to read and to name.
+//! The library's own reader of a tokenizer.json copies the model through three trees of JSON. That takes most of a
+//! tokenizer's time and memory, so plain BPE models are parsed here; other models and malformed ones are left to the
+//! library and its errors.
 
 use std::fmt;
 

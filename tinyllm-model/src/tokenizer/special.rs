@@ -1,8 +1,6 @@
 //! A tokenizer's special tokens by name, as chat templates call them: `bos_token`, `pad_token`, ….
 
-use std::{collections::BTreeMap, path::Path};
-
-use super::TokenizerFiles;
+use std::collections::BTreeMap;
 
 use crate::{
     Result,
@@ -13,7 +11,7 @@ use crate::{
 pub(super) const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// The special tokens that a model's files name. A name that they set to null, or do not have, is not there.
+/// The special tokens that a model's files name. A name that is null or absent is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
     named: BTreeMap<String, String>,
@@ -25,14 +23,6 @@ impl SpecialTokens {
     pub fn new<'a>(named: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let named = named.into_iter().map(|(name, token)| (name.to_owned(), token.to_owned())).collect();
         SpecialTokens { named, additional: Vec::new() }
-    }
-
-    /// Those that the files of a directory name.
-    ///
-    /// # Errors
-    /// A file that cannot be read or is no JSON.
-    pub fn from_directory(directory: &Path) -> Result<Self> {
-        Ok(TokenizerFiles::read(directory)?.special_tokens())
     }
 
     /// Those that JSON files name; the first file that has a name counts, though it says null.

@@ -1,4 +1,4 @@
-//! Text from tokens as they come, in whole characters.
+//! Incremental decoding: text from one token after another, in whole characters.
 
 use super::Tokenizer;
 use crate::Result;
@@ -6,8 +6,8 @@ use crate::Result;
 /// What a decoder gives for bytes that are not (yet) a character.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Decodes one token after another. Pieces join to the decoding of all tokens; a character whose bytes are spread over
-/// tokens comes with the last of them.
+/// Decodes one token after another. The returned texts join to the decoding of all tokens; a character whose bytes are
+/// spread over tokens comes with the last of them.
 pub struct DecodeStream<'a> {
     tokenizer: &'a Tokenizer,
     skip_special: bool,
@@ -38,23 +38,23 @@ impl<'a> DecodeStream<'a> {
         if text.len() <= self.prefix.len() || text.ends_with(REPLACEMENT) {
             return Ok(None);
         }
-        let piece = text.get(self.prefix.len()..).unwrap_or_default().to_owned();
+        let delta = text.get(self.prefix.len()..).unwrap_or_default().to_owned();
         // The last tokens stay as context, so that a leading space is decoded as it would be in the whole.
         self.ids.drain(..self.given);
         self.given = self.ids.len();
         self.prefix = self.tokenizer.decode(&self.ids, self.skip_special)?;
-        Ok(Some(piece))
+        Ok(Some(delta))
     }
 
-    /// What was held back: bytes that never became a character.
+    /// The text that was held back: bytes that never became a character.
     ///
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn finish(&mut self) -> Result<Option<String>> {
         let text = self.tokenizer.decode(&self.ids, self.skip_special)?;
-        let piece = text.get(self.prefix.len()..).unwrap_or_default().to_owned();
+        let delta = text.get(self.prefix.len()..).unwrap_or_default().to_owned();
         self.given = self.ids.len();
         self.prefix = text;
-        Ok((!piece.is_empty()).then_some(piece))
+        Ok((!delta.is_empty()).then_some(delta))
     }
 }

@@ -31,8 +31,7 @@ fn reading() {
             }
         }
         // What opens can be run, or says why not.
-        let options =
-            EngineOptions { kv: KvCacheConfig::of_tokens(32), threads: Some(1), ..EngineOptions::default() };
+        let options = EngineOptions::default().with_kv(KvCacheConfig::of_tokens(32)).with_threads(Some(1));
         let host = tinyllm_mem::HostResource::shared();
         if let Some(mut engine) = check_message(Engine::load(&checkpoint, &options, &host, &|_| {})) {
             check_message(engine.logits(&[0, 1, 2], &mut |_, _| ()));

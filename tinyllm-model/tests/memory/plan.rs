@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tinyllm_kernels::Isa;
 use tinyllm_mem::{Category, HostMemory, HostResource, Report, Tracking};
 use tinyllm_model::{
-    Engine,
+    Engine, ModelError,
     engine::{EmbeddingsMode, EngineOptions, EnginePlan, KvCacheConfig, SequenceInput, WeightsMode},
 };
 
@@ -34,13 +34,18 @@ proptest! {
     ) {
         let vocab = config.vocab_size as u32;
         let model = RandomModel::new(config, seed);
-        let options = EngineOptions {
-            weights, embeddings, group_size, prefill_chunk,
-            kv: KvCacheConfig { max_batch_size, max_seq_len: Some(max_seq_len), block_size, format, budget_bytes: None },
-            threads: Some(threads),
-            ..EngineOptions::default()
-        };
-        let plan = EnginePlan::of_checkpoint(&Engine::backend(&options).unwrap(), &model, &options).unwrap();
+        let options = EngineOptions::default()
+            .with_weights(weights)
+            .with_embeddings(embeddings)
+            .with_group_size(group_size)
+            .with_prefill_chunk(prefill_chunk)
+            .with_kv(KvCacheConfig::default()
+                .with_max_batch_size(max_batch_size)
+                .with_max_seq_len(Some(max_seq_len))
+                .with_block_size(block_size)
+                .with_format(format))
+            .with_threads(Some(threads));
+        let plan = EnginePlan::of_checkpoint(&Engine::cpu(&options, &HostResource::shared()).unwrap(), &model, &options).unwrap();
         let planned: BTreeMap<Category, (usize, usize)> =
             plan.categories().iter().map(|(category, usage)| (*category, (usage.bytes, usage.count))).collect();
 
@@ -55,13 +60,13 @@ proptest! {
         for (sequence, length) in sequences.iter().zip(&lengths) {
             let tokens: Vec<u32> = (0..(*length).min(max_seq_len) as u32).map(|i| i % vocab).collect();
             for chunk in tokens.chunks(engine.max_step_tokens()) {
-                engine.forward(&[SequenceInput { sequence: *sequence, tokens: chunk, wants_logits: true }]).unwrap();
+                engine.forward(&[SequenceInput::new(*sequence, chunk, 1)]).unwrap();
             }
         }
         for _ in 0..3 {
             let with_room = sequences.iter().filter(|s| engine.sequence_tokens(**s).unwrap().len() < max_seq_len);
             let batch: Vec<_> = with_room
-                .map(|sequence| SequenceInput { sequence: *sequence, tokens: &[1], wants_logits: true })
+                .map(|sequence| SequenceInput::new(*sequence, &[1], 1))
                 .collect();
             if !batch.is_empty() {
                 engine.forward(&batch).unwrap();
@@ -80,14 +85,14 @@ proptest! {
 fn a_budget_is_exact() {
     let config = crate::common::small_config();
     let model = RandomModel::new(config, 3);
-    let options = |memory_budget_bytes, max_seq_len| EngineOptions {
-        memory_budget_bytes,
-        kv: KvCacheConfig::of_tokens(max_seq_len),
-        isa: Isa::Portable,
-        threads: Some(1),
-        ..EngineOptions::default()
+    let options = |memory_budget_bytes, max_seq_len| {
+        EngineOptions::default()
+            .with_memory_budget_bytes(memory_budget_bytes)
+            .with_kv(KvCacheConfig::of_tokens(max_seq_len))
+            .with_isa(Isa::Portable)
+            .with_threads(Some(1))
     };
-    let backend = Engine::backend(&options(None, 100)).unwrap();
+    let backend = Engine::cpu(&options(None, 100), &HostResource::shared()).unwrap();
     let needed = EnginePlan::of_checkpoint(&backend, &model, &options(None, 100)).unwrap().total_bytes();
     let tracking = Arc::new(Tracking::new(HostResource::shared()));
     let memory: HostMemory = tracking.clone();
@@ -100,10 +105,11 @@ fn a_budget_is_exact() {
         message.contains(&format!("{needed} bytes are needed")) && message.contains("1 too few"),
         "{message}"
     );
+    let ModelError::OverBudget { largest_context: Some(fits), largest_context_int8, .. } = refused else {
+        panic!("{message}")
+    };
     // What it says would fit does fit.
-    let fits: usize =
-        message.split("--ctx-size ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!((80..100).contains(&fits), "{message}");
+    assert!((80..100).contains(&fits) && largest_context_int8 == Some(100), "{message}");
     drop(Engine::load(&model, &options(Some(needed - 1), fits), &memory, &|_| {}).unwrap());
     assert!(Engine::load(&model, &options(Some(1000), 100), &memory, &|_| {}).is_err());
     // So does the batch.
@@ -113,6 +119,6 @@ fn a_budget_is_exact() {
         options
     };
     let three = EnginePlan::of_checkpoint(&backend, &model, &batch(3, None)).unwrap().total_bytes();
-    let refused = Engine::load(&model, &batch(8, Some(three)), &memory, &|_| {}).err().unwrap().to_string();
-    assert!(refused.contains("or a batch of 3"), "{refused}");
+    let refused = Engine::load(&model, &batch(8, Some(three)), &memory, &|_| {}).err().unwrap();
+    assert!(matches!(refused, ModelError::OverBudget { largest_batch: Some(3), .. }), "{refused}");
 }

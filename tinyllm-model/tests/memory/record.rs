@@ -1,4 +1,4 @@
-//! The record of a run's memory: each weight once, three slabs, and nothing allocated after loading.
+//! The record of a run's memory: each weight once, four slabs, and nothing allocated after loading.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,13 +16,12 @@ fn weights_are_held_once_and_decoding_allocates_nothing() {
     let memory: HostMemory = tracking.clone();
     let config = small_config();
     let model = RandomModel::new(config.clone(), 7);
-    let options =
-        EngineOptions { kv: KvCacheConfig::of_tokens(64), threads: Some(2), ..EngineOptions::default() };
+    let options = EngineOptions::default().with_kv(KvCacheConfig::of_tokens(64)).with_threads(Some(2));
     let mut engine = Engine::load(&model, &options, &memory, &|_| {}).unwrap();
 
     let loaded = tracking.report();
     let names: Vec<&str> = loaded.live.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names.iter().collect::<HashSet<_>>().len(), 3, "{names:?}");
+    assert_eq!(names.iter().collect::<HashSet<_>>().len(), 4, "{names:?}");
     // By hand: per layer q and o 64·64, k and v 32·64, gate, up and down 96·64 weights of one byte; groups of 32.
     let layer = 2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64;
     assert_eq!(loaded.categories[&Category::Weights].live_bytes, 2 * layer);
@@ -31,10 +30,13 @@ fn weights_are_held_once_and_decoding_allocates_nothing() {
     assert_eq!(loaded.categories[&Category::Norms].live_bytes, 5 * 64 * 2);
     // Keys and values of two layers, two heads of 16, in f16, for 64 tokens.
     assert_eq!(loaded.categories[&Category::Kv].live_bytes, 64 * 2 * 2 * 2 * 16 * 2);
+    // Token ids and blocks of one sequence; a count and two words a candidate for each token of the vocabulary.
+    assert_eq!(loaded.categories[&Category::Slots].live_bytes, 4 * (64 + 4 + 3 * 50));
 
-    engine.prefill(&[1, 2, 3, 4, 5], &mut || true).unwrap();
+    let sequence = engine.create_sequence().unwrap();
+    engine.prefill(sequence, &[1, 2, 3, 4, 5], &mut || true).unwrap();
     for token in 0..40 {
-        engine.decode(token).unwrap();
+        engine.decode(sequence, token).unwrap();
     }
     let after = tracking.report();
     assert_eq!(after.allocations_total, loaded.allocations_total);

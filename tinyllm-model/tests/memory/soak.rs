@@ -22,8 +22,8 @@ fn nothing_grows() {
     let tracking = Arc::new(Tracking::new(HostResource::shared()));
     let memory: HostMemory = tracking.clone();
     let model = RandomModel::new(small_config(), 11);
-    let kv = KvCacheConfig { max_batch_size: 4, ..KvCacheConfig::of_tokens(100) };
-    let options = EngineOptions { kv, threads: Some(1), prefill_chunk: 16, ..EngineOptions::default() };
+    let kv = KvCacheConfig::of_tokens(100).with_max_batch_size(4);
+    let options = EngineOptions::default().with_kv(kv).with_threads(Some(1)).with_prefill_chunk(16);
     let mut engine = Engine::load(&model, &options, &memory, &|_| {}).unwrap();
     let loaded = tracking.report();
     let (mut random, mut sequences, mut tokens, mut early) = (9, Vec::new(), 0, None);
@@ -32,7 +32,7 @@ fn nothing_grows() {
             let prompt: Vec<u32> = (0..10 + (next(&mut random).abs() * 30.0) as u32).collect();
             let (sequence, common) = engine.create_sequence_with_prefix(&prompt).unwrap();
             for chunk in prompt[common..].chunks(16) {
-                engine.forward(&[SequenceInput { sequence, tokens: chunk, wants_logits: false }]).unwrap();
+                engine.forward(&[SequenceInput::new(sequence, chunk, 0)]).unwrap();
                 tokens += chunk.len();
             }
             sequences.push(sequence);
@@ -46,10 +46,7 @@ fn nothing_grows() {
                 index += 1;
             }
         }
-        let batch: Vec<_> = sequences
-            .iter()
-            .map(|sequence| SequenceInput { sequence: *sequence, tokens: &[7], wants_logits: true })
-            .collect();
+        let batch: Vec<_> = sequences.iter().map(|sequence| SequenceInput::new(*sequence, &[7], 1)).collect();
         if !batch.is_empty() {
             engine.forward(&batch).unwrap();
             tokens += batch.len();

@@ -5,9 +5,9 @@ use crate::report::Kind;
 /// A set of checks. All of them cost time only; none changes a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Out of bounds, freed memory, misalignment, double and wrong frees. Always faults as the hardware would; this says whether it is reported.
+    /// Out of bounds, freed memory, misalignment, double and wrong frees. Always faults as the hardware would; this decides whether it is reported.
     pub memcheck: bool,
-    /// Reads of bytes that nobody wrote.
+    /// Reads of bytes that were never written.
     pub initcheck: bool,
     /// Races between threads of a block in shared memory, and between blocks in global memory.
     pub racecheck: bool,

@@ -11,7 +11,7 @@
 //! let memory = driver.mem_alloc(1000)?;
 //! driver.name_memory(memory, 1000, "scratch");
 //! assert_eq!(driver.mem_get_info()?, ((1 << 20) - 1024, 1 << 20));
-//! // What is never given back is found, by its name.
+//! // A leak is found, by its name.
 //! assert!(driver.finish()[0].to_string().starts_with("leak: scratch, 1000 bytes"));
 //! # Ok::<(), tinyllm_sys::DriverError>(())
 //! ```

@@ -13,15 +13,15 @@ use crate::DriverError;
 /// modules and graphs work on the calling thread's current context.
 ///
 /// # Errors
-/// Every call fails with the driver's error; where it can say more, the call's documentation does. Work that was given to a
-/// device can fail after the call that gave it: then a later call says so, and the context is lost.
+/// Every call fails with the driver's error; specific codes are in the call's documentation. Work fails
+/// asynchronously: a later call returns its error, and the context is lost.
 ///
 /// # Safety
 /// For callers: every handle came from this driver and lives; work on memory stays within one allocation that lives until
 /// the work is done, and two pieces of work on the same bytes are ordered by streams and events, unless both only read.
 ///
-/// An implementation hands out memory that is valid for as many bytes as were asked for, aligned to 256 bytes, and disjoint
-/// from everything that it handed out and has not taken back. Page-locked host memory can be read and written by the
+/// An implementation allocates memory that is valid for as many bytes as were asked for, aligned to 256 bytes, and disjoint
+/// from every live allocation. Page-locked host memory can be read and written by the
 /// processor.
 pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// `cuDriverGetVersion`: the version of CUDA that the driver supports.
@@ -42,7 +42,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// `cuDeviceGetAttribute`.
     fn device_attribute(&self, attribute: DeviceAttribute, device: DeviceHandle) -> Result<i32, DriverError>;
 
-    /// `cuDevicePrimaryCtxRetain`: the context that everybody in the process shares.
+    /// `cuDevicePrimaryCtxRetain`: the context that the whole process shares.
     fn primary_context_retain(&self, device: DeviceHandle) -> Result<ContextHandle, DriverError>;
 
     /// `cuDevicePrimaryCtxRelease`.
@@ -82,7 +82,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// `cuStreamCreate`.
     fn stream_create(&self, flags: StreamFlags) -> Result<StreamHandle, DriverError>;
 
-    /// `cuStreamDestroy`. Work that it has is done still.
+    /// `cuStreamDestroy`. Work that was queued on it still runs.
     ///
     /// # Safety
     /// The stream came from [`DriverApi::stream_create`] and nothing names it afterwards.
@@ -106,7 +106,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// Those of the work on the stream too; work that is not done is none.
     unsafe fn stream_query(&self, stream: StreamHandle) -> Result<bool, DriverError>;
 
-    /// `cuStreamWaitEvent`: what comes after on `stream` waits for what `event` recorded.
+    /// `cuStreamWaitEvent`: later work of `stream` waits for what `event` recorded.
     ///
     /// # Safety
     /// Both came from this driver and live.
@@ -190,7 +190,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// The pool came from this driver and lives.
     unsafe fn mem_pool_usage(&self, pool: PoolHandle) -> Result<PoolUsage, DriverError>;
 
-    /// `cuMemPoolTrimTo`: gives back what is not handed out, down to `keep_bytes`.
+    /// `cuMemPoolTrimTo`: releases reserved memory that is not allocated, down to `keep_bytes`.
     ///
     /// # Safety
     /// The pool came from this driver and lives.
@@ -313,7 +313,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     ) -> Result<(), DriverError>;
 
     /// A hint, and no call of the driver, which has none for it: the name of these bytes, for implementations that check
-    /// accesses and can then say what was hit. Others ignore it.
+    /// accesses and name what was hit. Others ignore it.
     fn name_memory(&self, pointer: DevicePointer, bytes: usize, name: &str) {
         let _ = (pointer, bytes, name);
     }
@@ -340,7 +340,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// It came from [`DriverApi::mem_create`] and is not named afterwards.
     unsafe fn mem_release(&self, memory: MemoryHandle) -> Result<(), DriverError>;
 
-    /// `cuMemMap`: memory from `offset` on, at reserved addresses. The driver wants an `offset` of 0.
+    /// `cuMemMap`: memory from `offset` on, at reserved addresses. The driver requires an `offset` of 0.
     ///
     /// # Safety
     /// The range is reserved and nothing is mapped in it; the memory came from this driver and lives.
@@ -454,7 +454,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
         params: &[*mut c_void],
     ) -> Result<(), DriverError>;
 
-    /// `cuStreamBeginCapture`: what comes on `stream` is kept in a graph and not run.
+    /// `cuStreamBeginCapture`: later work of `stream` becomes part of a graph and is not run.
     ///
     /// # Safety
     /// The stream came from this driver and lives.
@@ -488,7 +488,7 @@ pub unsafe trait DriverApi: Send + Sync + std::fmt::Debug {
     /// The graph came from this driver and lives, and so does what its work names.
     unsafe fn graph_instantiate(&self, graph: GraphHandle) -> Result<GraphExecHandle, DriverError>;
 
-    /// `cuGraphExecUpdate`: gives `exec` the arguments of `graph`. False where the two differ in more: instantiate anew.
+    /// `cuGraphExecUpdate`: gives `exec` the arguments of `graph`. False where the two differ in more: instantiate again.
     ///
     /// # Safety
     /// Both came from this driver and live, and so does what their work names.

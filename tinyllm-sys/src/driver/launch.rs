@@ -28,7 +28,7 @@ impl LaunchConfig {
         LaunchConfig { grid, block, shared_bytes: 0, cooperative: false, cluster: None }
     }
 
-    /// Whether nothing is asked for that `cuLaunchKernel` cannot say.
+    /// Whether `cuLaunchKernel` can express it: no attributes.
     pub const fn is_plain(&self) -> bool {
         !self.cooperative && self.cluster.is_none()
     }

@@ -60,9 +60,9 @@ pub struct PoolUsage {
     pub reserved_bytes: u64,
     /// The most that was held.
     pub reserved_high_bytes: u64,
-    /// Handed out now.
+    /// Allocated now.
     pub used_bytes: u64,
-    /// The most that was handed out.
+    /// The most that was allocated at once.
     pub used_high_bytes: u64,
 }
 

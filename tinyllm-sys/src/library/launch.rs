@@ -79,7 +79,7 @@ impl LibCuda {
     }
 }
 
-/// What the plain call cannot say.
+/// Attributes that the plain call has no parameter for.
 fn attributes(config: &LaunchConfig) -> Vec<CUlaunchAttribute> {
     let attribute = |id, set: &dyn Fn(&mut CUlaunchAttributeValue)| {
         let mut value = CUlaunchAttributeValue { pad: [0; 64] };

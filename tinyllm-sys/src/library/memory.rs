@@ -63,7 +63,7 @@ impl LibCuda {
             unsafe { (self.symbols.mem_pool_set_attribute)(pool, attribute, (&raw mut threshold).cast()) };
         let created = PoolHandle(number(pool));
         if let Err(error) = self.check("cuMemPoolSetAttribute", set, &arguments) {
-            // SAFETY: just created, and nothing of it is allocated. The first error is the one to tell.
+            // SAFETY: just created, and nothing of it is allocated. The first error is the one to return.
             let _ = unsafe { self.mem_pool_destroy(created) };
             return Err(error);
         }

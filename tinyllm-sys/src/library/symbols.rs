@@ -1,4 +1,4 @@
-//! The driver's functions, found by name once. They are declared here to return a plain number: a newer driver may say
+//! The driver's functions, found by name once. They are declared here to return a plain number: a newer driver may return
 //! what no enumeration lists.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};

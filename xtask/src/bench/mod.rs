@@ -24,7 +24,7 @@ pub(crate) fn run(options: &flags::Bench) -> anyhow::Result<()> {
     let model = options.model.as_deref().unwrap_or("smollm2");
     let name = Path::new(model).file_stem().map_or_else(|| model.into(), |name| name.to_string_lossy());
     let runs = options.runs.unwrap_or(DEFAULT_RUNS);
-    // Read first: what is wrong with it should not show after minutes.
+    // Read first, so that an error does not appear after minutes.
     let peers = options.peers.as_deref().map(|path| peers::rows(path, &name)).transpose()?;
     let here = env::current_dir()?;
     shell.change_dir(root);

@@ -1,19 +1,19 @@
-//! Other programs' tokens a second, from a file of `bench/peers/compare.py`, in the words of `tinyllm bench`.
+//! Other programs' tokens a second, from a file of `bench/peers/compare.py`, in the fields of `tinyllm bench`.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-/// The rows of `model` that were measured side by side with tinyllm as it is by default.
+/// The rows of `model` that were measured in turns with tinyllm's default configuration.
 pub(super) fn rows(path: &Path, model: &str) -> anyhow::Result<Vec<Value>> {
     let name = || path.display().to_string();
     let text = fs::read_to_string(path).with_context(name)?;
     let result: Value = serde_json::from_str(&text).with_context(name)?;
     let rows = result["rows"].as_array().with_context(|| format!("{}: no list named rows", name()))?;
-    let beside =
+    let is_peer =
         |row: &&Value| row["model"] == model && row["unit"] == "tokens/s" && row["against"] == "tinyllm";
-    let peers: Vec<Value> = rows.iter().filter(beside).filter_map(peer).collect();
+    let peers: Vec<Value> = rows.iter().filter(is_peer).filter_map(peer).collect();
     ensure!(!peers.is_empty(), "{}: no rows of {model} in tokens/s against tinyllm", name());
     Ok(peers)
 }

@@ -1,5 +1,5 @@
-//! From start to the first token, and the memory that takes. The runs of different cases are interleaved, so that a slow
-//! minute of the machine touches all of them.
+//! Time to first token, and peak memory. The runs of different cases are interleaved, so that a slow minute of the machine
+//! affects all of them.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ struct Case {
     flags: &'static str,
 }
 
-/// What one run showed.
+/// The figures of one run.
 struct Sample {
     wall: Duration,
     load_ms: f64,

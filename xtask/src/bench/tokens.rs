@@ -7,7 +7,7 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 const NEW_TOKENS: u64 = 128;
-/// Where decoding is measured too, as far as the model's context reaches.
+/// Depths at which decode is measured too, as far as the model's context reaches.
 const DEPTHS: [u64; 4] = [1024, 2048, 4096, 8192];
 
 /// The commands, and the rows of all of them.
@@ -36,7 +36,7 @@ pub(super) fn measure(
     Ok((commands, rows))
 }
 
-/// The depths that leave room for what is generated; the first that does not is brought down to a round one that does.
+/// The depths that leave room for the generated tokens; the first that does not is lowered to a round one that does.
 fn depths(context: u64) -> Vec<String> {
     let most = context.saturating_sub(NEW_TOKENS) / 100 * 100;
     let mut depths: Vec<u64> = DEPTHS.into_iter().map(|depth| depth.min(most)).filter(|d| *d > 0).collect();

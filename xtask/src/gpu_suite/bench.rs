@@ -1,4 +1,4 @@
-//! The kernels' bench, and torch's operations beside it, in turns.
+//! The kernels' bench and torch's operations, in turns.
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
@@ -68,7 +68,7 @@ fn microseconds(row: &Value) -> f64 {
     row["microseconds"].as_f64().unwrap_or(f64::NAN)
 }
 
-/// One line: a kernel's time, what it makes of the device, and how long torch takes for the same.
+/// One line: a kernel's time, its share of the device's limit, and torch's time for the same.
 fn print(row: &Value, theirs: &[Value]) {
     let (bench, case) = (text(row, "bench"), text(row, "case"));
     let kernel = if row["kernel"].is_null() { bench.clone() } else { text(row, "kernel") };

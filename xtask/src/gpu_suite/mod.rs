@@ -1,5 +1,5 @@
-//! `cargo xtask gpu-suite`: everything that only a GPU can show. The tests on it, under compute-sanitizer too; the kernels' bench,
-//! beside torch where there is one. What is needed can be packed here and run on a machine without Rust.
+//! `cargo xtask gpu-suite`: the checks that need a GPU. The tests on it, under compute-sanitizer too; the kernels' bench, with
+//! torch's where there is one. The suite can be packed here and run on a machine without Rust.
 
 mod bench;
 mod pack;
@@ -73,7 +73,7 @@ fn device() -> anyhow::Result<Value> {
     Ok(json!({ "name": name, "driver": driver, "compute_capability": capability, "memory": memory }))
 }
 
-/// Where results go that nobody gave a name.
+/// The default path of results.
 fn results(device: &Value, commit: &str) -> anyhow::Result<PathBuf> {
     let name = device["name"].as_str().unwrap_or("gpu").to_lowercase().replace("nvidia ", "");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
@@ -81,7 +81,7 @@ fn results(device: &Value, commit: &str) -> anyhow::Result<PathBuf> {
     Ok(root.join(format!("bench/results/gpu-{}-{commit}-{seconds}.json", name.replace(' ', "-"))))
 }
 
-/// What each of the sanitizer's tools found in each program of tests, and how much that is.
+/// The findings of each of the sanitizer's tools in each test program, and their number.
 fn sanitize(packed: &Path) -> anyhow::Result<(Value, usize)> {
     let Some(tool) = sanitizer::find() else {
         println!("no compute-sanitizer here: the tests ran without it only");

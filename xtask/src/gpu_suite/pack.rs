@@ -1,4 +1,4 @@
-//! What the suite runs, built and laid into one directory.
+//! Builds what the suite runs, into one directory.
 
 use std::{env, fs, path::Path};
 
@@ -7,13 +7,13 @@ use xshell::{Shell, cmd};
 
 use crate::cargo;
 
-/// Tests that ask for a GPU when `TINYLLM_TEST_GPU` is set.
+/// Tests that use a GPU when `TINYLLM_TEST_GPU` is set.
 pub(super) struct Tests {
     pub(super) package: &'static str,
     pub(super) test: &'static str,
     /// What the names of its tests that reach the GPU begin with.
     pub(super) filter: &'static str,
-    /// Whether they run under the sanitizer too: those of the emulator have mistakes of their own.
+    /// Whether they run under the sanitizer too: those of the emulator contain deliberate faults.
     pub(super) sanitized: bool,
 }
 

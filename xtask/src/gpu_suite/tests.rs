@@ -1,4 +1,4 @@
-//! Programs of tests where the GPU is asked for (some of their tests need none), each test in a process of its own: a fault ends
+//! Runs test programs with the GPU enabled (some of their tests need none), each test in a process of its own: a fault ends
 //! everything that its process has on the device.
 
 use std::{path::Path, process::Command, sync::Mutex, time::Instant};

@@ -1,5 +1,5 @@
 //! `cargo xtask kernels`: CUDA C++ in `tinyllm-kernels/cuda/` to the PTX in `tinyllm-kernels/ptx/` that ships, and the table of
-//! what each kernel takes. `--check` regenerates both and compares.
+//! each kernel's resources. `--check` regenerates both and compares.
 
 mod occupancy;
 mod resources;
@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 
 use self::toolchain::Toolchain;
 
-/// The table of registers and the like, beside the PTX.
+/// The table of the kernels' resources, in the folder of the PTX.
 const TABLE: &str = "RESOURCES.md";
 
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
@@ -31,9 +31,9 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
         fs::remove_file(stale)?;
     }
     for (name, text) in &made {
-        let beside = out.join(format!("{name}.tmp"));
-        fs::write(&beside, text)?;
-        fs::rename(&beside, out.join(name))?;
+        let temporary = out.join(format!("{name}.tmp"));
+        fs::write(&temporary, text)?;
+        fs::rename(&temporary, out.join(name))?;
     }
     println!("{} files in {}", made.len(), out.display());
     Ok(())

@@ -15,7 +15,7 @@ pub(super) struct Target {
 
 /// Registers of a multiprocessor, of every target.
 const REGISTERS: u32 = 65_536;
-/// A warp's registers are given out in multiples of this.
+/// A warp's registers are allocated in multiples of this.
 const REGISTER_UNIT: u32 = 256;
 /// Shared memory that each block takes for the system, from compute capability 8.0 on.
 const RESERVED_SHARED_BYTES: u32 = 1024;
@@ -57,7 +57,7 @@ mod tests {
     fn occupancy_follows_the_guide() {
         // Worked out by hand. sm_80: 64 registers, 256 threads: 65536 / 2048 = 32 warps.
         assert_eq!(TARGETS[0].occupancy(256, 64, 0), (32, 64));
-        // 33 registers are 1056 a warp, 1280 given out: 51 warps, 6 blocks of 8.
+        // 33 registers are 1056 a warp, 1280 allocated: 51 warps, 6 blocks of 8.
         assert_eq!(TARGETS[0].occupancy(256, 33, 0), (48, 64));
         // 48 KiB of shared memory and 1 KiB reserved: 3 blocks in 164 KiB, 2 in 100.
         assert_eq!(TARGETS[0].occupancy(128, 32, 48 << 10), (12, 64));

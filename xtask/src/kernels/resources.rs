@@ -1,4 +1,4 @@
-//! What `ptxas -v` says of each kernel, as a table.
+//! The resources that `ptxas -v` reports of each kernel, as a table.
 
 use anyhow::{Context, bail};
 
@@ -8,7 +8,7 @@ use super::occupancy::Target;
 #[derive(Debug, Default)]
 pub(super) struct Table(Vec<String>);
 
-/// What one kernel takes.
+/// The resources of one kernel.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Usage {
     kernel: String,

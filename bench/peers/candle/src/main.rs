@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use candle_core::{Device, Tensor, quantized::gguf_file};
 use candle_transformers::models::quantized_llama::ModelWeights;
 
-/// A prompt is given in pieces of this many tokens, as to the others.
+/// A prompt is prefilled in chunks of this many tokens, as to the others.
 const CHUNK_TOKENS: usize = 512;
 
 fn main() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! What went wrong on the way to the hub, in words that say what to do.
+//! Words errors of connections to the hub, with what to do.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) fn explain(error: Error, url: &str, patience: Duration) -> anyhow::Er
             anyhow::anyhow!("the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no URL")
         }
         Error::ConnectProxyFailed(cause) => anyhow::anyhow!("{url}: the proxy refuses: {cause}"),
-        // No network, no such host, nobody who listens.
+        // No network, unknown host, or connection refused.
         cause => anyhow::Error::new(cause).context(format!(
             "{url}: the hub cannot be reached; pull needs a network, models already pulled run without"
         )),

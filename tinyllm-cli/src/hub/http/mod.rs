@@ -31,7 +31,7 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const MAX_JSON_BYTES: u64 = 16 << 20;
 const MAX_REDIRECTS: usize = 8;
 
-/// The hub, and who asks.
+/// A client of the hub.
 pub(super) struct Client {
     agent: Agent,
     endpoint: String,
@@ -40,7 +40,7 @@ pub(super) struct Client {
     patience: Duration,
 }
 
-/// What is asked for.
+/// What a request wants.
 #[derive(Clone, Copy)]
 enum Ask {
     /// The bytes from this one on.
@@ -90,13 +90,13 @@ impl Client {
         let extent = match reply.response.status().as_u16() {
             200 => Extent::whole(headers),
             206 => match Extent::part(headers, from) {
-                // Not what was asked for: from the beginning, then.
+                // Not the requested range: start from the beginning.
                 Err(_) if from > 0 => return self.get(path, 0),
                 extent => extent,
             },
             416 if from > 0 => match Extent::nothing(headers, from) {
                 Some(extent) => Ok(extent),
-                // More is here than the file has: from the beginning, then.
+                // The part is longer than the file: start from the beginning.
                 None => return self.get(path, 0),
             },
             401 | 403 => {
@@ -113,7 +113,7 @@ impl Client {
         Ok(Answer { extent, etag: reply.etag, body })
     }
 
-    /// The version of a file, without the file; `None` where the hub does not say.
+    /// The etag of a file, without its body; `None` where the hub sends none.
     pub(super) fn version(&self, path: &str) -> anyhow::Result<Option<String>> {
         let reply = self.follow(path, Ask::Headers)?;
         Ok(reply

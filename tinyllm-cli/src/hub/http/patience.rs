@@ -1,4 +1,4 @@
-//! How long a server may be silent, and how little it may send.
+//! Read timeouts: how long a server may be silent, and how slowly it may send.
 
 use std::{
     io::{self, Read},
@@ -8,17 +8,17 @@ use std::{
 /// Seconds that a server may be silent.
 const DEFAULT_SECONDS: u64 = 30;
 
-/// The fewest bytes that are worth waiting that long for: less than a tenth of what the slowest lines bring.
+/// Bytes that must arrive in that time: less than a tenth of what the slowest connections deliver.
 const MIN_BYTES: u64 = 1024;
 
-/// The longest time that a server may be silent: `HF_HUB_DOWNLOAD_TIMEOUT` in seconds, which the hub's own client reads too.
+/// The longest time that a server may be silent: `HF_HUB_DOWNLOAD_TIMEOUT` in seconds, which the hub's own client reads
+/// too.
 pub(super) fn from_environment() -> Duration {
     let seconds = std::env::var("HF_HUB_DOWNLOAD_TIMEOUT").ok().and_then(|text| text.trim().parse().ok());
     Duration::from_secs(seconds.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_SECONDS))
 }
 
-/// A body that must keep coming. Silence alone ends the connection's own reads; here it is drops that come so slowly that
-/// they never end.
+/// A body with a minimum rate. The connection's own timeout catches silence; this one catches bytes that trickle.
 pub(super) struct Steady<R> {
     body: R,
     limit: Duration,
@@ -48,7 +48,7 @@ impl<R> Steady<R> {
 }
 
 impl<R> Steady<R> {
-    /// Says silence in words.
+    /// Words the timeout's error.
     fn explain(&self, error: io::Error) -> io::Error {
         let source = error.get_ref().and_then(|source| source.downcast_ref::<ureq::Error>());
         if !matches!(source, Some(ureq::Error::Timeout(_))) {

@@ -1,10 +1,10 @@
-//! Safe connections, with a library that needs no C compiler.
+//! TLS, with a library that needs no C compiler.
 
 use std::sync::Arc;
 
 use ureq::tls::{TlsConfig, TlsProvider};
 
-/// How connections are made safe.
+/// The TLS configuration.
 pub(super) fn config() -> TlsConfig {
     let config = TlsConfig::builder();
     if !has_instructions() {
@@ -14,7 +14,7 @@ pub(super) fn config() -> TlsConfig {
     config.provider(TlsProvider::Rustls).unversioned_rustls_crypto_provider(provider).build()
 }
 
-/// Refuses an address that needs a safe connection where this processor can make none.
+/// Refuses an https address on a processor that the TLS library does not support.
 pub(super) fn check(url: &str) -> anyhow::Result<()> {
     let is_safe = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
     anyhow::ensure!(

@@ -1,4 +1,4 @@
-//! Addresses: names made fit for them, and where a redirect leads.
+//! URLs: percent-encoding of names, and targets of redirects.
 
 use anyhow::{Context, bail};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,7 +17,7 @@ pub(in crate::hub) fn encode_path(text: &str) -> String {
     text.split('/').map(encode_segment).collect::<Vec<_>>().join("/")
 }
 
-/// Scheme, host and port: what may see what is meant for another.
+/// Scheme, host and port: the token is sent only to the same origin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: String,

@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::Context;
 
-/// Held as long as it lives.
+/// The lock; released when dropped.
 pub(in crate::hub) struct Lock(#[expect(dead_code, reason = "closing the file gives the lock back")] File);
 
-/// Takes the lock of a folder in `base`. Its file lies beside the folder, so that it outlives it: whoever waits for a
-/// model that is being removed must not wake up with a lock that nobody else sees.
+/// Takes the lock of a folder in `base`. Its file is next to the folder, so that it outlives it: a process that waits
+/// for a model that is being removed must not wake up with a lock on a deleted file.
 pub(super) fn take(base: &Path, folder: &OsStr) -> anyhow::Result<Lock> {
     let locks = base.join(".locks");
     fs::create_dir_all(&locks).with_context(|| locks.display().to_string())?;

@@ -1,4 +1,4 @@
-//! What has been pulled of a repository: snapshots of commits with their files, and the models that are whole.
+//! The manifest of a repository: snapshots of commits with their files, and the models that are complete.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ const MAX_BYTES: u64 = 16 << 20;
 pub(in crate::hub) struct Manifest {
     /// By commit.
     pub(in crate::hub) snapshots: BTreeMap<String, Snapshot>,
-    /// Models of which all files are here: by the file that was asked for (the first, of a split one), or by nothing where
+    /// Models of which all files are here: by the requested file (the first, of a split one), or by nothing where
     /// the repository's own was.
     pub(in crate::hub) models: BTreeMap<String, Model>,
 }
@@ -50,9 +50,9 @@ pub(in crate::hub) struct FileRecord {
 /// A model that is whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::hub) struct Model {
-    /// What was asked for: a branch, tag or commit.
+    /// The requested revision: a branch, tag or commit.
     pub(in crate::hub) revision: String,
-    /// What that was.
+    /// The commit that it resolved to.
     pub(in crate::hub) commit: String,
     /// What is opened: a file, or `.` for the snapshot's folder.
     pub(in crate::hub) path: PathBuf,
@@ -71,7 +71,7 @@ impl Manifest {
         }
     }
 
-    /// Writes it beside, then gives it its name.
+    /// Writes a temporary file and renames it.
     pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let write = || -> anyhow::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -84,7 +84,7 @@ impl Manifest {
         write().with_context(|| folder.join(NAME).display().to_string())
     }
 
-    /// Notes that a model is whole: also for other names of the same.
+    /// Records that a model is complete, under all of its names.
     pub(in crate::hub) fn complete(&mut self, key: &str, model: &Model) {
         self.models.insert(key.to_owned(), model.clone());
         for other in self.models.values_mut().filter(|other| other.path == model.path) {

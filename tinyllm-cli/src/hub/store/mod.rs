@@ -1,13 +1,14 @@
 //! Where pulled models are kept: a folder for each repository, in it
 //!
-//! - `snapshots/COMMIT/NAME/`: the files of a commit. Another commit's are brought beside them, and count from the moment
-//!   in which the manifest says so;
-//! - `partial/`: files that are coming;
-//! - `.tinyllm-pull.json`: the manifest, which alone says what is whole.
+//! - `snapshots/COMMIT/NAME/`: the files of a commit. Another commit gets a folder of its own, which counts as soon as the
+//!   manifest names it;
+//! - `partial/`: files that are being downloaded;
+//! - `.tinyllm-pull.json`: the manifest, which alone says what is complete.
 //!
 //! What the first version of this program pulled lies in the folder itself, and is used there.
 
 mod folder_name;
+mod folders;
 mod lock;
 mod manifest;
 mod partial;
@@ -21,17 +22,14 @@ use std::{
 
 use anyhow::Context;
 
+use self::folders::{base, size_bytes};
+
 pub(crate) use self::pulled::{Pulled, pulled};
 pub(super) use self::{
     lock::Lock,
     manifest::{FileRecord, Manifest, Model},
     partial::Partial,
 };
-
-/// Where the folders of all repositories are.
-fn base() -> anyhow::Result<PathBuf> {
-    Ok(super::cache()?.join("hub"))
-}
 
 /// A repository's folder.
 pub(super) struct Store {
@@ -51,7 +49,7 @@ impl Store {
         &self.folder
     }
 
-    /// Keeps other processes from changing it; they wait.
+    /// Locks it; other processes wait.
     pub(super) fn lock(&self) -> anyhow::Result<Lock> {
         lock::take(&base()?, self.folder.file_name().unwrap_or_default())
     }
@@ -115,7 +113,7 @@ impl Store {
     /// Removes all of it; returns the bytes freed.
     pub(super) fn remove(&self) -> anyhow::Result<u64> {
         let bytes = size_bytes(&self.folder);
-        // First of all it is no model any more.
+        // Without its manifest it is no longer a model.
         let manifest = self.folder.join(manifest::NAME);
         match fs::remove_file(&manifest) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -125,12 +123,5 @@ impl Store {
         }
         fs::remove_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
         Ok(bytes)
-    }
-}
-
-fn size_bytes(path: &Path) -> u64 {
-    match fs::read_dir(path) {
-        Ok(entries) => entries.flatten().map(|entry| size_bytes(&entry.path())).sum(),
-        Err(_) => fs::symlink_metadata(path).map_or(0, |metadata| metadata.len()),
     }
 }

@@ -1,4 +1,4 @@
-//! The part of a file that has come so far, beside the name of its version.
+//! A partial download, with the etag of its version in a second file.
 
 use std::{
     fs,
@@ -46,12 +46,12 @@ impl Partial {
         fs::metadata(&self.part).map_or(0, |metadata| metadata.len())
     }
 
-    /// The version that they are of; empty where it is not known.
+    /// The etag of their version; empty where it is not known.
     pub(in crate::hub) fn etag(&self) -> String {
         fs::read_to_string(&self.etag).unwrap_or_default()
     }
 
-    /// Begins another version. In this order no part ever lies beside another version's name.
+    /// Starts over with another version. The part is removed before the etag is written, so that the two always match.
     pub(in crate::hub) fn begin(&self, etag: &str) -> anyhow::Result<()> {
         let folder = self.part.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -64,7 +64,7 @@ impl Partial {
         fs::write(&self.etag, etag).with_context(|| self.etag.display().to_string())
     }
 
-    /// Removes what is left of it.
+    /// Removes both files.
     pub(in crate::hub) fn remove(&self) {
         // What stays is found by the next sweep.
         let _ = fs::remove_file(&self.part);

@@ -1,8 +1,12 @@
-//! What has been pulled, for those who want a list.
+//! The list of pulled models.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use super::{base, folder_name, manifest::Manifest, size_bytes};
+use super::{
+    folder_name,
+    folders::{base, size_bytes},
+    manifest::Manifest,
+};
 
 /// A model that has been pulled.
 pub(crate) struct Pulled {

@@ -14,7 +14,7 @@ use super::{
 /// Where snapshots are, in the repository's folder.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 
-/// Removes it and returns its bytes. What cannot be removed stays; it is in nobody's way.
+/// Removes it and returns its bytes. What cannot be removed stays.
 pub(super) fn sweep(folder: &Path, manifest: &Manifest, wanted: &dyn Fn(&Partial) -> bool) -> u64 {
     let mut keep = BTreeSet::from([folder.join(manifest::NAME)]);
     for snapshot in manifest.snapshots.values() {
@@ -29,7 +29,8 @@ pub(super) fn sweep(folder: &Path, manifest: &Manifest, wanted: &dyn Fn(&Partial
         }
     }
     freed += clear(&folder.join(partial::FOLDER), &keep);
-    // The rest of the folder is the first version's: all of it once its snapshot is superseded, else what it left behind.
+    // The rest of the folder is the first version's: all of it once its snapshot is superseded, else what it left
+    // behind.
     let is_used = manifest.snapshots.values().any(|snapshot| snapshot.folder == Path::new("."));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,5 +1,5 @@
-//! What this machine allows: how fast it reads memory, the limit of decoding, which reads every weight for each token,
-//! and how fast it multiplies, the limit of a prompt.
+//! This machine's limits: read bandwidth, which bounds decoding (every weight is read for each token), and the peak of
+//! int16 dot products, which bounds prefill.
 
 use std::{hint::black_box, time::Instant};
 
@@ -8,19 +8,19 @@ use tinyllm_mem::{Buffer, Category, HostResource, Request};
 
 use super::median;
 
-/// The least that is read: less is over too soon to be timed.
+/// Bytes of a pass at least: less is too short to be timed.
 const MIN_BYTES: usize = 16 << 20;
 
-/// Passes before those that are timed: a cache takes some to settle.
+/// Warm-up passes: a cache takes some to settle.
 const WARM_UP_PASSES: usize = 4;
 
 /// Passes that are timed.
 const PASSES: usize = 8;
 
-/// Rounds of a multiplying pass: some milliseconds.
+/// Rounds of a pass of dot products: some milliseconds.
 const ROUNDS: usize = 10_000;
 
-/// What the machine does a second at most.
+/// The machine's limits.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// Bytes of memory read.
@@ -29,9 +29,9 @@ pub(super) struct Limits {
     pub(super) dot_ops_per_s: f64,
 }
 
-/// Memory for the engine's own threads to read again and again, in pages as its weights have them. Of it is read as much as a
-/// step reads, so that what a cache keeps of weights, keys and values it keeps of this too: of 140 MB a cache of 32 MB
-/// keeps a tenth, of twice as much next to nothing.
+/// A buffer that the engine's own threads read repeatedly, with pages as its weights have them. As many bytes are read
+/// as a step reads, so that the last-level cache keeps the same share: a tenth of 140 MB in 32 MB, next to nothing of
+/// twice as much.
 pub(super) struct Meter {
     buffer: Buffer<f32>,
 }
@@ -42,13 +42,13 @@ impl Meter {
         let bytes = most_bytes.max(MIN_BYTES).next_multiple_of(4096);
         let request = Request::new(Category::Weights, "bandwidth", bytes, 4096);
         let mut buffer = Buffer::<f32>::allocate(&HostResource::shared(), request)?;
-        // Touched, so that the pages are there.
+        // Prefaulted.
         buffer.as_mut_slice().fill(1.0);
         Ok(Meter { buffer })
     }
 
-    /// Some passes of reading as much as a step does, and of multiplying, by the threads of the engine: others would have to go
-    /// to sleep first, or the next step's would wake up where they still run.
+    /// Some read passes of as many bytes as a step reads, and some of dot products, by the engine's own threads: with a
+    /// second thread pool the next step's workers could wake on a core that is still busy.
     pub(super) fn measure(&self, cpu: &Cpu, step_bytes: usize) -> Passes {
         let values = step_bytes.max(MIN_BYTES) / size_of::<f32>();
         let memory = &self.buffer.as_slice()[..values.min(self.buffer.len())];
@@ -64,17 +64,17 @@ impl Meter {
 
 /// How fast each pass was.
 pub(super) struct Passes {
-    /// In each way to read.
+    /// By read pattern.
     read: [Vec<f64>; Reading::ALL.len()],
     dot: Vec<f64>,
 }
 
 impl Limits {
-    /// The medians of the passes just before and just after a stretch of a run: what the machine did meanwhile, as near as
-    /// can be measured without slowing it. On a shared machine the fastest pass is a moment that a stretch does not get.
+    /// The medians of the passes just before and just after a segment: the machine's speed meanwhile, as close as can be
+    /// measured without slowing the segment. On a shared machine a segment never gets the speed of the fastest pass.
     pub(super) fn around(before: &Passes, after: &Passes) -> Self {
         let both = |before: &[f64], after: &[f64]| median([before, after].concat());
-        // The faster way to read is what the machine allows.
+        // The faster read pattern counts.
         let read = before.read.iter().zip(&after.read).map(|(before, after)| both(before, after));
         Limits { read_bytes_per_s: read.fold(0.0, f64::max), dot_ops_per_s: both(&before.dot, &after.dot) }
     }
@@ -99,8 +99,8 @@ mod tests {
 
     use super::*;
 
-    /// The advice that the kernel was given on the mapping that holds an address, in its two-letter codes; none where the
-    /// system does not say.
+    /// The advice that the kernel was given on the mapping that holds an address, in its two-letter codes; none where
+    /// the system does not say.
     fn advice_at(address: usize) -> Option<String> {
         let smaps = fs::read_to_string("/proc/self/smaps").ok()?;
         let holds = |line: &str| {

@@ -1,10 +1,10 @@
-//! `bench`: tokens a second, beside what the machine allows in the same run.
+//! `bench`: tokens a second, and the machine's read bandwidth and dot peak measured in the same run.
 
 mod chart;
 mod limits;
 mod rows;
-mod subject;
 mod work;
+mod workload;
 
 use std::path::PathBuf;
 
@@ -13,28 +13,30 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 use tinyllm_mem::{HostMemory, HostResource};
 use tinyllm_model::{
-    Engine,
+    Engine, ModelFiles,
     engine::{EngineOptions, EnginePlan},
 };
 
 use self::{
     chart::Results,
     limits::{Limits, Meter},
-    rows::{Row, Stretch},
-    subject::Subject,
+    rows::{Row, Segment},
     work::Work,
+    workload::Workload,
 };
 use crate::{
-    models::{self, Model},
-    options::LoadOptions,
-    output,
-    progress::{self, Unit},
-    warnings,
+    models,
+    options::{self, LoadOptions},
+    output::{
+        self,
+        progress::{self, Unit},
+        warnings,
+    },
 };
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model(), required_unless_present = "from")]
+    #[arg(help = models::MODEL, add = options::completion::model(), required_unless_present = "from")]
     model: Option<String>,
     /// Tokens of a prompt (a list: 0 leaves the test out)
     #[arg(short = 'p', long, visible_alias = "n-prompt", value_delimiter = ',', default_value = "512")]
@@ -111,7 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let (Some(from), Some(svg)) = (&arguments.from, &arguments.svg) {
         return output::write_file(svg, chart::svg(&Results::read(from)?).as_bytes());
     }
-    let model = Model::open(arguments.model.as_deref().context("a MODEL or --from")?)?;
+    let model = models::open(arguments.model.as_deref().context("a MODEL or --from")?)?;
     let tests = tests(arguments);
     ensure!(!tests.is_empty(), "nothing to measure: -p and -n are 0");
     ensure!(arguments.batch.iter().all(|batch| (1..=4096).contains(batch)), "-b: from 1 to 4096 sequences");
@@ -125,16 +127,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let json: Vec<Value> = rows.iter().map(Row::json).collect();
     match arguments.output {
         Format::Json => output::print_json(&json)?,
-        Format::Md => output::print(&rows::table(&model.name(), &rows))?,
+        Format::Md => output::print(&rows::table(&models::name(&model), &rows))?,
         Format::Csv => output::print(&rows::csv(&rows))?,
     }
     match &arguments.svg {
-        Some(svg) => output::write_file(svg, chart::svg(&Results::of_rows(model.name(), &json)?).as_bytes()),
+        Some(svg) => {
+            output::write_file(svg, chart::svg(&Results::of_rows(models::name(&model), &json)?).as_bytes())
+        }
         None => Ok(()),
     }
 }
 
-/// Every combination that was asked for.
+/// Every requested combination.
 fn tests(arguments: &Arguments) -> Vec<Test> {
     let mut tests = Vec::new();
     for &depth in &arguments.depth {
@@ -148,27 +152,27 @@ fn tests(arguments: &Arguments) -> Vec<Test> {
     tests
 }
 
-/// Runs the tests. Those that begin with the same cache take turns, again and again, and before and after each stretch of a
-/// run the machine is measured, so that a slow minute of it touches all of them and what they are held against.
+/// Runs the tests. Tests that begin with the same cache are run in turns, and the machine's limits are measured before
+/// and after each segment of a run, so that a slow minute affects all of them and their limits alike.
 fn measure(
-    model: &Model,
+    model: &ModelFiles,
     options: &EngineOptions,
     tests: &[Test],
     repetitions: u32,
 ) -> anyhow::Result<Vec<Row>> {
-    let backend = Engine::backend(options)?;
-    let threads = backend.threads();
-    let checkpoint = model.checkpoint()?;
-    let plan = EnginePlan::of_checkpoint(&backend, checkpoint, options)?;
+    let memory: HostMemory = HostResource::shared();
+    let cpu = Engine::cpu(options, &memory)?;
+    let threads = cpu.threads();
+    let checkpoint = model.checkpoint();
+    let plan = EnginePlan::of_checkpoint(&cpu, checkpoint, options)?;
     warnings::context(checkpoint.config(), options.kv.max_seq_len);
     warnings::memory(&plan);
     let work = Work::of(&plan, checkpoint.config());
     let step_bytes = |test: &Test| work.step_bytes(test.batch, test.depth as f64) as usize;
     let meter = Meter::new(tests.iter().map(step_bytes).max().unwrap_or(0))?;
-    let memory: HostMemory = HostResource::shared();
-    let mut engine = Engine::load_on(backend, checkpoint, options, &memory, &|_| {})?;
+    let mut engine = Engine::load_on(&cpu, checkpoint, options, &memory, &|_| {})?;
     let plural = if threads == 1 { "" } else { "s" };
-    let bar = progress::bar(format!("{} with {threads} thread{plural}", model.name()), Unit::Tokens);
+    let bar = progress::bar(format!("{} with {threads} thread{plural}", models::name(model)), Unit::Tokens);
     let mut rows = Vec::new();
     let groups = || tests.chunk_by(|a, b| (a.depth, a.batch) == (b.depth, b.batch));
     let warm_up = |test: &Test| match test.kind {
@@ -182,30 +186,30 @@ fn measure(
     let of_group =
         |tests: &[Test]| tests[0].batch * tests[0].depth + tests.iter().map(all_tokens).sum::<usize>();
     bar.set_length(groups().map(of_group).sum::<usize>() as u64);
-    // Only between what is timed: drawing takes time too.
+    // Never inside a timed segment: drawing takes time too.
     let advance = |tokens: usize| bar.inc(tokens as u64);
     for tests in groups() {
-        let mut subject = Subject::fill(&mut engine, tests[0].depth, tests[0].batch, advance)?;
+        let mut workload = Workload::fill(&mut engine, tests[0].depth, tests[0].batch, advance)?;
         // Once to warm up, as llama-bench does: pages, caches, clocks.
         for test in tests {
-            subject.time(warm_up(test), |_, tokens, _| advance(test.batch * tokens.len()))?;
+            workload.time(warm_up(test), |tokens, _| advance(test.batch * tokens.len()))?;
         }
-        let mut runs: Vec<Vec<Vec<Stretch>>> = vec![Vec::new(); tests.len()];
+        let mut runs: Vec<Vec<Vec<Segment>>> = vec![Vec::new(); tests.len()];
         let bytes = step_bytes(&tests[0]);
-        let mut before = meter.measure(subject.cpu(), bytes);
+        let mut before = meter.measure(&cpu, bytes);
         for _ in 0..repetitions {
             for (test, runs) in tests.iter().zip(&mut runs) {
                 let mut run = Vec::new();
-                subject.time(test.kind, |cpu, tokens, time| {
+                workload.time(test.kind, |tokens, time| {
                     advance(test.batch * tokens.len());
-                    let after = meter.measure(cpu, bytes);
-                    run.push(Stretch { tokens, time, limits: Limits::around(&before, &after) });
+                    let after = meter.measure(&cpu, bytes);
+                    run.push(Segment { tokens, time, limits: Limits::around(&before, &after) });
                     before = after;
                 })?;
                 runs.push(run);
             }
         }
-        subject.free()?;
+        workload.free()?;
         rows.extend(tests.iter().zip(&runs).map(|(test, runs)| Row::new(test, threads, runs, &work)));
     }
     bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! What a test showed, for people and for programs.
+//! Results of a test: as a table, CSV and JSON.
 
 use std::{ops::Range, time::Duration};
 
@@ -15,39 +15,39 @@ pub(super) struct Row {
     batch: usize,
     tokens_per_s: f64,
     stddev: f64,
-    /// Of a prompt: until its last token's logits.
+    /// Prefill: time to the last token's logits.
     ttft_ms: Option<f64>,
-    /// Of decoding: from one step to the next.
+    /// Decode: time of a step.
     tpot_ms: Option<f64>,
     bytes_per_token: f64,
-    /// Of decoding: what the machine reads at most, and how much of it the test did.
+    /// Decode: the read bandwidth, and the share of it that was reached.
     read_bandwidth_bytes_per_s: f64,
     bandwidth_fraction: Option<f64>,
-    /// Of a prompt: what the machine multiplies at most, and how much of it the test did.
+    /// Prefill: the dot peak, and the share of it that was reached.
     dot_peak_ops_per_s: f64,
     dot_fraction: Option<f64>,
 }
 
-/// A stretch of a run of a test.
+/// A timed segment of a run.
 #[derive(Clone)]
-pub(super) struct Stretch {
+pub(super) struct Segment {
     /// Which of a sequence's tokens.
     pub(super) tokens: Range<usize>,
     pub(super) time: Duration,
-    /// What the machine did just before and just after.
+    /// The machine's limits just before and after.
     pub(super) limits: Limits,
 }
 
 impl Row {
-    /// Of runs, each some stretches. Speeds are those of runs; fractions those of stretches, over what the machine did at
-    /// that moment.
-    pub(super) fn new(test: &Test, threads: usize, runs: &[Vec<Stretch>], work: &Work) -> Self {
-        let seconds = |run: &Vec<Stretch>| run.iter().map(|stretch| stretch.time.as_secs_f64()).sum::<f64>();
+    /// From runs of some segments each. Speeds are medians over runs; fractions are medians over segments, each
+    /// relative to the limits measured around it.
+    pub(super) fn new(test: &Test, threads: usize, runs: &[Vec<Segment>], work: &Work) -> Self {
+        let seconds = |run: &Vec<Segment>| run.iter().map(|segment| segment.time.as_secs_f64()).sum::<f64>();
         let speeds: Vec<f64> = runs.iter().map(|run| test.tokens() as f64 / seconds(run)).collect();
         let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
         let variance = speeds.iter().map(|speed| (speed - mean).powi(2)).sum::<f64>() / speeds.len() as f64;
         let tokens_per_s = median(speeds);
-        let over = |of: &dyn Fn(&Stretch) -> f64| median(runs.iter().flatten().map(of).collect());
+        let over = |of: &dyn Fn(&Segment) -> f64| median(runs.iter().flatten().map(of).collect());
         let row = Row {
             test: test.name(),
             threads,
@@ -58,23 +58,23 @@ impl Row {
             ttft_ms: None,
             tpot_ms: None,
             bytes_per_token: 0.0,
-            read_bandwidth_bytes_per_s: over(&|stretch| stretch.limits.read_bytes_per_s),
+            read_bandwidth_bytes_per_s: over(&|segment| segment.limits.read_bytes_per_s),
             bandwidth_fraction: None,
-            dot_peak_ops_per_s: over(&|stretch| stretch.limits.dot_ops_per_s),
+            dot_peak_ops_per_s: over(&|segment| segment.limits.dot_ops_per_s),
             dot_fraction: None,
         };
         match test.kind {
             Kind::Prefill(count) => Row {
                 ttft_ms: Some(1e3 * count as f64 / tokens_per_s),
                 bytes_per_token: work.step_bytes(0, 0.0) / count as f64,
-                dot_fraction: Some(over(&|stretch| {
+                dot_fraction: Some(over(&|segment| {
                     let ops = work.prompt_ops(count, test.depth);
-                    ops / stretch.time.as_secs_f64() / stretch.limits.dot_ops_per_s
+                    ops / segment.time.as_secs_f64() / segment.limits.dot_ops_per_s
                 })),
                 ..row
             },
             Kind::Decode(count) => {
-                // Half of what is generated is there on average.
+                // On average half of the generated tokens are in the cache.
                 let step_bytes = |tokens: &Range<usize>| {
                     let seen = test.depth as f64 + (tokens.start + tokens.end) as f64 / 2.0;
                     work.step_bytes(test.batch, seen)
@@ -82,9 +82,9 @@ impl Row {
                 Row {
                     tpot_ms: Some(1e3 * test.batch as f64 / tokens_per_s),
                     bytes_per_token: step_bytes(&(0..count)) / test.batch as f64,
-                    bandwidth_fraction: Some(over(&|stretch| {
-                        let bytes = step_bytes(&stretch.tokens) * stretch.tokens.len() as f64;
-                        bytes / stretch.time.as_secs_f64() / stretch.limits.read_bytes_per_s
+                    bandwidth_fraction: Some(over(&|segment| {
+                        let bytes = step_bytes(&segment.tokens) * segment.tokens.len() as f64;
+                        bytes / segment.time.as_secs_f64() / segment.limits.read_bytes_per_s
                     })),
                     ..row
                 }

@@ -1,19 +1,19 @@
-//! What a token costs: bytes read, operations done.
+//! The cost of a token: bytes read and operations.
 
 use tinyllm_mem::Category;
 use tinyllm_model::{ModelConfig, engine::EnginePlan};
 
 /// Bytes and operations of a model.
 pub(super) struct Work {
-    /// Weights that a step reads: all but an embedding table that is only looked up.
+    /// Bytes of the weights that a step reads: all but an embedding table that is only looked up.
     weight_bytes: usize,
-    /// Keys and values of a token.
+    /// Bytes of a token's keys and values.
     kv_token_bytes: usize,
     /// Multiplications and additions of the layers' matrices, for each token.
     layer_ops: usize,
-    /// Of the logits, for each token whose logits are wanted.
+    /// Operations of the logits, for each sampled row.
     logit_ops: usize,
-    /// Of attention, for each token and each key it sees.
+    /// Operations of attention, for each token and each key it attends to.
     attention_ops: usize,
 }
 
@@ -37,12 +37,13 @@ impl Work {
         }
     }
 
-    /// What a step reads of `batch` sequences that see `tokens` tokens each: every weight once, and their keys and values.
+    /// Bytes that a step of `batch` sequences with `tokens` tokens each reads: every weight once, and their keys and
+    /// values.
     pub(super) fn step_bytes(&self, batch: usize, tokens: f64) -> f64 {
         self.weight_bytes as f64 + batch as f64 * tokens * self.kv_token_bytes as f64
     }
 
-    /// Of a prompt of `count` tokens behind `depth` others, with the logits of its last token.
+    /// Operations of a prompt of `count` tokens after `depth` others, with the logits of its last token.
     pub(super) fn prompt_ops(&self, count: usize, depth: usize) -> f64 {
         let keys = count * depth + count * (count + 1) / 2;
         (count * self.layer_ops + self.logit_ops + keys * self.attention_ops) as f64

@@ -1,5 +1,5 @@
-//! A plan as a picture: the slabs to one scale, and below them the activation arena, address over operation. Hovering over
-//! a rectangle names it.
+//! A plan as an SVG drawing: the slabs to one scale, and below them the activation arena, address over operation.
+//! Hovering over a rectangle names it.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use tinyllm_model::engine::{
     plan::{PlannedRegion, PlannedUsage, Slab},
 };
 
-use crate::svg::{document, escape, text};
+use crate::output::svg::{document, escape, text};
 
 const WIDTH: f64 = 1100.0;
 const MARGIN: f64 = 20.0;
@@ -87,8 +87,8 @@ fn key(body: &mut String, labels: impl Iterator<Item = (String, &'static str)>, 
     y + 18.0
 }
 
-/// A slab from left to right, as many bytes as each region has. Neighbours of one category are one rectangle where they are
-/// too thin to be seen.
+/// A slab from left to right, as many bytes as each region has. Neighbours of one category are one rectangle where they
+/// are too thin to be seen.
 fn bar(body: &mut String, slab: &Slab, y: f64, scale: f64) {
     let mut regions = slab.regions.iter().peekable();
     if slab.name == "activations" {
@@ -208,6 +208,7 @@ fn color(category: Category) -> &'static str {
         Category::Embeddings => "#228833",
         Category::Norms => "#aa3377",
         Category::Kv => "#ee8866",
+        Category::Slots => "#ddaa33",
         Category::Activations => "#ccbb44",
         Category::Workspace => "#999933",
         Category::Logits => "#ee6677",

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use clap::Args;
-use tinyllm_mem::Category;
+use tinyllm_mem::{Category, HostResource};
 use tinyllm_model::{
     Engine, ModelConfig,
     engine::{
@@ -18,9 +18,9 @@ use tinyllm_model::{
 };
 
 use crate::{
-    models::{self, Model},
-    options::LoadOptions,
-    output, warnings,
+    models,
+    options::{self, LoadOptions},
+    output::{self, warnings},
 };
 
 /// The largest batch that is tried.
@@ -28,7 +28,7 @@ const MAX_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model(), required_unless_present_any = ["config", "preset"], conflicts_with_all = ["config", "preset"])]
+    #[arg(help = models::MODEL, add = options::completion::model(), required_unless_present_any = ["config", "preset"], conflicts_with_all = ["config", "preset"])]
     model: Option<String>,
     /// A config.json without weights
     #[arg(long, conflicts_with = "preset")]
@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     load: LoadOptions,
 }
 
-/// A plan, and what it was asked beside.
+/// A plan, and the answers about budgets that are printed with it.
 struct Answer {
     name: String,
     plan: EnginePlan,
@@ -91,13 +91,13 @@ impl Answer {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut options = arguments.load.engine_options(None, 1)?;
     options.kv.max_batch_size = arguments.batch as usize;
-    let backend = Engine::backend(&options)?;
+    let backend = Engine::cpu(&options, &HostResource::shared())?;
     let answer = match (&arguments.model, &arguments.config, &arguments.preset) {
         (Some(name), _, _) => {
-            let model = Model::open(name)?;
-            let checkpoint = model.checkpoint()?;
+            let model = models::open(name)?;
+            let checkpoint = model.checkpoint();
             let plan = |options: &EngineOptions| EnginePlan::of_checkpoint(&backend, checkpoint, options);
-            answer(arguments, model.name(), checkpoint.config(), options, &plan)?
+            answer(arguments, models::name(&model), checkpoint.config(), options, &plan)?
         }
         (None, path, preset) => {
             let (name, config) = match (path, preset) {

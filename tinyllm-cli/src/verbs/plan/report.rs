@@ -1,11 +1,11 @@
-//! A plan in words and as JSON.
+//! A plan as a table and as JSON.
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::{Map, Value, json};
 use tinyllm_mem::Category;
 
 use super::Answer;
-use crate::numbers;
+use crate::output::numbers;
 
 /// The object that `--json` prints.
 pub(super) fn json(answer: &Answer) -> Value {
@@ -97,7 +97,10 @@ pub(super) fn text(answer: &Answer) -> String {
         grouped(answer.f16_total_bytes),
     );
     if plan.mapped_bytes() > 0 {
-        text.push_str(&format!("mapped from the file, beside: {} bytes\n", grouped(plan.mapped_bytes())));
+        text.push_str(&format!(
+            "mapped from the file, in addition: {} bytes\n",
+            grouped(plan.mapped_bytes())
+        ));
     }
     for (category, budget, missing) in answer.category_budgets() {
         let verdict = match missing {

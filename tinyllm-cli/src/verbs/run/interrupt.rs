@@ -1,4 +1,4 @@
-//! Ctrl-C stops the answer; a second one, before the first was heard, ends the program.
+//! Ctrl-C stops the answer; a second one, before the first was handled, ends the program.
 
 use std::{
     ops::ControlFlow,

@@ -10,7 +10,11 @@ mod sampling;
 use std::{io::IsTerminal, ops::ControlFlow, process::ExitCode};
 
 use clap::Args;
-use tinyllm_model::generation::{self, Event, FinishReason, GenerationParameters};
+use tinyllm_model::{
+    ModelFiles,
+    files::join,
+    generation::{self, Event, FinishReason, GenerationParameters},
+};
 
 use self::{
     chat::Overflow,
@@ -19,8 +23,8 @@ use self::{
     sampling::{SamplingOptions, TokenLimit, token_limit},
 };
 use crate::{
-    models::{self, Model},
-    options::{LoadOptions, TokenIds, beside, token_ids},
+    models,
+    options::{self, LoadOptions, TokenIds, token_ids},
     output,
 };
 
@@ -29,9 +33,7 @@ const LIVE_LINE_TOKENS: usize = 128;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A directory, a .gguf file, a hub name (org/name[:file]) or an alias (smollm2); without it, a tiny model that is
-    /// part of the program
-    #[arg(add = models::completion::model())]
+    #[arg(help = format!("{}; without it, a tiny model that is part of the program", models::MODEL), add = options::completion::model())]
     model: Option<String>,
     /// The prompt, in one word or several; what is piped into stdin precedes it, with an empty line between. Without
     /// PROMPT stdin is the prompt, and on a terminal a chat begins
@@ -84,13 +86,11 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     fn generation(&self) -> GenerationParameters {
-        GenerationParameters {
-            sampling: self.sampling.sampling(),
-            max_tokens: self.max_tokens.and_then(|limit| limit.0),
-            stop_strings: self.stop.clone(),
-            stop_tokens: Vec::new(),
-            ignore_eos: self.ignore_eos,
-        }
+        GenerationParameters::default()
+            .with_sampling(self.sampling.sampling())
+            .with_max_tokens(self.max_tokens.and_then(|limit| limit.0))
+            .with_stop_strings(self.stop.clone())
+            .with_ignore_eos(self.ignore_eos)
     }
 
     /// The words of PROMPT as one text.
@@ -107,8 +107,8 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let model = match &arguments.model {
-        Some(name) => Model::open(name)?,
-        None => Model::embedded()?,
+        Some(name) => models::open(name)?,
+        None => models::open_embedded()?,
     };
     if arguments.is_chat() {
         chat::run(arguments, &model)?;
@@ -123,12 +123,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Answers one prompt.
-fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<FinishReason> {
+fn answer(arguments: &Arguments, model: &ModelFiles) -> anyhow::Result<FinishReason> {
     let prompt = Prompt::read(arguments)?;
     // The tokenizer takes longer to build than a small model to load.
     let ((tokenizer, prompt_ids), (mut engine, tracking)) =
-        beside(|| prompt.tokens(arguments, model), || arguments.load.load_lazily(model))?;
+        join(|| prompt.tokens(arguments, model), || arguments.load.load_lazily(model))?;
     let interrupt = Interrupt::install()?;
+    let sequence = engine.create_sequence()?;
     let (context, mut tokens) = (engine.context_size(), 0);
     let live = |phase, tokens| {
         if arguments.verbose {
@@ -139,6 +140,7 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<FinishReason> 
     let mut failure = None;
     let answer = generation::generate(
         &mut engine,
+        sequence,
         tokenizer.as_ref(),
         &prompt_ids,
         &arguments.generation(),
@@ -167,7 +169,7 @@ fn answer(arguments: &Arguments, model: &Model) -> anyhow::Result<FinishReason> 
         output::print("\n")?;
     }
     if arguments.verbose {
-        live("answered", engine.cached_tokens().len());
+        live("answered", engine.sequence_tokens(sequence)?.len());
         output::note(&format!(
             "load {:.0} ms; {}",
             engine.load_time().as_secs_f64() * 1e3,

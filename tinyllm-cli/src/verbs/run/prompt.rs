@@ -1,16 +1,16 @@
-//! One prompt: from the command line, a file or a pipe, and as tokens.
+//! The prompt of a single answer: read from the command line, a file or a pipe, and tokenized.
 
 use std::{io::IsTerminal, path::Path};
 
 use anyhow::ensure;
 use tinyllm_model::{
-    Tokenizer,
+    ModelFiles, Tokenizer,
     chat::{ChatTemplate, Message},
     tokenizer::EncodeOptions,
 };
 
 use super::Arguments;
-use crate::{files, models::Model};
+use crate::{input, models};
 
 /// A prompt as it was given.
 pub(super) enum Prompt {
@@ -31,15 +31,15 @@ impl Prompt {
     pub(super) fn tokens(
         self,
         arguments: &Arguments,
-        model: &Model,
+        model: &ModelFiles,
     ) -> anyhow::Result<(Option<Tokenizer>, Vec<u32>)> {
         let text = match self {
             // Ids need no tokenizer; with one, the answer has a text.
-            Prompt::Ids(ids) => return Ok((model.tokenizer().ok(), ids)),
+            Prompt::Ids(ids) => return Ok((models::tokenizer(model.text()).ok(), ids)),
             Prompt::Text(text) => text,
         };
-        let tokenizer = model.tokenizer()?;
-        let template = if arguments.raw { None } else { model.template_source()? };
+        let tokenizer = models::tokenizer(model.text())?;
+        let template = if arguments.raw { None } else { model.text().template_source()? };
         let ids = match template {
             None => tokenizer.encode(&text, EncodeOptions { parse_special: false, add_special: true })?,
             Some(source) => {
@@ -61,15 +61,15 @@ fn text(arguments: &Arguments) -> anyhow::Result<String> {
     let mut text = match arguments.file.as_deref() {
         Some(path) => {
             let text = match path {
-                "-" => files::stdin(files::MAX_PROMPT_BYTES)?,
-                path => files::text(Path::new(path), files::MAX_PROMPT_BYTES)?,
+                "-" => input::stdin(input::MAX_PROMPT_BYTES)?,
+                path => input::text(Path::new(path), input::MAX_PROMPT_BYTES)?,
             };
             let name = if path == "-" { "stdin" } else { path };
             ensure!(!text.trim().is_empty(), "{name}: the prompt is empty");
             text
         }
         None if prompt.is_none() => {
-            let text = files::stdin(files::MAX_PROMPT_BYTES)?;
+            let text = input::stdin(input::MAX_PROMPT_BYTES)?;
             ensure!(!text.trim().is_empty(), "stdin: the prompt is empty");
             text
         }
@@ -90,9 +90,9 @@ fn piped() -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
         return Ok(String::new());
     }
-    let text = files::patiently(
+    let text = input::patiently(
         "stdin is no terminal: waiting for its end (</dev/null where nothing comes)",
-        || files::stdin(files::MAX_PROMPT_BYTES),
+        || input::stdin(input::MAX_PROMPT_BYTES),
     )?;
     Ok(if text.trim().is_empty() { String::new() } else { text })
 }

@@ -1,4 +1,4 @@
-//! What `run` says of an answer: the JSON object, and the lines of `--verbose`.
+//! What `run` prints about an answer: the JSON object, and the lines of `--verbose`.
 
 use std::time::Duration;
 

@@ -73,16 +73,15 @@ impl SamplingOptions {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             now.map_or(0, |time| time.as_nanos() as u64)
         };
-        Sampling {
-            temperature: self.temp,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repeat_penalty,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            penalty_window: self.repeat_last_n,
-            seed: self.seed.unwrap_or_else(clock),
-        }
+        Sampling::default()
+            .with_temperature(self.temp)
+            .with_top_k(self.top_k)
+            .with_top_p(self.top_p)
+            .with_min_p(self.min_p)
+            .with_repetition_penalty(self.repeat_penalty)
+            .with_presence_penalty(self.presence_penalty)
+            .with_frequency_penalty(self.frequency_penalty)
+            .with_penalty_window(self.repeat_last_n)
+            .with_seed(self.seed.unwrap_or_else(clock))
     }
 }

@@ -1,21 +1,19 @@
-//! What a model says of itself beside its weights: its tokens, its chat template, its licence.
+//! What a model's files say apart from weights: special tokens, chat template, licence.
 
 use std::path::Path;
 
 use tinyllm_mem::FileBytes;
-use tinyllm_model::{ModelConfig, Tokenizer};
+use tinyllm_model::{ModelFiles, Tokenizer, files::TextFiles};
 
-use crate::models::Model;
-
-/// The most that is read of a licence or a README: their beginnings say enough, but files are read whole.
+/// Limit of a licence or a README; files are read whole.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// How much of a list or a template a line has room for.
+/// How much of a list or a template is printed.
 const MAX_LISTED: usize = 8;
 const MAX_BEGINNING: usize = 60;
 
 pub(super) struct About {
-    /// Tokens of the tokenizer, where there is one that can be read.
+    /// The tokenizer's vocabulary size; `None` where the tokenizer cannot be read.
     pub(super) vocabulary: Option<usize>,
     pub(super) bos: Option<String>,
     pub(super) eos: Vec<String>,
@@ -25,8 +23,9 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn of(model: &Model, config: &ModelConfig) -> Self {
-        let tokenizer = model.tokenizer().ok();
+    pub(super) fn of(files: &ModelFiles) -> Self {
+        let (config, text) = (files.config(), files.text());
+        let tokenizer = text.tokenizer().ok();
         let token = |id: u32| {
             let token = tokenizer.as_ref().and_then(|tokenizer| tokenizer.id_to_token(id));
             token.unwrap_or_else(|| format!("token {id}"))
@@ -36,8 +35,8 @@ impl About {
             bos: config.bos_token_id.map(token),
             eos: config.eos_token_ids.iter().map(|id| token(*id)).collect(),
             special: tokenizer.as_ref().map(special_tokens).unwrap_or_default(),
-            template: model.template_source().ok().flatten().map(|source| source.text),
-            licence: model.gguf_text("general.license").or_else(|| licence_of(model.path())),
+            template: text.template_source().ok().flatten().map(|source| source.text),
+            licence: in_gguf(text, "general.license").or_else(|| licence_of(text.path())),
         }
     }
 }
@@ -67,6 +66,11 @@ pub(super) fn beginning(text: &str) -> String {
     let beginning: String = line.chars().take(MAX_BEGINNING).collect();
     let more = if beginning.len() < line.len() { " …" } else { "" };
     format!("{} characters: {beginning}{more}", text.chars().count())
+}
+
+/// A text of a GGUF's metadata.
+fn in_gguf(text: &TextFiles, key: &str) -> Option<String> {
+    text.gguf()?.metadata().string(key).ok().flatten().map(str::to_owned)
 }
 
 /// What a model's directory says of its licence: `license:` at the head of its README, or the title of its LICENSE.

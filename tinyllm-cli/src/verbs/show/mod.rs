@@ -1,4 +1,4 @@
-//! `show`: a model's configuration, what its weights are, its words and its licence.
+//! `show`: a model's configuration, types and sizes of its weights, special tokens, chat template and licence.
 
 mod about;
 mod order;
@@ -9,21 +9,23 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::{Map, Value, json};
 use tinyllm_model::{
-    ModelConfig,
+    ModelConfig, ModelFiles,
     checkpoint::{Checkpoint, TensorInfo},
     config::QuantizationType,
 };
 
 use self::about::About;
 use crate::{
-    models::{self, Model},
-    numbers::{grouped, shortest, size},
-    output,
+    models, options,
+    output::{
+        self,
+        numbers::{grouped, shortest, size},
+    },
 };
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = models::completion::model())]
+    #[arg(help = models::MODEL, add = options::completion::model())]
     model: String,
     /// Print a line for each tensor too
     #[arg(short, long)]
@@ -34,12 +36,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let model = Model::open(&arguments.model)?;
-    let checkpoint = model.checkpoint()?;
+    let model = models::open(&arguments.model)?;
+    let checkpoint = model.checkpoint();
     let mut tensors: Vec<&TensorInfo> = checkpoint.tensors().iter().collect();
     tensors.sort_by_cached_key(|tensor| order::natural(&tensor.name));
     let sums = Sums::of(&tensors);
-    let about = About::of(&model, checkpoint.config());
+    let about = About::of(&model);
     if arguments.json {
         return output::print_json(&object(&model, checkpoint, &tensors, &sums, &about));
     }
@@ -50,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     output::print(&text)
 }
 
-/// What all tensors take, and those of each type.
+/// Parameters and bytes of all tensors, and bytes by type.
 struct Sums<'a> {
     parameters: u64,
     bytes: u64,
@@ -72,7 +74,7 @@ impl<'a> Sums<'a> {
 }
 
 fn object(
-    model: &Model,
+    model: &ModelFiles,
     checkpoint: &dyn Checkpoint,
     tensors: &[&TensorInfo],
     sums: &Sums<'_>,
@@ -114,8 +116,8 @@ fn object(
     })
 }
 
-/// A screen: a line for each thing that one asks of a model.
-fn summary(model: &Model, config: &ModelConfig, sums: &Sums<'_>, about: &About) -> String {
+/// The summary, a line for each property.
+fn summary(model: &ModelFiles, config: &ModelConfig, sums: &Sums<'_>, about: &About) -> String {
     let mut text = format!("{}\n", model.path().display());
     let mut line = |name: &str, what: String| text.push_str(&format!("{name:<16}{what}\n"));
     line(

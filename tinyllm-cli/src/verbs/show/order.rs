@@ -1,20 +1,20 @@
 //! The order of names: numbers inside them count as numbers, so that layer 10 follows layer 9.
 
-/// A stretch of a name.
+/// A run of digits or of other characters of a name.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Piece {
+pub(super) enum Part {
     Number(u64),
     Text(String),
 }
 
 /// A key that sorts names so.
-pub(super) fn natural(name: &str) -> Vec<Piece> {
-    let stretches = name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
-    let piece = |stretch| {
-        let text = String::from_utf8_lossy(stretch).into_owned();
-        text.parse().map_or(Piece::Text(text), Piece::Number)
+pub(super) fn natural(name: &str) -> Vec<Part> {
+    let runs = name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let part = |run| {
+        let text = String::from_utf8_lossy(run).into_owned();
+        text.parse().map_or(Part::Text(text), Part::Number)
     };
-    stretches.map(piece).collect()
+    runs.map(part).collect()
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
-//! The two passes over a segment's tiles: scores of queries with keys, and values weighted with p. A few rows use keys
-//! and values where they lie; many rows widen each tile once and share it. Either way a row's sums run in one order.
+//! The two passes over a segment's tiles: scores of queries with keys, and values attended with p. A few rows read keys
+//! and values in place; many rows share a tile that is converted to f32 once. Either way the order of a row's sums is
+//! the same.
 
 use super::{
     Queries, SEGMENT,
     reading::Segment,
-    segment::{DIRECT_ROWS, Scratch},
-    tile::{Cached, widen, widen_rows},
+    segment::{IN_PLACE_ROWS, Scratch},
+    tile::{Cached, convert, convert_rows},
 };
 use crate::{
-    cpu::lanes::{LANES, LINE_BYTES, Lanes, tree_sum},
-    kv_layout::TILE_TOKENS,
+    cpu::kv::TILE_TOKENS,
+    cpu::lanes::{CACHE_LINE_BYTES, LANES, Lanes, tree_sum},
 };
 
-/// Calls `$call` for tiles of `$R` rows from `$row` on, as many rows as registers allow.
+/// Calls `$call` for tiles of `$R` rows from `$row` on, with as many rows at a time as accumulators fit in registers.
 macro_rules! row_tiles {
     ($L:ident, $rows:expr, $row:ident, $R:ident => $call:expr) => {
         row_tiles!(@ $L, $rows, $row, $R => $call, 12 6 4 3 2 1)
@@ -27,9 +28,9 @@ macro_rules! row_tiles {
     };
 }
 
-/// How many tiles' (or chunks of columns') sums of so many rows stay in registers, beside what is added to them: 4, 2 or 1.
+/// How many tiles (or chunks of columns) of `rows` rows have accumulators in registers at once: 4, 2 or 1.
 #[inline(always)]
-const fn side_by_side<L: Lanes>(rows: usize) -> usize {
+const fn tiles_in_registers<L: Lanes>(rows: usize) -> usize {
     match L::FLOAT_ROWS / rows {
         4.. => 4,
         2.. if 2 * rows < L::FLOAT_ROWS => 2,
@@ -38,25 +39,26 @@ const fn side_by_side<L: Lanes>(rows: usize) -> usize {
 }
 
 impl Segment<'_> {
-    /// What scores of a tile's keys are multiplied with.
+    /// The factors of the scores of a tile's keys.
     ///
     /// # Safety
     /// The tile lies in the cache; the processor has `L`.
     #[inline(always)]
     unsafe fn score_scale<L: Lanes, T: Cached>(&self, queries: &Queries, tile: usize) -> L::Floats {
-        // SAFETY: the tile is in the cache; the instruction set is among this function's terms.
+        // SAFETY: the tile is in the cache and the processor has `L` (this function's contract).
         unsafe {
             let scale = L::splat(queries.scale * std::f32::consts::LOG2_E);
             if T::IS_SCALED { L::mul(scale, self.key_scales::<L>(tile)) } else { scale }
         }
     }
 
-    /// Scores of all rows, from widened keys.
+    /// Scores of all rows, from converted keys.
     ///
     /// # Safety
-    /// The terms of [`super::attend`]; `scratch` is cut for its rows.
+    /// The contract of [`super::attend`], whose queries these are; `scratch` has room for their rows; the processor has
+    /// `L`.
     #[inline(always)]
-    pub(super) unsafe fn score_widened<L: Lanes, T: Cached>(
+    pub(super) unsafe fn score_converted<L: Lanes, T: Cached>(
         &self,
         queries: &Queries,
         scratch: &mut Scratch<'_>,
@@ -66,7 +68,7 @@ impl Segment<'_> {
             // SAFETY: the tile is in the cache; rows and keys stay inside the scratch.
             unsafe {
                 let (keys, next) = self.keys::<T>(tile);
-                widen::<L, T>(keys, next, &mut scratch.tile[..TILE_TOKENS * head_dim]);
+                convert::<L, T>(keys, next, &mut scratch.tile[..TILE_TOKENS * head_dim]);
                 let scales = [self.score_scale::<L, T>(queries, tile)];
                 let scores = scratch.scores.as_mut_ptr().add(tile * TILE_TOKENS);
                 let (keys, copies) = ([scratch.tile.as_ptr()], scratch.queries);
@@ -75,17 +77,17 @@ impl Segment<'_> {
         }
     }
 
-    /// Scores of a few rows, from keys where they lie, two or four tiles at a time where registers allow.
+    /// Scores of a few rows, from keys read in place, two or four tiles at a time if registers allow.
     ///
     /// # Safety
-    /// As [`Segment::score_widened`].
+    /// As [`Segment::score_converted`].
     #[inline(always)]
-    pub(super) unsafe fn score_directly<L: Lanes, T: Cached>(
+    pub(super) unsafe fn score_in_place<L: Lanes, T: Cached>(
         &self,
         queries: &Queries,
         scratch: &mut Scratch<'_>,
     ) {
-        let count = side_by_side::<L>(queries.rows());
+        let count = tiles_in_registers::<L>(queries.rows());
         let mut tile = self.tiles.start;
         // SAFETY: as above.
         unsafe {
@@ -107,7 +109,7 @@ impl Segment<'_> {
     /// Scores of a few rows with the keys of `C` tiles from `first` on.
     ///
     /// # Safety
-    /// As [`Segment::score_widened`].
+    /// As [`Segment::score_converted`].
     #[inline(always)]
     unsafe fn score_tiles<L: Lanes, T: Cached, const C: usize>(
         &self,
@@ -130,12 +132,12 @@ impl Segment<'_> {
         }
     }
 
-    /// Softmax and weighted values of all rows, from widened values.
+    /// Softmax and attended values of all rows, from converted values.
     ///
     /// # Safety
-    /// As [`Segment::score_widened`].
+    /// As [`Segment::score_converted`].
     #[inline(always)]
-    pub(super) unsafe fn weigh_widened<L: Lanes, T: Cached>(
+    pub(super) unsafe fn attend_converted<L: Lanes, T: Cached>(
         &self,
         rows: usize,
         width: usize,
@@ -147,101 +149,101 @@ impl Segment<'_> {
             for (row, sums) in scratch.sums.chunks_exact_mut(2).enumerate() {
                 let mut total = L::zero_floats();
                 let row = scores.add(row * SEGMENT);
-                self.soften::<L, T>(self.tiles.clone(), row, L::splat(sums[0]), &mut total);
+                self.softmax_tiles::<L, T>(self.tiles.clone(), row, L::splat(sums[0]), &mut total);
                 sums[1] = tree_sum::<L>(total);
             }
             for tile in self.tiles.clone() {
                 let (values, next) = self.values::<T>(tile);
-                widen_rows::<L, T>(values, self.written(tile), self.head_dim, next, width, scratch.tile);
-                let (values, weighted) = (scratch.tile.as_ptr(), scratch.weighted.as_mut_ptr());
+                convert_rows::<L, T>(values, self.written(tile), self.head_dim, next, width, scratch.tile);
+                let (values, attended) = (scratch.tile.as_ptr(), scratch.attended.as_mut_ptr());
                 let values =
                     Values { values, next: values, p: scores.add(tile * TILE_TOKENS), count: TILE_TOKENS };
-                row_tiles!(L, rows, row, R => weigh::<L, f32, R, 1>(row, values, width, weighted));
+                row_tiles!(L, rows, row, R => attend_values::<L, f32, R, 1>(row, values, width, attended));
             }
         }
     }
 
-    /// Softmax and weighted values of a few rows, from values where they lie. Their head_dim is a multiple of 32. A tile's
-    /// p is made while the values before it are weighted, so that fetching never pauses.
+    /// Softmax and attended values of a few rows, from values read in place. head_dim is a multiple of 32. A tile's p
+    /// is computed one tile ahead of its values, so that memory is read without a pause.
     ///
     /// # Safety
-    /// As [`Segment::score_widened`]; there are at most [`DIRECT_ROWS`].
+    /// As [`Segment::score_converted`]; there are at most [`IN_PLACE_ROWS`].
     #[inline(always)]
-    pub(super) unsafe fn weigh_directly<L: Lanes, T: Cached>(
+    pub(super) unsafe fn attend_in_place<L: Lanes, T: Cached>(
         &self,
         rows: usize,
         width: usize,
         scratch: &mut Scratch<'_>,
     ) {
-        // SAFETY: as above; what nobody wrote is not read.
+        // SAFETY: as above; only values that were written are read (`Segment::written`).
         unsafe {
-            match side_by_side::<L>(rows) {
-                // Sums of whole rows stay where they are from tile to tile.
+            match tiles_in_registers::<L>(rows) {
+                // Sums of whole rows stay in registers from tile to tile.
                 4 if width == 4 * LANES => {
-                    row_tiles!(L, rows, row, R => self.weigh_rows::<L, T, R, 4>(row, width, scratch));
+                    row_tiles!(L, rows, row, R => self.attend_rows::<L, T, R, 4>(row, width, scratch));
                 }
-                // Else each tile is used up while it is near.
+                // Otherwise all rows and columns use a tile while it is in L1.
                 4 if width.is_multiple_of(4 * LANES) => {
-                    self.weigh_tile_by_tile::<L, T, 4>(rows, width, scratch)
+                    self.attend_tile_by_tile::<L, T, 4>(rows, width, scratch)
                 }
-                2 | 4 => self.weigh_tile_by_tile::<L, T, 2>(rows, width, scratch),
-                _ => self.weigh_tile_by_tile::<L, T, 1>(rows, width, scratch),
+                2 | 4 => self.attend_tile_by_tile::<L, T, 2>(rows, width, scratch),
+                _ => self.attend_tile_by_tile::<L, T, 1>(rows, width, scratch),
             }
         }
     }
 
-    /// Of `R` rows whose columns are `C` chunks.
+    /// [`Segment::attend_in_place`] for `R` rows whose columns are `C` chunks.
     ///
     /// # Safety
-    /// As [`Segment::weigh_directly`]; rows `row..row + R` are among its rows.
+    /// As [`Segment::attend_in_place`]; rows `row..row + R` are among its rows.
     #[inline(always)]
-    unsafe fn weigh_rows<L: Lanes, T: Cached, const R: usize, const C: usize>(
+    unsafe fn attend_rows<L: Lanes, T: Cached, const R: usize, const C: usize>(
         &self,
         row: usize,
         width: usize,
         scratch: &mut Scratch<'_>,
     ) {
         let scores = scratch.scores.as_mut_ptr();
-        let weighted = scratch.weighted.as_mut_ptr();
+        let attended = scratch.attended.as_mut_ptr();
         // SAFETY: as above.
         unsafe {
-            let mut softening = Softening::<L, R>::new(row, scores, scratch.sums);
-            let mut sums = load_sums::<L, R, C>(row, 0, width, weighted);
-            softening.tile::<T>(self, self.tiles.start);
+            let mut softmax = TileSoftmax::<L, R>::new(row, scores, scratch.sums);
+            let mut sums = load_sums::<L, R, C>(row, 0, width, attended);
+            softmax.tile::<T>(self, self.tiles.start);
             for tile in self.tiles.clone() {
                 if tile + 1 < self.tiles.end {
-                    softening.tile::<T>(self, tile + 1);
+                    softmax.tile::<T>(self, tile + 1);
                 }
-                add_weighted::<L, T, R, C>(&mut sums, row, 0, width, self.weighing(tile, scores));
+                add_values::<L, T, R, C>(&mut sums, row, 0, width, self.tile_values(tile, scores));
             }
-            store_sums::<L, R, C>(sums, row, 0, width, weighted);
-            softening.finish(scratch.sums);
+            store_sums::<L, R, C>(sums, row, 0, width, attended);
+            softmax.finish(scratch.sums);
         }
     }
 
-    /// Of all rows, one tile after another, `C` chunks of columns at a time.
+    /// [`Segment::attend_in_place`] for all rows, tile by tile, `C` chunks of columns at a time.
     ///
     /// # Safety
-    /// As [`Segment::weigh_directly`].
+    /// As [`Segment::attend_in_place`].
     #[inline(always)]
-    unsafe fn weigh_tile_by_tile<L: Lanes, T: Cached, const C: usize>(
+    unsafe fn attend_tile_by_tile<L: Lanes, T: Cached, const C: usize>(
         &self,
         rows: usize,
         width: usize,
         scratch: &mut Scratch<'_>,
     ) {
         let scores = scratch.scores.as_mut_ptr();
-        let weighted = scratch.weighted.as_mut_ptr();
+        let attended = scratch.attended.as_mut_ptr();
         // SAFETY: as above.
         unsafe {
-            let mut totals = [L::zero_floats(); DIRECT_ROWS];
+            let mut totals = [L::zero_floats(); IN_PLACE_ROWS];
             for tile in self.tiles.clone() {
                 for (row, total) in totals.iter_mut().enumerate().take(rows) {
                     let largest = L::splat(scratch.sums[2 * row]);
-                    self.soften::<L, T>(tile..tile + 1, scores.add(row * SEGMENT), largest, total);
+                    self.softmax_tiles::<L, T>(tile..tile + 1, scores.add(row * SEGMENT), largest, total);
                 }
-                let values = self.weighing(tile, scores);
-                row_tiles!(L, rows, row, R => weigh::<L, T, R, C>(row, values, width, weighted));
+                let values = self.tile_values(tile, scores);
+                row_tiles!(L, rows, row, R => attend_values::<L, T, R, C>(row, values, width, attended));
             }
             for (sums, total) in scratch.sums.chunks_exact_mut(2).zip(totals) {
                 sums[1] = tree_sum::<L>(total);
@@ -249,24 +251,24 @@ impl Segment<'_> {
         }
     }
 
-    /// A tile's values and weights.
+    /// A tile's values, and its p.
     #[inline(always)]
-    fn weighing<T>(&self, tile: usize, scores: *const f32) -> Values<T> {
+    fn tile_values<T>(&self, tile: usize, scores: *const f32) -> Values<T> {
         let (values, next) = self.values::<T>(tile);
         Values { values, next, p: scores.wrapping_add(tile * TILE_TOKENS), count: self.written(tile) }
     }
 }
 
 /// Softmax of `R` rows, tile by tile.
-struct Softening<L: Lanes, const R: usize> {
+struct TileSoftmax<L: Lanes, const R: usize> {
     row: usize,
     scores: *mut f32,
     largest: [L::Floats; R],
     totals: [L::Floats; R],
 }
 
-impl<L: Lanes, const R: usize> Softening<L, R> {
-    /// From `row` on; `sums` are `[rows][2]`, `scores` `[rows][SEGMENT]`.
+impl<L: Lanes, const R: usize> TileSoftmax<L, R> {
+    /// Rows from `row` on; `sums` are `[rows][2]`, `scores` `[rows][SEGMENT]`.
     ///
     /// # Safety
     /// `scores` and `sums` hold rows up to `row + R`; the processor has `L`.
@@ -278,26 +280,27 @@ impl<L: Lanes, const R: usize> Softening<L, R> {
             for (r, largest) in largest.iter_mut().enumerate() {
                 *largest = L::splat(sums[2 * (row + r)]);
             }
-            Softening { row, scores, largest, totals }
+            TileSoftmax { row, scores, largest, totals }
         }
     }
 
-    /// As [`Segment::soften`].
+    /// As [`Segment::softmax_tiles`].
     ///
     /// # Safety
-    /// The scores given to [`Softening::new`] are still there, and nobody else uses them; the tile is one of the segment's.
+    /// The scores given to [`TileSoftmax::new`] are still borrowed by the caller, and nothing else uses them; the tile
+    /// is one of the segment's.
     #[inline(always)]
     unsafe fn tile<T: Cached>(&mut self, segment: &Segment<'_>, tile: usize) {
         for r in 0..R {
-            // SAFETY: this function's terms.
+            // SAFETY: this function's contract.
             unsafe {
                 let scores = self.scores.add((self.row + r) * SEGMENT);
-                segment.soften::<L, T>(tile..tile + 1, scores, self.largest[r], &mut self.totals[r]);
+                segment.softmax_tiles::<L, T>(tile..tile + 1, scores, self.largest[r], &mut self.totals[r]);
             }
         }
     }
 
-    /// Leaves each row's sum of p.
+    /// Writes each row's sum of p to `sums`.
     ///
     /// # Safety
     /// The processor has `L`.
@@ -310,31 +313,31 @@ impl<L: Lanes, const R: usize> Softening<L, R> {
     }
 }
 
-/// The values of a tile, and what they are weighted with.
+/// The values of a tile, and their p.
 #[derive(Clone, Copy)]
 struct Values<T> {
     /// `[16][width]`.
     values: *const T,
-    /// What to fetch meanwhile.
+    /// What to prefetch meanwhile.
     next: *const T,
     /// `[rows][SEGMENT]` from the tile's column on.
     p: *const f32,
-    /// Values that somebody wrote.
+    /// How many of the values were written.
     count: usize,
 }
 
-/// Rows of sixteen elements in a line of memory, at least one.
+/// Rows of sixteen elements in a cache line, at least one.
 const fn rows_per_line<T>() -> usize {
-    let rows = LINE_BYTES / (LANES * size_of::<T>());
+    let rows = CACHE_LINE_BYTES / (LANES * size_of::<T>());
     if rows == 0 { 1 } else { rows }
 }
 
 /// `scores[row][j] = scale · Σ_d q[row][d] k[d][j]` for `R` rows and `C` tiles of keys, d in order, lanes along keys;
-/// fetches `next` meanwhile.
+/// prefetches `next` meanwhile.
 ///
 /// # Safety
-/// Each of `keys` is a tile of the cache, `queries` and `scores` hold rows up to `row + R`, and nobody else uses these
-/// scores; the processor has `L`.
+/// Each of `keys` is a readable tile, `[head_dim][16]`; `queries` and `scores` hold rows up to `row + R`, and nothing
+/// else uses these scores; the processor has `L`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // addresses of tiles in registers
 unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
@@ -346,7 +349,7 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     scales: [L::Floats; C],
     scores: *mut f32,
 ) {
-    // A few rows use keys where they lie only where head_dim is a multiple of 32.
+    // Keys are read in place only if head_dim is a multiple of 32.
     debug_assert!(head_dim.is_multiple_of(C * rows_per_line::<T>()));
     // SAFETY: keys are `[head_dim][16]`, queries `[rows][head_dim]`, scores `[rows][SEGMENT]` from the first tile's column
     // on; a prefetch reads nothing.
@@ -355,10 +358,11 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
         let part = head_dim / C;
         for (begin, next) in (0..head_dim).step_by(part).zip(next) {
             for line in (0..part).step_by(rows_per_line::<T>()) {
-                // One tile after another: fetches that jump between tiles bring less.
+                // Tile by tile: prefetches that alternate between tiles are slower.
                 for c in 0..C {
                     L::prefetch_early(
-                        next.cast::<u8>().wrapping_add((line / rows_per_line::<T>() * C + c) * LINE_BYTES),
+                        next.cast::<u8>()
+                            .wrapping_add((line / rows_per_line::<T>() * C + c) * CACHE_LINE_BYTES),
                     );
                 }
                 for d in begin + line..begin + line + rows_per_line::<T>() {
@@ -379,25 +383,25 @@ unsafe fn score<L: Lanes, T: Cached, const R: usize, const C: usize>(
     }
 }
 
-/// `weighted[row] += Σ_j p[row][j] v[j]` for `R` rows and the values of a tile, keys in order, lanes along columns, `C`
-/// chunks of them at a time; fetches what comes next meanwhile.
+/// `attended[row] += Σ_j p[row][j] v[j]` for `R` rows and the values of a tile, keys in order, lanes along columns, `C`
+/// chunks of them at a time; prefetches the next tile meanwhile.
 ///
 /// # Safety
-/// `values` are a tile of the cache and its p, `weighted` holds rows up to `row + R` of `width`, and nobody else uses them; the
-/// processor has `L`.
+/// `values` are a readable tile and its p, as [`Values`] says; `attended` holds rows up to `row + R` of `width`, and
+/// nothing else uses them; the processor has `L`.
 #[inline(always)]
-unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
+unsafe fn attend_values<L: Lanes, T: Cached, const R: usize, const C: usize>(
     row: usize,
     values: Values<T>,
     width: usize,
-    weighted: *mut f32,
+    attended: *mut f32,
 ) {
-    // SAFETY: values and p are as `Values` says, weighted is `[rows][width]`.
+    // SAFETY: this function's contract; columns stay below `width`, a multiple of `16 C`.
     unsafe {
         for column in (0..width).step_by(C * LANES) {
-            let mut sums = load_sums::<L, R, C>(row, column, width, weighted);
-            add_weighted::<L, T, R, C>(&mut sums, row, column, width, values);
-            store_sums::<L, R, C>(sums, row, column, width, weighted);
+            let mut sums = load_sums::<L, R, C>(row, column, width, attended);
+            add_values::<L, T, R, C>(&mut sums, row, column, width, values);
+            store_sums::<L, R, C>(sums, row, column, width, attended);
         }
     }
 }
@@ -405,20 +409,20 @@ unsafe fn weigh<L: Lanes, T: Cached, const R: usize, const C: usize>(
 /// Sums of `R` rows and `C` chunks of columns, `[C][R]`, to and from `[rows][width]`.
 ///
 /// # Safety
-/// `weighted` holds rows up to `row + R` of `width` columns, at least up to `column + 16 C`; the processor has `L`.
+/// `attended` holds rows up to `row + R` of `width` columns, at least up to `column + 16 C`; the processor has `L`.
 #[inline(always)]
 unsafe fn load_sums<L: Lanes, const R: usize, const C: usize>(
     row: usize,
     column: usize,
     width: usize,
-    weighted: *const f32,
+    attended: *const f32,
 ) -> [[L::Floats; R]; C] {
-    // SAFETY: this function's terms.
+    // SAFETY: this function's contract.
     unsafe {
         let mut sums = [[L::zero_floats(); R]; C];
         for (c, sums) in sums.iter_mut().enumerate() {
             for (r, sum) in sums.iter_mut().enumerate() {
-                *sum = L::load_f32(weighted.add((row + r) * width + column + c * LANES));
+                *sum = L::load_f32(attended.add((row + r) * width + column + c * LANES));
             }
         }
         sums
@@ -428,32 +432,32 @@ unsafe fn load_sums<L: Lanes, const R: usize, const C: usize>(
 /// As [`load_sums`].
 ///
 /// # Safety
-/// As [`load_sums`]; nobody else uses these rows.
+/// As [`load_sums`]; nothing else uses these rows.
 #[inline(always)]
 unsafe fn store_sums<L: Lanes, const R: usize, const C: usize>(
     sums: [[L::Floats; R]; C],
     row: usize,
     column: usize,
     width: usize,
-    weighted: *mut f32,
+    attended: *mut f32,
 ) {
     for (c, sums) in sums.into_iter().enumerate() {
         for (r, sum) in sums.into_iter().enumerate() {
-            // SAFETY: this function's terms.
+            // SAFETY: this function's contract.
             unsafe {
-                let out = weighted.add((row + r) * width + column + c * LANES).cast::<[f32; LANES]>();
+                let out = attended.add((row + r) * width + column + c * LANES).cast::<[f32; LANES]>();
                 L::store(sum, &mut *out);
             }
         }
     }
 }
 
-/// Adds the weighted values of a tile to sums of some chunks of columns.
+/// Adds a tile's p·v to the sums of some chunks of columns.
 ///
 /// # Safety
-/// As [`weigh`].
+/// As [`attend_values`].
 #[inline(always)]
-unsafe fn add_weighted<L: Lanes, T: Cached, const R: usize, const C: usize>(
+unsafe fn add_values<L: Lanes, T: Cached, const R: usize, const C: usize>(
     sums: &mut [[L::Floats; R]; C],
     row: usize,
     column: usize,

@@ -1,5 +1,5 @@
-//! In which order heads are read: of each segment one head after another, all its keys, then all its values. What lies a
-//! few tiles on in that order is fetched meanwhile.
+//! The order in which the cache is read, and prefetched: for each segment head by head, all its keys, then all its
+//! values. Tiles a few places ahead in that order are prefetched meanwhile.
 
 use std::ops::Range;
 
@@ -7,69 +7,70 @@ use half::f16;
 
 use super::{Cache, Queries, SEGMENT};
 use crate::{
+    cpu::kv::{TILE_TOKENS, TilePlace},
     cpu::lanes::Lanes,
-    kv_layout::{TILE_TOKENS, TilePlace},
 };
 
-/// Tiles between what is read and what is fetched: a memory latency. Where a head has fewer in a segment, as many as it
-/// has, so that each of the next head's is fetched.
-const AHEAD: usize = 8;
+/// Prefetch distance in tiles: a memory latency. At most a head's tiles in a segment, so that every tile of the next
+/// head is prefetched.
+const PREFETCH_DISTANCE: usize = 8;
 
 /// Tiles of a segment.
 const TILES: usize = SEGMENT / TILE_TOKENS;
 
-/// Where tiles of a segment lie, from the first that is read on.
+/// The places of a segment's tiles, from the first one read on.
 pub(super) type Places = [TilePlace; TILES];
 
-/// What is read for some queries.
+/// The order of reads for some queries.
 #[derive(Clone, Copy)]
-pub(super) struct Reading<'a> {
+pub(super) struct ReadOrder<'a> {
     pub(super) cache: Cache<'a>,
     pub(super) queries: &'a Queries,
 }
 
-impl Reading<'_> {
-    /// Positions that somebody wrote.
+impl ReadOrder<'_> {
+    /// Number of positions that are written.
     #[inline(always)]
     fn written(&self) -> usize {
         self.queries.first_position + self.queries.count
     }
 
-    /// The tiles of a segment that hold a key some row sees, counted from its beginning.
+    /// The tiles of a segment with a key that some row attends to, counted from the segment's beginning.
     #[inline(always)]
     fn tiles(&self, segment: usize) -> Range<usize> {
         let base = segment * SEGMENT;
         let last = (base + SEGMENT).min(self.written());
-        (base.max(self.queries.seen(0).start) - base) / TILE_TOKENS..(last - base).div_ceil(TILE_TOKENS)
+        (base.max(self.queries.visible(0).start) - base) / TILE_TOKENS..(last - base).div_ceil(TILE_TOKENS)
     }
 
-    /// Where those of a step lie. Behind the last stands the last again.
+    /// The places of a split's tiles; the last one is repeated up to the array's length.
     #[inline(always)]
-    pub(super) fn places(&self, step: usize) -> Places {
-        let Cache { layout, blocks, layer, block_table, .. } = self.cache;
-        let (segment, head) = self.queries.step(step);
+    pub(super) fn places(&self, split: usize) -> Places {
+        let Cache { layout, layer, block_table, .. } = self.cache;
+        let (segment, head) = self.queries.split(split);
         let tiles = self.tiles(segment);
         let mut places = [TilePlace::default(); TILES];
         let position = segment * SEGMENT + tiles.start * TILE_TOKENS;
         let kv_head = self.queries.kv_head + head;
-        layout.places(blocks, layer, kv_head, block_table, position, &mut places[..tiles.len()]);
+        layout.places(layer, kv_head, block_table, position, &mut places[..tiles.len()]);
         let last = places[tiles.len() - 1];
         places[tiles.len()..].fill(last);
         places
     }
 
-    /// Where a step's keys begin.
-    pub(super) fn first_keys(&self, step: usize) -> *const u8 {
-        self.cache.base.wrapping_add(self.places(step)[0].keys)
+    /// Where a split's keys begin.
+    pub(super) fn first_keys(&self, split: usize) -> *const u8 {
+        self.cache.base.wrapping_add(self.places(split)[0].keys)
     }
 
-    /// Where those lie that are read after a step at `places`, and how many they are.
+    /// The places of the tiles read after a split at `places`, and how many they are.
     #[inline(always)]
-    pub(super) fn following(&self, step: usize, places: &Places) -> (Places, usize) {
-        if step + 1 < self.queries.steps() {
-            return (self.places(step + 1), self.tiles(self.queries.step(step + 1).0).len());
+    pub(super) fn following(&self, split: usize, places: &Places) -> (Places, usize) {
+        if split + 1 < self.queries.splits() {
+            return (self.places(split + 1), self.tiles(self.queries.split(split + 1).0).len());
         }
-        // Nothing follows. What is near already: an address without memory behind it would be looked up each time.
+        // Nothing follows: a tile that is cached already. Prefetching an unmapped address would walk the page tables
+        // each time.
         ([places[TILES - 1]; TILES], 1)
     }
 }
@@ -79,27 +80,27 @@ pub(super) struct Segment<'a> {
     pub(super) head_dim: usize,
     /// Tiles, counted from the segment's beginning.
     pub(super) tiles: Range<usize>,
-    /// Positions of the segment that somebody wrote.
+    /// Positions of the segment that are written.
     written: usize,
     base: *const u8,
     places: &'a Places,
-    /// What is read: tiles of keys, tiles of values, and then those of what follows.
-    addresses: [*const u8; 2 * TILES + AHEAD],
-    /// How many tiles ahead is fetched.
-    ahead: usize,
+    /// Addresses in the order of reads: tiles of keys, tiles of values, then the tiles of what follows.
+    addresses: [*const u8; 2 * TILES + PREFETCH_DISTANCE],
+    /// Prefetch distance in tiles.
+    prefetch_distance: usize,
 }
 
 impl<'a> Segment<'a> {
-    /// A segment whose tiles lie at `places`; those read after it, `count`, lie at `following`.
+    /// A segment with its tiles at `places`; the `count` tiles read after it are at `following`.
     #[inline(always)]
     pub(super) fn new(
-        reading: &Reading<'_>,
+        reading: &ReadOrder<'_>,
         segment: usize,
         places: &'a Places,
         (following, count): &(Places, usize),
     ) -> Self {
         let (base, tiles) = (reading.cache.base, reading.tiles(segment));
-        let mut addresses = [base; 2 * TILES + AHEAD];
+        let mut addresses = [base; 2 * TILES + PREFETCH_DISTANCE];
         let (keys, rest) = addresses.split_at_mut(tiles.len());
         let (values, after) = rest.split_at_mut(tiles.len());
         for ((keys, values), place) in keys.iter_mut().zip(values).zip(places) {
@@ -111,31 +112,39 @@ impl<'a> Segment<'a> {
             *after = base.wrapping_add(place);
         }
         let written = reading.written() - segment * SEGMENT;
-        let ahead = AHEAD.min(2 * tiles.len());
-        Segment { head_dim: reading.cache.layout.head_dim(), tiles, written, base, places, addresses, ahead }
+        let prefetch_distance = PREFETCH_DISTANCE.min(2 * tiles.len());
+        Segment {
+            head_dim: reading.cache.layout.head_dim(),
+            tiles,
+            written,
+            base,
+            places,
+            addresses,
+            prefetch_distance,
+        }
     }
 
-    /// Tokens of a tile that somebody wrote.
+    /// Tokens of a tile that are written.
     #[inline(always)]
     pub(super) fn written(&self, tile: usize) -> usize {
         (self.written - tile * TILE_TOKENS).min(TILE_TOKENS)
     }
 
-    /// The keys of a tile, `[head_dim][16]`, and as many bytes to fetch meanwhile.
+    /// The keys of a tile, `[head_dim][16]`, and the address to prefetch meanwhile.
     #[inline(always)]
     pub(super) fn keys<T>(&self, tile: usize) -> (*const T, *const T) {
-        self.step(tile - self.tiles.start)
+        self.addresses_at(tile - self.tiles.start)
     }
 
-    /// The values of a tile, `[16][head_dim]`, and as many bytes to fetch meanwhile.
+    /// The values of a tile, `[16][head_dim]`, and the address to prefetch meanwhile.
     #[inline(always)]
     pub(super) fn values<T>(&self, tile: usize) -> (*const T, *const T) {
-        self.step(tile - self.tiles.start + self.tiles.len())
+        self.addresses_at(tile - self.tiles.start + self.tiles.len())
     }
 
     #[inline(always)]
-    fn step<T>(&self, step: usize) -> (*const T, *const T) {
-        (self.addresses[step].cast(), self.addresses[step + self.ahead].cast())
+    fn addresses_at<T>(&self, index: usize) -> (*const T, *const T) {
+        (self.addresses[index].cast(), self.addresses[index + self.prefetch_distance].cast())
     }
 
     /// The sixteen scales of K in a tile.
@@ -144,7 +153,7 @@ impl<'a> Segment<'a> {
     /// The tile is in the cache, which is int8; the processor has `L`.
     #[inline(always)]
     pub(super) unsafe fn key_scales<L: Lanes>(&self, tile: usize) -> L::Floats {
-        // SAFETY: this function's terms; a tile has sixteen scales of K and then sixteen of V.
+        // SAFETY: this function's contract; a tile has sixteen scales of K and then sixteen of V.
         unsafe { L::load_f16(self.scales(tile)) }
     }
 

@@ -1,28 +1,28 @@
-//! From scores to weights: a row's largest score in a segment, and p of some of its keys.
+//! Softmax within a segment: a row's largest score, and p of some of its keys.
 
 use std::ops::Range;
 
 use super::{reading::Segment, tile::Cached};
 use crate::{
+    cpu::kv::TILE_TOKENS,
     cpu::{
         lanes::{LANES, Lanes},
         math::exp2,
     },
-    kv_layout::TILE_TOKENS,
 };
 
-/// A row's largest score m. What it does not see becomes -∞; m is 0 where it sees nothing.
+/// A row's largest score m. Scores of keys that it does not attend to become -∞; m is 0 where it attends to none.
 ///
 /// # Safety
 /// The processor has `L`.
 #[inline(always)]
-pub(super) unsafe fn largest<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -> f32 {
-    scores[..seen.start].fill(f32::NEG_INFINITY);
-    scores[seen.end..].fill(f32::NEG_INFINITY);
-    if seen.is_empty() {
+pub(super) unsafe fn largest<L: Lanes>(scores: &mut [f32], visible: Range<usize>) -> f32 {
+    scores[..visible.start].fill(f32::NEG_INFINITY);
+    scores[visible.end..].fill(f32::NEG_INFINITY);
+    if visible.is_empty() {
         return 0.0;
     }
-    // SAFETY: chunks of sixteen; the instruction set is among this function's terms.
+    // SAFETY: chunks of sixteen; the processor has `L` (this function's contract).
     unsafe {
         let mut largest = L::splat(f32::NEG_INFINITY);
         for chunk in scores.chunks_exact(LANES) {
@@ -35,13 +35,13 @@ pub(super) unsafe fn largest<L: Lanes>(scores: &mut [f32], seen: Range<usize>) -
 }
 
 impl Segment<'_> {
-    /// Turns a row's scores of some tiles into p = 2^(s - m), 0 where it does not see the key, and adds p to `total`. In
-    /// an int8 cache each p is then multiplied with its value's scale; where a key is not seen p stays 0 whatever that is.
+    /// Replaces a row's scores of some tiles by p = 2^(s - m), 0 for keys that it does not attend to, and adds p to
+    /// `total`. With an int8 cache each p is then multiplied by its value's scale; a p of 0 stays 0 whatever the scale.
     ///
     /// # Safety
     /// The tiles are in the cache; the row's scores are `[SEGMENT]`; the processor has `L`.
     #[inline(always)]
-    pub(super) unsafe fn soften<L: Lanes, T: Cached>(
+    pub(super) unsafe fn softmax_tiles<L: Lanes, T: Cached>(
         &self,
         tiles: Range<usize>,
         scores: *mut f32,
@@ -49,14 +49,14 @@ impl Segment<'_> {
         total: &mut L::Floats,
     ) {
         for tile in tiles {
-            // SAFETY: this function's terms.
+            // SAFETY: this function's contract.
             unsafe {
                 let scores = scores.add(tile * TILE_TOKENS);
                 let mut p = exp2::<L>(L::sub(L::load_f32(scores), largest));
                 *total = L::add(*total, p);
                 if T::IS_SCALED {
                     let scaled = L::mul(p, self.value_scales::<L>(tile));
-                    // Below the smallest number is 0. Not `0 < p`, so that NaN stays what it is.
+                    // p < 2^-149 means p = 0. Not `0 < p`, so that NaN stays NaN.
                     p = L::select_less(p, L::splat(f32::from_bits(1)), p, scaled);
                 }
                 L::store(p, &mut *scores.cast::<[f32; LANES]>());

@@ -1,5 +1,5 @@
-//! What rows remember of the segments before: the weighted values `[rows][padded head_dim]`, then `[rows][2]`: the
-//! largest score M and the sum L.
+//! The online softmax state of rows: the attended values, `[rows][padded head_dim]`, then `[rows][2]`: the largest
+//! score M and the sum L.
 
 use super::{Queries, padded};
 use crate::cpu::{
@@ -14,7 +14,7 @@ pub(super) struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// The `place`-th of some states, each of `rows` rows of `width` columns.
+    /// State `place` of several, each of `rows` rows of `width` columns.
     #[inline(always)]
     pub(super) fn of(states: &'a mut [f32], place: usize, rows: usize, width: usize) -> Self {
         let elems = rows * (width + 2);
@@ -22,7 +22,7 @@ impl<'a> State<'a> {
         State { total, sums }
     }
 
-    /// The rows have seen nothing.
+    /// Initialises the state: no key yet.
     #[inline(always)]
     pub(super) fn start(&mut self) {
         self.total.fill(0.0);
@@ -30,20 +30,20 @@ impl<'a> State<'a> {
     }
 }
 
-/// Adds to a row what the next segment found: its largest score m, sum l and weighted values.
+/// Merges the next segment's partial result into a row's state: its largest score m, sum l and attended values.
 ///
 /// # Safety
 /// The processor has `L`.
 #[inline(always)]
-pub(super) unsafe fn fold_row<L: Lanes>(
+pub(super) unsafe fn merge_row<L: Lanes>(
     total: &mut [f32],
     sums: &mut [f32],
     (m, l): (f32, f32),
-    weighted: &[f32],
+    attended: &[f32],
 ) {
     let (before, sum) = (sums[0], sums[1]);
     let larger = if m > before { m } else { before };
-    // SAFETY: chunks of sixteen; the instruction set is among this function's terms.
+    // SAFETY: chunks of sixteen; the processor has `L` (this function's contract).
     unsafe {
         let new = exp2::<L>(L::splat(m - larger));
         let old = exp2::<L>(L::splat(before - larger));
@@ -51,23 +51,23 @@ pub(super) unsafe fn fold_row<L: Lanes>(
         L::store(L::fma_lanes(L::splat(l), new, L::mul(L::splat(sum), old)), &mut lanes);
         sums[0] = larger;
         sums[1] = lanes[0];
-        for (total, weighted) in total.chunks_exact_mut(LANES).zip(weighted.chunks_exact(LANES)) {
+        for (total, attended) in total.chunks_exact_mut(LANES).zip(attended.chunks_exact(LANES)) {
             let kept = L::mul(L::load_f32(total.as_ptr()), old);
             if let Some(total) = total.first_chunk_mut::<LANES>() {
-                L::store(L::fma_lanes(L::load_f32(weighted.as_ptr()), new, kept), total);
+                L::store(L::fma_lanes(L::load_f32(attended.as_ptr()), new, kept), total);
             }
         }
     }
 }
 
-/// Folds a state into the one before it.
-pub(super) struct Fold<'a> {
+/// Merges a state into the state of the keys before it.
+pub(super) struct Merge<'a> {
     pub(super) head_dim: usize,
     pub(super) state: &'a mut [f32],
     pub(super) next: &'a [f32],
 }
 
-impl Kernel for Fold<'_> {
+impl Kernel for Merge<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -75,24 +75,24 @@ impl Kernel for Fold<'_> {
         let width = padded(self.head_dim);
         let rows = self.state.len() / (width + 2);
         let (total, sums) = self.state.split_at_mut(rows * width);
-        let (weighted, next_sums) = self.next.split_at(rows * width);
+        let (attended, next_sums) = self.next.split_at(rows * width);
         for row in 0..rows {
             let columns = row * width..(row + 1) * width;
             let next = (next_sums[2 * row], next_sums[2 * row + 1]);
-            // SAFETY: the instruction set is among this function's terms.
+            // SAFETY: the processor has `L` (the contract of `Kernel::run`).
             unsafe {
-                fold_row::<L>(
+                merge_row::<L>(
                     &mut total[columns.clone()],
                     &mut sums[2 * row..][..2],
                     next,
-                    &weighted[columns],
+                    &attended[columns],
                 );
             }
         }
     }
 }
 
-/// Divides by the sums and writes the outputs of one of the heads.
+/// Divides by the sums and writes the outputs of one KV head's rows.
 pub(super) struct Outputs<'a> {
     pub(super) head_dim: usize,
     pub(super) queries: &'a Queries,
@@ -110,7 +110,8 @@ impl Kernel for Outputs<'_> {
         let (total, sums) = self.state.split_at(rows * width);
         for row in 0..rows {
             let offset = self.queries.offset(self.head, row, self.queries.out_stride_elems, head_dim);
-            // SAFETY: this function's terms: the row's head of `out` is its own; the instruction set.
+            // SAFETY: `out` holds head_dim f32 at each row's offset, which nothing else uses (the contract of
+            // `super::write`, the only caller); the processor has `L`.
             unsafe {
                 let out = std::slice::from_raw_parts_mut(self.queries.out.add(offset), head_dim);
                 let sum = L::splat(sums[2 * row + 1]);

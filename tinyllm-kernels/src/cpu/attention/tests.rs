@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::kv;
+use crate::{KvShape, cpu::kv};
 
-/// What the cache keeps of one head's key or value.
+/// The values that the cache stores for one head's key or value.
 type Round = fn(&[f32]) -> Vec<f64>;
 
 struct Problem {
@@ -33,17 +33,18 @@ fn random(len: usize, state: &mut u64) -> Vec<f32> {
 impl Problem {
     fn run(&self, isa: Isa, format: KvFormat, block_tokens: usize, tile: usize, split: bool) -> Vec<f32> {
         let Problem { tokens, first, kv_heads, group, head_dim, .. } = *self;
-        let layout = KvLayout::new(2, kv_heads, head_dim, block_tokens, format).unwrap();
         let blocks = (first + tokens).div_ceil(block_tokens);
-        // Blocks in reverse, and NaN where nothing was written.
+        let shape = KvShape::new(2, kv_heads, head_dim, block_tokens, format).unwrap();
+        let layout = KvLayout::new(shape, blocks);
+        // Blocks in reverse order, NaN where nothing is written.
         let table: Vec<u32> = (0..blocks as u32).rev().collect();
-        let mut cache = vec![u32::MAX; layout.bytes(blocks) / 4];
+        let mut cache = vec![u32::MAX; blocks * shape.block_bytes() / 4];
         let base: *mut u8 = cache.as_mut_ptr().cast();
         for position in 0..first + tokens {
             for head in 0..kv_heads {
                 let at = (position * kv_heads + head) * head_dim;
                 let block = table[position / block_tokens] as usize;
-                let place = layout.place(blocks, 1, block, head, position);
+                let place = layout.place(1, block, head, position);
                 let (key, value) = (&self.k[at..][..head_dim], &self.v[at..][..head_dim]);
                 // SAFETY: the cache holds every block of the table.
                 unsafe { kv::store(format, base, place, position, key, value) };
@@ -51,8 +52,8 @@ impl Problem {
         }
         let columns = kv_heads * group * head_dim;
         let mut out = vec![0.0; tokens * columns];
-        let mut scratch = vec![f32::NAN; scratch_elems(&layout, group)];
-        // All heads of one query together, or one head of several queries.
+        let mut scratch = vec![f32::NAN; scratch_elems(head_dim, group)];
+        // All KV heads of one query at a time, or one KV head of several queries.
         let together = if tile == 1 { kv_heads } else { 1 };
         for kv_head in (0..kv_heads).step_by(together) {
             for start in (0..tokens).step_by(tile) {
@@ -69,8 +70,8 @@ impl Problem {
                     scale: 1.0 / (head_dim as f32).sqrt(),
                     window: self.window,
                 };
-                let cache = Cache { layout: &layout, base, blocks, layer: 1, block_table: &table };
-                // SAFETY: everything is as large as the problem says.
+                let cache = Cache { layout: &layout, base, layer: 1, block_table: &table };
+                // SAFETY: the cache, q, out and scratch have the sizes of the problem, and only this thread uses them.
                 unsafe {
                     match split {
                         false => attend(isa, cache, &queries, &mut scratch),
@@ -101,9 +102,9 @@ impl Problem {
                     .collect();
                 let total: f64 = scores.iter().map(|s| s.exp()).sum();
                 for d in 0..head_dim {
-                    let weighted =
+                    let attended =
                         |(index, s): (usize, &f64)| s.exp() / total * row(&self.v, start + index)[d];
-                    out.push(scores.iter().enumerate().map(weighted).sum());
+                    out.push(scores.iter().enumerate().map(attended).sum());
                 }
             }
         }
@@ -111,22 +112,23 @@ impl Problem {
     }
 }
 
-/// As several threads do it: the first third of the steps in one go, each of the others apart, and then folded in order.
+/// As several threads do it: the first third of the splits merged in order, each of the others apart, then merged in
+/// order.
 unsafe fn attend_in_parts(isa: Isa, cache: Cache<'_>, queries: &Queries, scratch: &mut [f32]) {
     let elems = state_elems(cache.layout.head_dim(), queries.rows());
-    let (first, steps) = (queries.steps() / 3, queries.steps());
+    let (first, splits) = (queries.splits() / 3, queries.splits());
     let mut states = vec![f32::NAN; elems * queries.kv_heads];
-    let mut apart = vec![f32::NAN; elems * (steps - first)];
-    // SAFETY: this function's terms.
+    let mut apart = vec![f32::NAN; elems * (splits - first)];
+    // SAFETY: the caller's contract is that of `attend`.
     unsafe {
-        attend_steps(isa, cache, queries, 0..first, Found::ByHead(&mut states), scratch);
-        attend_steps(isa, cache, queries, first..steps, Found::ByStep(&mut apart), scratch);
-        for (step, next) in (first..).zip(apart.chunks_exact(elems)) {
-            let state = &mut states[step % queries.kv_heads * elems..][..elems];
-            if step < queries.kv_heads {
+        attend_splits(isa, cache, queries, 0..first, Partials::ByHead(&mut states), scratch);
+        attend_splits(isa, cache, queries, first..splits, Partials::BySplit(&mut apart), scratch);
+        for (split, next) in (first..).zip(apart.chunks_exact(elems)) {
+            let state = &mut states[split % queries.kv_heads * elems..][..elems];
+            if split < queries.kv_heads {
                 state.copy_from_slice(next);
             } else {
-                fold(isa, cache.layout, state, next);
+                merge(isa, cache.layout, state, next);
             }
         }
         for (head, state) in states.chunks_exact(elems).enumerate() {
@@ -137,15 +139,16 @@ unsafe fn attend_in_parts(isa: Isa, cache: Cache<'_>, queries: &Queries, scratch
 
 #[test]
 fn an_int8_cache_keeps_zeros_and_survives_what_is_not_finite() {
-    let layout = KvLayout::new(1, 1, 4, 16, KvFormat::Int8).unwrap();
-    assert_eq!(layout.block_bytes(), 2 * 16 * 4 + 2 * 16 * 2);
-    let mut cache = vec![u32::MAX; layout.block_bytes() / 4];
+    let shape = KvShape::new(1, 1, 4, 16, KvFormat::Int8).unwrap();
+    let layout = KvLayout::new(shape, 1);
+    assert_eq!(shape.block_bytes(), 2 * 16 * 4 + 2 * 16 * 2);
+    let mut cache = vec![u32::MAX; shape.block_bytes() / 4];
     let base: *mut u8 = cache.as_mut_ptr().cast();
     let rows =
         [([0.0; 4], [-0.0; 4]), ([f32::NAN, 1.0, 2.0, 3.0], [f32::INFINITY; 4]), ([1e30; 4], [1.0; 4])];
     for (position, (key, value)) in rows.iter().enumerate() {
         // SAFETY: the cache holds the one block.
-        unsafe { kv::store(KvFormat::Int8, base, layout.place(1, 0, 0, 0, position), position, key, value) };
+        unsafe { kv::store(KvFormat::Int8, base, layout.place(0, 0, 0, position), position, key, value) };
     }
     let scales: &[f16] = &bytemuck::cast_slice(&cache)[2 * 16 * 4 / 2..];
     assert_eq!((scales[0].to_bits(), scales[16].to_bits()), (0, 0));
@@ -169,17 +172,17 @@ fn check(problem: &Problem, exact: bool) {
     for (format, round) in formats {
         let first = problem.run(Isa::Portable, format, 16, query_tile(problem.group), false);
         if exact {
-            for (found, expected) in first.iter().zip(problem.reference(round)) {
-                // Values are at most 1; scores of size 8 carry 1e-6, and so do the weights.
-                assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} {expected}");
+            for (partials, expected) in first.iter().zip(problem.reference(round)) {
+                // Values are at most 1; scores of size 8 have errors of 1e-6, and so does p.
+                assert!((f64::from(*partials) - expected).abs() < 1e-5, "{partials} {expected}");
             }
         }
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             let widest = query_tile(problem.group);
             for (block_tokens, tile, split) in [(16, 1, true), (64, 3.min(widest), false), (32, widest, true)]
             {
-                let found = problem.run(isa, format, block_tokens, tile, split);
-                let same = found.iter().zip(&first).all(|(a, b)| a.to_bits() == b.to_bits());
+                let partials = problem.run(isa, format, block_tokens, tile, split);
+                let same = partials.iter().zip(&first).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(
                     same,
                     "{isa} {format:?} blocks of {block_tokens}, {tile} queries at once, split: {split}"
@@ -211,7 +214,7 @@ proptest! {
 }
 
 #[test]
-fn segments_are_folded_with_the_same_bits() {
+fn segments_are_merged_with_the_same_bits() {
     for (first, window) in
         [(252, None), (1020, None), (2045, None), (2045, Some(1030)), (1500, Some(100)), (509, Some(4))]
     {

@@ -12,7 +12,7 @@ impl Lanes for Portable {
     type Pairs = [[i16; 2]; 16];
     type Sums = [i32; 16];
     type Floats = [f32; 16];
-    const LOADS_WIDEN: bool = false;
+    const LOADS_CONVERT: bool = false;
     const TILE_ROWS: usize = 4;
     const FLOAT_ROWS: usize = 6;
 
@@ -28,7 +28,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load_pairs(values: *const i8) -> Self::Pairs {
-        // SAFETY: the caller gives 32 readable bytes; any alignment does for bytes.
+        // SAFETY: 32 bytes are readable (the contract of `Lanes`); `read_unaligned` takes any alignment.
         let bytes = unsafe { values.cast::<[[i8; 2]; 16]>().read_unaligned() };
         bytes.map(|pair| pair.map(i16::from))
     }
@@ -62,7 +62,8 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load_scales(scales: *const u8, scale_type: ScaleType) -> Self::Floats {
-        // SAFETY: the caller gives sixteen scales of this type; `read_unaligned` takes any alignment.
+        // SAFETY: sixteen scales of this type are readable (the contract of `Lanes`); `read_unaligned` takes any
+        // alignment.
         unsafe {
             match scale_type {
                 ScaleType::F16 => scales.cast::<[f16; 16]>().read_unaligned().map(f16::to_f32),
@@ -74,7 +75,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load_f16(values: *const f16) -> Self::Floats {
-        // SAFETY: the caller gives sixteen readable values.
+        // SAFETY: sixteen values are readable (the contract of `Lanes`); `read_unaligned` takes any alignment.
         unsafe { values.cast::<[f16; 16]>().read_unaligned().map(f16::to_f32) }
     }
 
@@ -156,11 +157,11 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn store_i16(x: [f32; 16], out: *mut i16) {
         let rounded = x.map(|x| x.round_ties_even().clamp(-32767.0, 32767.0) as i16);
-        // SAFETY: this function's terms.
+        // SAFETY: sixteen values are writable (the contract of `Lanes`); `write_unaligned` takes any alignment.
         unsafe { out.cast::<[i16; 16]>().write_unaligned(rounded) }
     }
 
-    /// Four pairs of four rows are turned inside four 64-bit words, which any processor does well.
+    /// Transposes four pairs of four rows at a time in four 64-bit words: fast on any processor.
     #[inline(always)]
     unsafe fn transpose_pairs(
         rows: *const u8,
@@ -172,10 +173,11 @@ impl Lanes for Portable {
         const LOW: u64 = 0x0000_0000_ffff_ffff;
         let flipped = u64::from_ne_bytes([flipped; 8]);
         for (half, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let turned: [[u64; 4]; 4] = std::array::from_fn(|group| {
+            let transposed: [[u64; 4]; 4] = std::array::from_fn(|group| {
                 let row = |index: usize| {
                     let row = rows.wrapping_add((4 * group + index) * row_bytes + 8 * half);
-                    // SAFETY: this function's terms: eight readable bytes, at any alignment.
+                    // SAFETY: sixteen bytes of each row are readable (the contract of `Lanes`), of which these are
+                    // eight; bytes need no alignment.
                     u64::from_le_bytes(unsafe { row.cast::<[u8; 8]>().read() }) ^ flipped
                 };
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));
@@ -190,7 +192,7 @@ impl Lanes for Portable {
                 ]
             });
             let out: &mut [[[u8; 8]; 4]; 4] = bytemuck::cast_mut(out);
-            *out = std::array::from_fn(|pair| turned.map(|group| group[pair].to_le_bytes()));
+            *out = std::array::from_fn(|pair| transposed.map(|group| group[pair].to_le_bytes()));
         }
     }
 

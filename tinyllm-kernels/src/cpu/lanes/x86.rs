@@ -17,7 +17,7 @@ impl Lanes for Avx512 {
     type Sums = __m512i;
     type Floats = __m512;
     const TILE_ROWS: usize = 12;
-    const LOADS_WIDEN: bool = true;
+    const LOADS_CONVERT: bool = true;
     const FLOAT_ROWS: usize = 12;
 
     #[inline(always)]
@@ -226,14 +226,14 @@ impl Lanes for Avx512 {
 pub(crate) struct Avx2;
 
 // SAFETY of the blocks below: callers run on a processor with AVX2, FMA and F16C (`Isa::is_available`), and give
-// addresses with as many readable elements as the method's text says; loads take any alignment.
-// Nothing here is a closure: one does not inherit the instructions of the function around it, and would be called.
+// addresses with as many readable elements as the method's text says; loads take any alignment. No closures here: a
+// closure does not inherit the target features of the enclosing function, and would not be inlined.
 impl Lanes for Avx2 {
     type Pairs = [__m256i; 2];
     type Sums = [__m256i; 2];
     type Floats = [__m256; 2];
     const TILE_ROWS: usize = 6;
-    const LOADS_WIDEN: bool = false;
+    const LOADS_CONVERT: bool = false;
     const FLOAT_ROWS: usize = 6;
 
     #[inline(always)]
@@ -447,7 +447,7 @@ impl Lanes for Avx2 {
                     _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-32767.0)), _mm256_set1_ps(32767.0));
                 _mm256_cvtps_epi32(within)
             };
-            // Packing works on halves of the registers: the inner quarters change places.
+            // The pack instruction works on 128-bit halves, so the two middle quarters are swapped.
             let packed = _mm256_packs_epi32(integers(x[0]), integers(x[1]));
             _mm256_storeu_si256(out.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
         }

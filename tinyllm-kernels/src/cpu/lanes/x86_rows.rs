@@ -1,11 +1,11 @@
-//! With AVX-512: an instruction on several rows of sums, an operand that they share, and an input of each row, four bytes of
-//! memory for all lanes. By the instructions' names, because what becomes of intrinsics depends on what stands around
-//! them:
-//! - An input that two instructions use is loaded into a register before, which takes a turn of the multipliers; as an
-//!   operand in memory it takes none.
-//! - Many a `vpdpwssd` is taken apart, into a multiplication and an addition on the same units.
-//! - A pointer is kept for each row, most of them on the stack. An address takes a register, and a second one once or
-//!   twice: three rows for one pointer.
+//! AVX-512 multiply-adds on several rows of sums: a shared register operand times each row's input, which is broadcast
+//! from four bytes of memory. Inline assembly, because the code that LLVM generates for intrinsics depends on the
+//! surrounding code:
+//! - An input that two instructions use is broadcast to a register first, which takes an execution slot of the
+//!   multipliers; as a memory operand it takes none.
+//! - Some `vpdpwssd` are split into a multiplication and an addition, which use the same units.
+//! - A pointer is kept for each row, most of them spilled to the stack. Here one pointer and the stride (scaled by 1 or
+//!   2) address three rows.
 
 use std::arch::{
     asm,
@@ -38,7 +38,7 @@ macro_rules! on_rows {
         ) {
             for first in (0..R).step_by(3) {
                 let row = inputs.wrapping_add(first * stride_bytes);
-                // SAFETY: four bytes of each row are read (this function's terms).
+                // SAFETY: four bytes of each row are readable (this function's contract).
                 unsafe {
                     apply!($instruction, sums[first], operand, "{row}", row = in(reg) row);
                     if first + 1 < R {

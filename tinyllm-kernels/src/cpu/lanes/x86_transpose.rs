@@ -1,5 +1,6 @@
-//! Rows of pairs into pairs of sixteen rows: three turns of unpacking within the halves of AVX2's registers, which hold eight
-//! rows each. On the newest processors twice as many of these run at a time as of AVX-512's.
+//! Transposes pairs of sixteen rows: three rounds of unpack instructions within the 128-bit halves of AVX2 registers,
+//! of which each half holds eight rows' data. On recent processors twice as many of these execute per cycle as of
+//! AVX-512's.
 
 use std::arch::x86_64::*;
 
@@ -20,11 +21,11 @@ pub(super) unsafe fn pairs(
     let flipped = _mm256_set1_epi8(flipped.cast_signed());
     let row = |index: usize| {
         let (low, high) = (rows.wrapping_add(index * row_bytes), rows.wrapping_add((index + 8) * row_bytes));
-        // SAFETY: this function's terms.
+        // SAFETY: this function's contract.
         let (low, high) = unsafe { (_mm_loadu_si128(low.cast()), _mm_loadu_si128(high.cast())) };
         _mm256_xor_si256(_mm256_set_m128i(high, low), flipped)
     };
-    // Each name says which pairs of which rows (and of those eight further on, in the other half).
+    // Names: which pairs, of which rows (the other half holds the rows eight further on).
     let (low01, high01) = unpack16(row(0), row(1));
     let (low23, high23) = unpack16(row(2), row(3));
     let (low45, high45) = unpack16(row(4), row(5));

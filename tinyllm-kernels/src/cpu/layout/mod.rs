@@ -1,34 +1,36 @@
-//! Where each weight and vector lies in the weights slab, and what its bytes count as.
+//! The weights slab: the place of each weight and vector, and the memory category of its bytes.
 
+mod cut;
 mod panel;
-mod tracks;
+mod streams;
 
 use std::ops::Range;
 
 use tinyllm_mem::{Category, Part};
 
+pub(crate) use cut::{MAX_STREAMS, Streams};
 pub(crate) use panel::PanelLayout;
 
-use self::tracks::Tracks;
+use self::streams::StreamLayout;
 use crate::{Placement, Program, VectorSpec, WeightFormat, WeightSpec};
 
-/// Outputs side by side in a panel.
+/// Outputs of a panel, interleaved.
 pub(crate) const PANEL: usize = 16;
 
-/// Alignment of everything in a slab, panels on tracks apart: a cache line, and the widest vector.
+/// Alignment of everything in a slab but panels in streams: a cache line, and the widest vector register.
 pub(crate) const ALIGN_BYTES: usize = 64;
 
-/// Sizes of a weight in bytes, tile padding included.
+/// Sizes of a weight in bytes, padding to whole panels included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WeightBytes {
     pub(crate) values: usize,
     pub(crate) scales: usize,
-    /// How much of both is tile padding.
+    /// How much of both is padding.
     pub(crate) padding: usize,
 }
 
 impl WeightBytes {
-    /// Of a weight repacked into panels.
+    /// Sizes of a weight that is packed into panels.
     pub(crate) fn of(spec: &WeightSpec) -> Self {
         let (n, k) = (spec.n, spec.k);
         let padded_n = n.next_multiple_of(PANEL);
@@ -43,12 +45,12 @@ impl WeightBytes {
         WeightBytes { values, scales, padding: values + scales - logical }
     }
 
-    /// Of one panel.
+    /// Bytes of one panel.
     pub(crate) fn panel(self, spec: &WeightSpec) -> usize {
         (self.values + self.scales) / spec.n.div_ceil(PANEL).max(1)
     }
 
-    /// The bytes that are scales and not padding.
+    /// Bytes of scales without padding.
     fn logical_scales(spec: &WeightSpec) -> usize {
         match spec.format {
             WeightFormat::W8A16 { group_size, scales } => {
@@ -59,7 +61,7 @@ impl WeightBytes {
     }
 }
 
-/// How a weight's panels look, where it is int8 in the slab.
+/// The panel layout of an int8 weight in the slab; `None` for other weights.
 fn w8a16(spec: &WeightSpec) -> Option<PanelLayout> {
     match (spec.placement, spec.format) {
         (Placement::Slab, WeightFormat::W8A16 { group_size, scales }) => {
@@ -69,45 +71,45 @@ fn w8a16(spec: &WeightSpec) -> Option<PanelLayout> {
     }
 }
 
-/// Panels of a weight that lie one after another in the slab.
+/// Consecutive panels of a weight that are contiguous in the slab.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stretch {
+pub(crate) struct Extent {
     pub(crate) first_panel: usize,
     pub(crate) bytes: Range<usize>,
 }
 
-impl Stretch {
-    /// What of it is among `panels`.
-    pub(crate) fn only(&self, panels: &Range<usize>, panel_bytes: usize) -> Option<Stretch> {
+impl Extent {
+    /// The part of the extent that is among `panels`.
+    pub(crate) fn only(&self, panels: &Range<usize>, panel_bytes: usize) -> Option<Extent> {
         let count = self.bytes.len().checked_div(panel_bytes)?;
         let first = panels.start.max(self.first_panel);
         let last = panels.end.min(self.first_panel + count);
         let byte = |panel: usize| self.bytes.start + (panel - self.first_panel) * panel_bytes;
-        (first < last).then(|| Stretch { first_panel: first, bytes: byte(first)..byte(last) })
+        (first < last).then(|| Extent { first_panel: first, bytes: byte(first)..byte(last) })
     }
 }
 
 /// The whole slab.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SlabLayout {
-    /// By [`crate::WeightId::index`], in the order of panels and of places; `None` where the file's own bytes are used.
-    pub(crate) weights: Vec<Option<Vec<Stretch>>>,
+    /// By [`crate::WeightId::index`]: extents in the order of panels and of addresses; `None` for a mapped weight.
+    pub(crate) weights: Vec<Option<Vec<Extent>>>,
     /// By [`crate::VectorId::index`].
     pub(crate) vectors: Vec<Range<usize>>,
-    /// What the bytes count as, by weight and vector. Scales and tile padding lie among the values, alignment between
-    /// weights; both paddings are one part here.
+    /// The slab's parts in reports, by weight and vector. Scales and panel padding are interleaved with the values,
+    /// alignment is between weights; both kinds of padding are one part here.
     pub(crate) parts: Vec<Part>,
     pub(crate) bytes: usize,
 }
 
 impl SlabLayout {
-    /// For `members` threads: what they stream lies on tracks, behind everything else.
-    pub(crate) fn of(program: &Program, members: usize) -> Self {
-        let tracks = Tracks::of(program.weights(), program.ops(), members);
+    /// The layout for `workers` threads: weights that are streamed are in streams, after everything else.
+    pub(crate) fn of(program: &Program, workers: usize) -> Self {
+        let streams = StreamLayout::of(program.weights(), program.ops(), workers);
         let mut layout = SlabLayout::default();
-        for (spec, pieces) in program.weights().iter().zip(&tracks.pieces) {
+        for (spec, runs) in program.weights().iter().zip(&streams.runs) {
             let place = match spec.placement {
-                Placement::Slab if pieces.is_empty() => Some(layout.place_weight(spec)),
+                Placement::Slab if runs.is_empty() => Some(layout.place_weight(spec)),
                 Placement::Slab => {
                     layout.weight_parts(spec, 0);
                     Some(Vec::new())
@@ -120,31 +122,32 @@ impl SlabLayout {
             let place = layout.place_vector(spec);
             layout.vectors.push(place);
         }
-        // Panels are read in steps of half a line and are multiples of it, so tracks need no alignment.
-        let mut starts = Vec::with_capacity(tracks.lengths.len());
-        for length in &tracks.lengths {
+        // Panels are read in steps of 32 bytes, half a cache line, and are multiples of 32, so streams need no
+        // alignment.
+        let mut starts = Vec::with_capacity(streams.lengths.len());
+        for length in &streams.lengths {
             starts.push(layout.bytes);
             layout.bytes += length;
         }
-        for ((spec, pieces), place) in program.weights().iter().zip(&tracks.pieces).zip(&mut layout.weights) {
+        for ((spec, runs), place) in program.weights().iter().zip(&streams.runs).zip(&mut layout.weights) {
             let (Some(panel), Some(place)) = (w8a16(spec), place) else { continue };
-            place.extend(pieces.iter().map(|piece| {
-                let start = starts[piece.track] + piece.offset;
-                let bytes = start..start + piece.panels.len() * panel.bytes();
-                Stretch { first_panel: piece.panels.start, bytes }
+            place.extend(runs.iter().map(|run| {
+                let start = starts[run.stream] + run.offset;
+                let bytes = start..start + run.panels.len() * panel.bytes();
+                Extent { first_panel: run.panels.start, bytes }
             }));
         }
         layout
     }
 
-    fn place_weight(&mut self, spec: &WeightSpec) -> Vec<Stretch> {
+    fn place_weight(&mut self, spec: &WeightSpec) -> Vec<Extent> {
         let bytes = WeightBytes::of(spec);
         let range = self.take(bytes.values + bytes.scales);
         self.weight_parts(spec, self.bytes - range.end);
-        vec![Stretch { first_panel: 0, bytes: range }]
+        vec![Extent { first_panel: 0, bytes: range }]
     }
 
-    /// Counts a weight, and `alignment` bytes behind it.
+    /// Adds the parts of a weight, and of `alignment` bytes after it.
     fn weight_parts(&mut self, spec: &WeightSpec, alignment: usize) {
         let bytes = WeightBytes::of(spec);
         let scales = WeightBytes::logical_scales(spec);

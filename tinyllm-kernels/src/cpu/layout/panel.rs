@@ -1,10 +1,10 @@
-//! Where values and scales lie in a panel of int8 weights.
+//! The layout of values and scales in a panel of int8 weights.
 
 use super::PANEL;
 use crate::{GroupSize, ScaleType};
 
-/// A panel: sixteen outputs of a W8A16 weight. For each group its scales, `[16]`, then its values,
-/// `[pairs of inputs][16][2]`, so that it is read from its first byte to its last.
+/// A panel: sixteen outputs of a W8A16 weight. For each group its scales, `[16]`, then its values, `[pairs of
+/// inputs][16][2]`: a matmul reads a panel sequentially.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PanelLayout {
     pub(crate) k: usize,
@@ -22,7 +22,7 @@ impl PanelLayout {
 
     /// Pairs of inputs of a group; the last group may have fewer.
     pub(crate) fn group_pairs(self) -> usize {
-        // Odd only where one group is all there is.
+        // A group is odd only if it is the whole row.
         self.group_size.elements(self.k).div_ceil(2)
     }
 
@@ -36,7 +36,7 @@ impl PanelLayout {
         self.scales_bytes() + self.group_pairs() * Self::PAIR_BYTES
     }
 
-    /// Where the values of a pair lie that is in `group`.
+    /// Offset of the values of pair `pair`, which is in `group`.
     pub(crate) fn values_offset(self, group: usize, pair: usize) -> usize {
         (group + 1) * self.scales_bytes() + pair * Self::PAIR_BYTES
     }

@@ -1,15 +1,14 @@
-//! Filters and methods that make much from little: what they will make is charged for before they do.
+//! Filters and methods whose output can be much larger than their input: the output is charged for first.
 
 use std::sync::Arc;
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, State, Value,
-    formatting::FormatStyle,
     value::{Kwargs, Rest, StringInput, ValueOrKwargs, from_args},
 };
 
 use super::{BYTES_PER_FUEL, program, size};
-use crate::chat::{marks::Marks, python::for_format};
+use crate::chat::marks::Marks;
 
 /// Adds the checks, and the bounded form of each filter that needs one.
 pub(in crate::chat) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
@@ -20,13 +19,6 @@ pub(in crate::chat) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Mar
     environment.add_filter("lines", lines);
     environment.add_filter("sort", sort);
     environment.add_filter("sum", sum);
-    let kept = marks.clone();
-    environment.add_filter(
-        "format",
-        move |state: &mut State<'_, '_>, value: &Value, arguments: Rest<ValueOrKwargs>| {
-            format(state, value, arguments, &kept)
-        },
-    );
 }
 
 /// Charges for what is about to be printed.
@@ -63,7 +55,7 @@ fn indent(state: &State<'_, '_>, arguments: Rest<ValueOrKwargs>) -> Result<Value
     minijinja::filters::indent(value, Some(width), first, blank, keywords)
 }
 
-/// A list's place takes 24 bytes, a separator perhaps one.
+/// A list's slot takes 24 bytes, a separator perhaps one.
 fn charge_parts<T>(state: &State<'_, '_>, parts: impl Iterator<Item = T>) -> Result<(), Error> {
     let (_, fuel) = state.fuel_levels().unwrap_or((0, u64::MAX));
     let most = usize::try_from(fuel.saturating_mul(2)).unwrap_or(usize::MAX);
@@ -119,18 +111,6 @@ fn sum(
         charge_values(state, values.saturating_mul(values) / 8)?;
     }
     minijinja::filters::sum(state, value, attribute, start, keywords)
-}
-
-fn format(
-    state: &mut State<'_, '_>,
-    value: &Value,
-    arguments: Rest<ValueOrKwargs>,
-    marks: &Marks,
-) -> Result<Value, Error> {
-    let arguments = for_format(arguments.into_values().into_iter(), marks);
-    let text = value.as_str().unwrap_or_default();
-    charge_format(state, text, &arguments)?;
-    minijinja::formatting::format(FormatStyle::Printf, text, &arguments).map(Value::from)
 }
 
 /// Widths are numbers in the format, and are filled by way of several copies; each field may name the longest argument.

@@ -1,13 +1,12 @@
-//! What a template may make of what it is given: bounds on the nesting and size of values, and on the work that goes
-//! into them.
+//! Bounds on a template's values (nesting, printed size) and on the work that it may do.
 //!
-//! The engine charges fuel for instructions, and for the bytes and list slots that it makes. It does not know how large
-//! a value is that is written in few: a list repeated by `*` is not there until somebody walks over it, a list that
-//! holds another twice, forty times over, prints as 2^40 values, and a namespace may hold itself. Nor does it charge for
-//! comparing long strings. So the template's instructions are checked (`program`): every list, tuple, map and namespace
-//! is settled where it is made (`size`), which makes lazy ones whole, and refuses what is nested too deeply or would
-//! print as more than the fuel that is left pays for; and whatever prints, compares or walks over values is charged for
-//! them first. `filters` has the filters and methods that make much from little on their own.
+//! The engine charges fuel for instructions, and for the bytes and list slots that it makes. It does not know the size
+//! of compactly written values: a list repeated by `*` is lazy, a list that holds another twice, forty times over,
+//! prints as 2^40 values, and a namespace may hold itself. Nor does it charge for comparing long strings. So checks are
+//! inserted between the template's instructions (`program`): every list, tuple, map and namespace is materialized where
+//! it is made (`size`), and refused where it is nested too deeply or would print as more than the remaining fuel pays
+//! for; whatever prints, compares or iterates over values is charged for them first. `filters` has the filters and
+//! methods whose output can be much larger than their input.
 
 mod filters;
 mod program;
@@ -16,7 +15,7 @@ mod size;
 pub(super) use filters::{add_to, charge_format, charge_printed};
 pub(super) use program::checked;
 
-/// Lists within lists within …; JSON is read to this depth, too.
+/// The deepest nesting of lists; that of JSON too.
 pub(super) const MAX_NESTING: usize = 128;
 
 /// Bytes that one unit of fuel pays for, as the engine has it.

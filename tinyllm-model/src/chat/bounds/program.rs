@@ -1,7 +1,8 @@
-//! The instructions of a template with checks put between them.
+//! Inserts checks between the instructions of a compiled template.
 //!
 //! A check is a call of a function that no template can name. It takes what an instruction is about to take from the
-//! stack and puts it back (as a list, which is unpacked), or takes what one has left there and puts it back settled.
+//! stack and puts it back (as a list, which is unpacked), or takes what one has left there and puts it back
+//! materialized.
 
 use std::{
     fmt,
@@ -20,14 +21,14 @@ use minijinja::{
 use super::{
     super::marks::Marks,
     BYTES_PER_FUEL,
-    size::{Charge, charge, charge_length, may_be_kept_in_a_namespace, settle},
+    size::{Charge, charge, charge_length, materialize, may_be_kept_in_a_namespace},
 };
 
 /// A check: what it does to values, and how it puts them back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     /// Makes one value whole.
-    Settle,
+    Materialize,
     /// Whether a namespace may hold the value.
     Keep,
     /// Charges for going through the values once.
@@ -59,7 +60,7 @@ const CHECKS: [(Check, [&str; 3]); 13] = [
     (Check::Shown, ["\u{1}shown", "\u{1}shown these", "\u{1}shown all"]),
     (Check::ShownKey, ["\u{1}shown key", "\u{1}shown key these", "\u{1}shown key all"]),
     (Check::Marked, ["\u{1}marked", "\u{1}marked these", "\u{1}marked all"]),
-    (Check::Settle, ["\u{1}settle", "\u{1}settle these", "\u{1}settle all"]),
+    (Check::Materialize, ["\u{1}materialize", "\u{1}materialize these", "\u{1}materialize all"]),
     (Check::Keep, ["\u{1}keep", "\u{1}keep these", "\u{1}keep all"]),
     (Check::Length, ["\u{1}length", "\u{1}length these", "\u{1}length all"]),
     (Check::Values, ["\u{1}values", "\u{1}values these", "\u{1}values all"]),
@@ -111,7 +112,7 @@ impl Object for Checker {
         };
         let values = shown.as_deref().unwrap_or(values);
         Ok(match (self.back, values) {
-            (Back::One, [value]) if self.check == Check::Settle => settle(state, value)?,
+            (Back::One, [value]) if self.check == Check::Materialize => materialize(state, value)?,
             (Back::One, [value]) if self.check == Check::Marked && self.shown.swap(false, Relaxed) => {
                 self.marks.marked_value(value.clone())
             }
@@ -134,7 +135,7 @@ impl Checker {
 impl Check {
     fn run(self, state: &State<'_, '_>, values: &[Value]) -> Result<(), Error> {
         match (self, values) {
-            (Check::Settle | Check::Shown | Check::ShownKey | Check::Marked, _) => Ok(()),
+            (Check::Materialize | Check::Shown | Check::ShownKey | Check::Marked, _) => Ok(()),
             (Check::Iterable, [value]) => iterable(value),
             (Check::Keep, _) => values.iter().try_for_each(may_be_kept_in_a_namespace),
             (Check::Length, _) => values.iter().try_for_each(|value| charge_length(state, value)),
@@ -311,7 +312,7 @@ const KINDS: [&str; 15] = [
 /// An instruction with its checks.
 fn group<'s>(instruction: &Instruction<'s>, before: Option<&Instruction<'s>>) -> Vec<Instruction<'s>> {
     use Instruction::*;
-    let (mut group, settles) = match instruction {
+    let (mut group, materializes) = match instruction {
         BuildList(_) | BuildTuple(_) | Add | Mul | CallObject(_) => (vec![], true),
         LoadConst(value) => (vec![], value.kind() == ValueKind::Iterable),
         BuildMap(pairs) => (keys(*pairs), true),
@@ -345,8 +346,8 @@ fn group<'s>(instruction: &Instruction<'s>, before: Option<&Instruction<'s>>) ->
         _ => (vec![], false),
     };
     group.push(instruction.clone());
-    if settles {
-        group.push(Check::Settle.one());
+    if materializes {
+        group.push(Check::Materialize.one());
     }
     group
 }

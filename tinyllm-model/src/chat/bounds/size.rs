@@ -1,4 +1,4 @@
-//! How large a value is when it is printed, walked over or compared, and values made whole.
+//! The size of a value when it is printed, iterated or compared; and lazy values materialized.
 
 use std::borrow::Cow;
 
@@ -56,14 +56,14 @@ pub(super) fn charge_length(state: &State<'_, '_>, value: &Value) -> Result<(), 
 }
 
 /// `value` as it may be kept: lazy lists and maps made whole, everything within the bounds.
-pub(super) fn settle(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+pub(super) fn materialize(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
     if value.as_object().is_none() {
         return Ok(value.clone());
     }
     let mut walk = Walk::new(state);
-    let settled = walk.settle(value, 0)?;
+    let materialized = walk.materialize(value, 0)?;
     walk.pay(state, Charge::Values)?;
-    Ok(settled.unwrap_or_else(|| value.clone()))
+    Ok(materialized.unwrap_or_else(|| value.clone()))
 }
 
 /// Whether a namespace may hold `value`. One that holds a namespace could hold itself; loops hold what they go through,
@@ -142,7 +142,7 @@ impl Walk {
     }
 
     /// Counts `value` and all in it; what to put in its place, if it is not whole.
-    fn settle(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Error> {
+    fn materialize(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Error> {
         if is_opaque(value) {
             return self.opaque(value, depth).map(|()| None);
         }
@@ -159,9 +159,9 @@ impl Walk {
                 let mut whole = value.is_tuple() || value.downcast_object_ref::<Vec<Value>>().is_some();
                 let mut items = Vec::new();
                 for item in value.try_iter()? {
-                    let settled = self.settle(&item, depth + 1)?;
-                    whole &= settled.is_none();
-                    items.push(settled.unwrap_or(item));
+                    let materialized = self.materialize(&item, depth + 1)?;
+                    whole &= materialized.is_none();
+                    items.push(materialized.unwrap_or(item));
                 }
                 Ok((!whole).then(|| match value.is_tuple() {
                     true => Value::from(Tuple::from(items)),
@@ -172,10 +172,10 @@ impl Walk {
                 let mut whole = is_whole_map(value);
                 let mut entries = Vec::new();
                 for (key, item) in pairs(value) {
-                    self.settle(&key, depth + 1)?;
-                    let settled = self.settle(&item, depth + 1)?;
-                    whole &= settled.is_none();
-                    entries.push((key, settled.unwrap_or(item)));
+                    self.materialize(&key, depth + 1)?;
+                    let materialized = self.materialize(&item, depth + 1)?;
+                    whole &= materialized.is_none();
+                    entries.push((key, materialized.unwrap_or(item)));
                 }
                 Ok((!whole).then(|| Value::from_pairs(entries)))
             }

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use minijinja::{
     Environment, Error, State, Value,
-    value::{Kwargs, Rest, ValueKind},
+    formatting::FormatStyle,
+    value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
 use super::{
-    BYTES_PER_FUEL, date, json,
+    date, json,
     operators::{printed, type_error, type_name},
     print, strings,
 };
-use crate::chat::marks::Marks;
+use crate::chat::{
+    bounds::{self, BYTES_PER_FUEL},
+    marks::Marks,
+};
 
 pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
     let kept = marks.clone();
@@ -47,6 +51,13 @@ pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {
             };
             keywords.assert_all_used()?;
             join(state, &kept, value, separator, attribute)
+        },
+    );
+    let kept = marks.clone();
+    environment.add_filter(
+        "format",
+        move |state: &mut State<'_, '_>, value: &Value, arguments: Rest<ValueOrKwargs>| {
+            format(state, value, arguments, &kept)
         },
     );
     environment.add_filter("title", title);
@@ -241,7 +252,16 @@ fn join(
     Ok(Value::from(out))
 }
 
-/// The arguments of `format` as Python prints them.
-pub(in crate::chat) fn for_format(arguments: impl Iterator<Item = Value>, marks: &Marks) -> Vec<Value> {
-    arguments.map(|argument| if argument.is_kwargs() { argument } else { printed(argument, marks) }).collect()
+/// Python's `%` by the filter's name. The arguments are what Python would print.
+fn format(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    arguments: Rest<ValueOrKwargs>,
+    marks: &Marks,
+) -> Result<Value, Error> {
+    let printed = |argument: Value| if argument.is_kwargs() { argument } else { printed(argument, marks) };
+    let arguments: Vec<Value> = arguments.into_values().into_iter().map(printed).collect();
+    let text = value.as_str().unwrap_or_default();
+    bounds::charge_format(state, text, &arguments)?;
+    minijinja::formatting::format(FormatStyle::Printf, text, &arguments).map(Value::from)
 }

@@ -1,9 +1,9 @@
-//! What jinja2 does otherwise than the engine, because it is Python's.
+//! Where jinja2 differs from the engine, because it is Python.
 //!
 //! A template is written for jinja2 as transformers sets it up. `text` makes the engine read the same template;
 //! `rewrite` gives its operators and macros Python's meaning, by calls of functions that no template can name; `print`
-//! and `json` write values as Python does; `strings`, `methods` and `filters` are what values can be asked for; `date` is
-//! the date. Texts may hold marks (`marks`), which all of this looks through.
+//! and `json` write values as Python does; `strings`, `methods` and `filters` are the methods and filters of values; `date`
+//! is the date. Texts may hold marks (`marks`), which all of these treat as the characters they stand for.
 
 mod date;
 mod filters;
@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use minijinja::{AutoEscape, Environment, Error, State, Value};
 
-pub(super) use self::{filters::for_format, rewrite::rewrite, text::for_engine};
-use super::{bounds, bounds::BYTES_PER_FUEL, marks::Marks};
+pub(super) use self::{rewrite::rewrite, text::for_engine};
+use super::{bounds, marks::Marks};
 
 /// Gives an environment Python's values, operators, methods, filters and tests.
 pub(super) fn add_to(environment: &mut Environment<'_>, marks: &Arc<Marks>) {

@@ -9,7 +9,7 @@ use minijinja::{
 };
 
 use super::print;
-use crate::chat::marks::Marks;
+use crate::chat::{bounds::BYTES_PER_FUEL, marks::Marks};
 
 /// What a value's type is called in Python.
 pub(super) fn type_name(value: &Value) -> &'static str {
@@ -209,7 +209,7 @@ pub(super) fn concatenate(
 ) -> Result<Value, Error> {
     let mut text = print::str(left, marks);
     print::write_str(&mut text, right, marks);
-    state.consume_fuel(text.len() as u64 / super::BYTES_PER_FUEL)?;
+    state.consume_fuel(text.len() as u64 / BYTES_PER_FUEL)?;
     Ok(Value::from(text))
 }
 

@@ -10,11 +10,10 @@ use minijinja::{
 use regex::Regex;
 
 use super::{
-    BYTES_PER_FUEL,
     operators::{type_error, type_name},
     print,
 };
-use crate::chat::bounds;
+use crate::chat::bounds::{self, BYTES_PER_FUEL};
 
 /// Calls a method of `text`. Marks are neither in the text nor in the arguments.
 pub(super) fn method(
@@ -282,7 +281,7 @@ pub(super) fn strip(
     Ok(Value::from(if right { text.trim_end_matches(is_stripped) } else { text }))
 }
 
-/// A list's place takes 24 bytes, a separator perhaps one.
+/// A list's slot takes 24 bytes, a separator perhaps one.
 fn list<'a>(state: &State<'_, '_>, parts: impl Iterator<Item = &'a str>) -> Result<Vec<Value>, Error> {
     let mut list = Vec::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! A template's text as Python's jinja2 reads it, written so that the engine reads the same.
+//! Rewrites a template's text so that the engine reads it as jinja2 does.
 //!
 //! Lines end in LF, literals are Python's, and `{% generation %}`, transformers' block around the assistant's words,
 //! becomes a `with` without names: a block that renders what is in it and keeps its variables to itself.

@@ -1,6 +1,6 @@
 //! A GGUF as a [`Checkpoint`]: every tensor reads as f32, by rows, in Hugging Face's order.
 
-use std::{ops::Range, path::Path};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use tinyllm_kernels::{FetchedRows, FloatRows, KernelError};
 use tinyllm_mem::MappedRange;
@@ -20,7 +20,7 @@ use crate::{
 
 /// A model in a GGUF file: configuration and tensors found and checked, weights not yet read.
 pub struct GgufCheckpoint {
-    gguf: Gguf,
+    gguf: Arc<Gguf>,
     config: ModelConfig,
     notes: Vec<String>,
     found: Vec<Found>,
@@ -33,14 +33,14 @@ impl GgufCheckpoint {
     /// # Errors
     /// Where the file is damaged, or the model is incomplete or not one the engine runs.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::new(Gguf::open(path)?)
+        Self::new(Arc::new(Gguf::open(path)?))
     }
 
-    /// The model in an open file.
+    /// The model in an open file, which its tokenizer may share.
     ///
     /// # Errors
     /// As [`GgufCheckpoint::open`].
-    pub fn new(gguf: Gguf) -> Result<Self> {
+    pub fn new(gguf: Arc<Gguf>) -> Result<Self> {
         let config = config::model_config(&gguf)?;
         let found = tensors::find(&gguf, &config)?;
         let tensors = found.iter().map(|found| tensor_info(&gguf, found)).collect();
@@ -88,9 +88,8 @@ impl Checkpoint for GgufCheckpoint {
     }
 
     fn open(&self, index: usize) -> Result<TensorData<'_>> {
-        let found = self.found.get(index).ok_or_else(|| {
-            ModelError::Request(format!("there is no tensor {index}; the model has {}", self.found.len()))
-        })?;
+        let found =
+            self.found.get(index).ok_or(ModelError::UnknownTensor { index, tensors: self.found.len() })?;
         let tensor = &self.gguf.tensors()[found.index];
         Ok(TensorData::Float(Box::new(GgufRows {
             bytes: self.gguf.bytes(tensor)?,
@@ -119,7 +118,7 @@ impl GgufRows<'_> {
         self.tensor.shape.len() == 1
     }
 
-    /// The rows of the file in which rows are.
+    /// The rows of the file that hold these rows.
     fn rows_in_file(&self, rows: Range<usize>) -> Range<usize> {
         match self.order {
             RowOrder::Interleaved { .. } if !self.is_vector() => {

@@ -1,60 +1,10 @@
 //! Metadata to [`ModelConfig`]. What the metadata does not say (biases, tied embeddings) the tensors do.
 
-use super::{Gguf, Metadata, Value, rope};
+use super::{Gguf, Metadata, Value, keys::Keys, rope};
 use crate::{
     ModelConfig, ModelError, Result,
     config::{Architecture, QuantizationType, RopeConfig},
 };
-
-/// Metadata keys of one architecture: `llama.block_count` and the like.
-pub(super) struct Keys<'a> {
-    pub(super) metadata: Metadata<'a>,
-    architecture: &'a str,
-}
-
-impl<'a> Keys<'a> {
-    /// The full key.
-    pub(super) fn key(&self, suffix: &str) -> String {
-        format!("{}.{suffix}", self.architecture)
-    }
-
-    /// A count. Some writers give one for each layer; where these are equal they are one.
-    pub(super) fn size(&self, suffix: &str) -> Result<Option<usize>> {
-        let key = self.key(suffix);
-        let Some(Value::Array(array)) = self.metadata.get(&key) else {
-            return Ok(self.metadata.u32(&key)?.map(|size| size as usize));
-        };
-        let mut counts = array.numbers();
-        match counts.next() {
-            Some(Value::Integer(first)) if counts.all(|count| count == Value::Integer(first)) => {
-                let size = u32::try_from(first).map_err(|_| self.malformed(suffix, format!("is {first}")))?;
-                Ok(Some(size as usize))
-            }
-            _ => Err(self.unsupported(suffix, "a count for each layer", "one for all layers is")),
-        }
-    }
-
-    fn required_size(&self, suffix: &str) -> Result<usize> {
-        self.size(suffix)?.ok_or_else(|| self.metadata.missing(&self.key(suffix)))
-    }
-
-    /// A float as the f64 nearest to what was written: an f32 widened.
-    pub(super) fn float(&self, suffix: &str) -> Result<Option<f64>> {
-        Ok(self.metadata.f32(&self.key(suffix))?.map(f64::from))
-    }
-
-    pub(super) fn string(&self, suffix: &str) -> Result<Option<&'a str>> {
-        self.metadata.string(&self.key(suffix))
-    }
-
-    pub(super) fn malformed(&self, suffix: &str, problem: impl Into<String>) -> ModelError {
-        self.metadata.malformed(&self.key(suffix), problem)
-    }
-
-    pub(super) fn unsupported(&self, suffix: &str, what: impl Into<String>, supported: &str) -> ModelError {
-        ModelError::unsupported(self.metadata.path(), self.key(suffix), what, supported)
-    }
-}
 
 /// The configuration of the model in a file, checked.
 ///

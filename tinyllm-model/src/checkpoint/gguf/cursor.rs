@@ -1,13 +1,13 @@
-//! Reads a header front to back, a little ahead of what is asked for: little-endian numbers and length-prefixed strings,
-//! never past the end.
+//! Reads a header front to back through a buffer: little-endian numbers and length-prefixed strings, never past the end.
 //!
-//! Faults are sentences without a place; the caller knows which field it was reading and adds it.
+//! Errors are sentences without a field; the caller adds the field that it was reading.
 
 use std::ops::Range;
 
 use tinyllm_mem::MappedFile;
 
-/// Bytes of metadata and tensor infos together. The largest vocabularies in use (260,000 tokens with merges) take 15 MiB.
+/// Bytes of metadata and tensor infos together. The largest vocabularies in use (260,000 tokens with merges) take 15
+/// MiB.
 const MAX_HEADER_BYTES: usize = 128 << 20;
 
 /// What is wrong at the cursor, for the `problem` of an error.

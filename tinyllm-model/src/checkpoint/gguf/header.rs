@@ -1,4 +1,4 @@
-//! Parses one file's header: magic, version, metadata, tensor infos. What the metadata means is not known here.
+//! Parses one file's header: magic, version, metadata, tensor infos. The meaning of metadata keys is in `config`.
 
 use std::{collections::HashSet, ops::Range, path::Path};
 
@@ -12,8 +12,8 @@ use tinyllm_mem::MappedFile;
 
 use crate::{ModelError, Result};
 
-// Far above what any model has. Beside the header itself, which is limited, keys and tensor names are kept, so with these
-// the reader's own memory stays below that limit and 64 MiB whatever a file claims or holds.
+// Far above what any model has. Keys and tensor names are copied in addition to the header, which is limited itself;
+// with these limits the reader takes at most the header's limit and 64 MiB, whatever a file claims or holds.
 const MAX_METADATA_ENTRIES: u64 = 1 << 14;
 const MAX_TENSORS: u64 = 1 << 14;
 const MAX_ARRAY_ELEMS: u64 = 1 << 24;

@@ -9,6 +9,7 @@ mod config;
 mod cursor;
 mod dequantize;
 mod header;
+mod keys;
 mod metadata;
 mod reader;
 mod rope;
@@ -35,6 +36,6 @@ pub fn is_gguf(path: &Path) -> bool {
         File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok_and(|()| magic == MAGIC)
     };
     let is_named_so = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    // Reading a pipe would take from it.
+    // Reading a pipe would consume it.
     is_named_so && !path.is_dir() || path.is_file() && begins_so()
 }

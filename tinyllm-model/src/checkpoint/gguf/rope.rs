@@ -1,11 +1,11 @@
-//! Rotary scaling out of metadata (`rope.scaling.*`) or out of the tensor `rope_freqs.weight`.
+//! RoPE scaling from metadata (`rope.scaling.*`) or from the tensor `rope_freqs.weight`.
 
-use super::{Gguf, config::Keys, dequantize::dequantize, tensors::ROPE_FREQS};
+use super::{Gguf, dequantize::dequantize, keys::Keys, tensors::ROPE_FREQS};
 use crate::{ModelError, Result, config::RopeScaling};
 
 const SUPPORTED: &str = "none, linear and yarn are, and the divisors in rope_freqs.weight";
 
-/// What stretches the rotary frequencies.
+/// The RoPE scaling.
 ///
 /// # Errors
 /// Where the file asks for a scaling that the engine does not have.
@@ -56,7 +56,7 @@ fn by_metadata(keys: &Keys<'_>) -> Result<RopeScaling> {
     }
 }
 
-/// llama.cpp multiplies cos and sin with `attn_factor` under any type. Yarn that divides nothing does the same.
+/// llama.cpp multiplies cos and sin with `attn_factor` under any type. YaRN with factor 1 does the same.
 fn with_attention_factor(keys: &Keys<'_>, scaling: RopeScaling) -> Result<RopeScaling> {
     const KEY: &str = "rope.scaling.attn_factor";
     match (keys.float(KEY)?, scaling) {

@@ -8,7 +8,7 @@ use crate::{ModelError, Result};
 /// More parts than any published model has.
 const MAX_PARTS: u32 = 1024;
 
-/// What a file says of its place in a split.
+/// A file's place in a split model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Split {
     /// Counted from 0.

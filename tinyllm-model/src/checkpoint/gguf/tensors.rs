@@ -1,4 +1,4 @@
-//! Which of a file's tensors is which of the model's: names, shapes, and the order of rows.
+//! Maps a file's tensors to the model's: names, shapes, and the order of rows.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ const INSIDE_LAYERS: [(&str, &str); 11] = [
 pub(super) enum RowOrder {
     /// As Hugging Face has them.
     HuggingFace,
-    /// Inside each head the first and second half alternate, for rotary positions that turn neighbours.
+    /// Inside each head the first and second half alternate, for RoPE on neighbouring elements.
     Interleaved { head_dim: usize },
 }
 
@@ -123,7 +123,8 @@ fn name_in_file(name: &str) -> Option<String> {
     })
 }
 
-/// Files of architecture `llama` hold q and k for rotary positions that turn neighbours; the others as they were.
+/// Files of architecture `llama` hold q and k interleaved, for RoPE on neighbouring elements; others as Hugging Face
+/// has them.
 fn row_order(name: &str, config: &ModelConfig) -> RowOrder {
     let interleaved = matches!(config.architecture, Architecture::Llama | Architecture::Mistral)
         && (name.contains(".q_proj.") || name.contains(".k_proj."));

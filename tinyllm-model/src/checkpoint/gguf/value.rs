@@ -93,12 +93,12 @@ impl ValueType {
     }
 }
 
-/// A metadata value, widened: any integer type is an `Integer`, both float types are a `Float`.
+/// A metadata value, converted: any integer type is an `Integer`, both float types are a `Float`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     /// An integer of any width and sign.
     Integer(i128),
-    /// A float; an f32 widened without change.
+    /// A float; an f32 converted exactly.
     Float(f64),
     /// A boolean.
     Bool(bool),
@@ -150,7 +150,8 @@ impl<'a> Array<'a> {
     }
 }
 
-/// The strings of an array, one after the other, borrowed from the header. They were checked to be UTF-8 when it was read.
+/// The strings of an array, one after the other, borrowed from the header. They were checked to be UTF-8 when it was
+/// read.
 #[derive(Clone, Debug)]
 pub struct Strings<'a> {
     bytes: &'a [u8],

@@ -1,20 +1,30 @@
-//! Matching what a configuration asks for with what the files hold. Nothing may be missing, misshapen or left over.
+//! Matches the tensors that a configuration requires with those in the files. None may be missing, misshapen or left
+//! over.
 
-use super::{Contents, Inventory, Located, WeightFiles};
+use super::{
+    files::{Located, WeightFiles},
+    inventory::Inventory,
+    quantized_layer::{QuantizedLayer, is_part_of_quantized, quantized_layer},
+};
 use crate::{
     ModelConfig, ModelError, Result,
     checkpoint::{
         Storage, TensorInfo,
-        compressed_tensors::{
-            LayerClass, PackFormat, QuantizationConfig, is_part_of_quantized, quantized_layer,
-        },
         expected::{EMBEDDING, ExpectedTensor, LM_HEAD, TensorKind, expected_tensors, is_harmless_extra},
         rows::FloatType,
         safetensors::StoredTensor,
     },
+    config::compressed_tensors::{LayerClass, PackFormat, QuantizationConfig},
 };
 
-/// The tensors in file order, each with the place of its numbers.
+/// Where the bytes of a [`TensorInfo`] are.
+#[derive(Debug)]
+pub(super) enum Contents {
+    Float { at: Located, element: FloatType },
+    W8A16(QuantizedLayer),
+}
+
+/// The tensors in file order, each with the place of its bytes.
 pub(super) fn assemble(
     config: &ModelConfig,
     quantization: Option<&QuantizationConfig>,

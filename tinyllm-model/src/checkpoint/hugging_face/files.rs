@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +14,6 @@ use serde::{
 };
 use tinyllm_mem::{MappedFile, MappedRange};
 
-use super::Located;
 use crate::{ModelError, Result, config::read_bounded};
 
 const SINGLE_FILE: &str = "model.safetensors";
@@ -22,20 +22,29 @@ const INDEX_FILE: &str = "model.safetensors.index.json";
 const MAX_INDEX_BYTES: u64 = 16 << 20;
 const MAX_INDEX_ENTRIES: usize = 1 << 17;
 const MAX_SHARDS: usize = 4096;
-/// What is looked at together where all bytes of a tensor are.
+/// Bytes read at a time where a whole tensor is scanned.
 const BLOCK_BYTES: usize = 64 << 10;
 
+/// Bytes of one of the weight files.
+#[derive(Clone, Debug)]
+pub(super) struct Located {
+    /// Index of the file.
+    pub(super) file: usize,
+    /// Where in the file.
+    pub(super) bytes: Range<usize>,
+}
+
 /// The mapped files of a model, in the order of their names.
-pub(crate) struct WeightFiles {
+pub(super) struct WeightFiles {
     files: Vec<WeightFile>,
 }
 
 /// One mapped file.
-pub(crate) struct WeightFile {
+pub(super) struct WeightFile {
     /// Its name in the directory.
     pub(super) name: String,
     /// Its path, for errors.
-    pub(crate) path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) mapping: Arc<MappedFile>,
 }
 
@@ -88,17 +97,17 @@ impl WeightFiles {
     }
 
     /// The file of an index that came from here.
-    pub(crate) fn file(&self, index: usize) -> &WeightFile {
+    pub(super) fn file(&self, index: usize) -> &WeightFile {
         &self.files[index]
     }
 
     /// Bytes that the inventory located.
-    pub(crate) fn range(&self, at: &Located) -> Result<MappedRange> {
+    pub(super) fn range(&self, at: &Located) -> Result<MappedRange> {
         Ok(self.files[at.file].mapping.range(at.bytes.clone())?)
     }
 
-    /// Reads them block by block until `each` says that it has seen enough; whether it has.
-    pub(crate) fn any_block(&self, at: &Located, mut each: impl FnMut(&[u8]) -> bool) -> Result<bool> {
+    /// Reads them block by block until `each` returns true; whether it did.
+    pub(super) fn any_block(&self, at: &Located, mut each: impl FnMut(&[u8]) -> bool) -> Result<bool> {
         let range = self.range(at)?;
         let mut block = vec![0; BLOCK_BYTES.min(range.len())];
         for start in (0..range.len()).step_by(BLOCK_BYTES) {
@@ -125,13 +134,13 @@ impl WeightFiles {
         failure.map_or(Ok(!differ), |error| Err(error.into()))
     }
 
-    /// Whether reading them would not wait for a disk.
+    /// Whether all of them are in the page cache.
     pub(super) fn are_cached(&self) -> bool {
         self.files.iter().all(|file| file.mapping.is_cached())
     }
 
     /// What errors about the weights as a whole name: the file, or the index's directory.
-    pub(crate) fn label(&self) -> &Path {
+    pub(super) fn label(&self) -> &Path {
         match self.files.as_slice() {
             [single] => &single.path,
             several => several.first().and_then(|file| file.path.parent()).unwrap_or(Path::new("")),
@@ -155,7 +164,7 @@ pub(super) fn refuse_other_than_directory(path: &Path) -> Result<()> {
     Err(ModelError::unsupported(path, "model", what, remedy))
 }
 
-/// Names what the directory holds instead of weights, and the way out.
+/// The error for a directory without weights: what it holds instead, and what to do.
 fn no_weights(directory: &Path) -> ModelError {
     let others: Vec<String> = std::fs::read_dir(directory)
         .into_iter()

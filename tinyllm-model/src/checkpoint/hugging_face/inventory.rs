@@ -1,15 +1,15 @@
-//! The tensors of all weight files by name, and which of them have found their use.
+//! The tensors of all weight files by name, and which of them are used.
 
 use std::collections::HashMap;
 
-use super::{Located, ShardIndex, WeightFiles};
+use super::files::{Located, ShardIndex, WeightFiles};
 use crate::{
     ModelError, Result,
     checkpoint::safetensors::{StoredTensor, read_safetensors_header},
 };
 
 /// Every stored tensor of a model.
-pub(crate) struct Inventory {
+pub(super) struct Inventory {
     tensors: Vec<(usize, StoredTensor)>,
     by_name: HashMap<String, usize>,
     used: Vec<bool>,
@@ -50,20 +50,20 @@ impl Inventory {
     }
 
     /// A tensor and the index of its file.
-    pub(crate) fn get(&self, name: &str) -> Option<(usize, &StoredTensor)> {
+    pub(super) fn get(&self, name: &str) -> Option<(usize, &StoredTensor)> {
         let (file, tensor) = &self.tensors[*self.by_name.get(name)?];
         Some((*file, tensor))
     }
 
     /// Where a tensor is, marked as used.
-    pub(crate) fn take(&mut self, name: &str) -> Option<(Located, StoredTensor)> {
+    pub(super) fn take(&mut self, name: &str) -> Option<(Located, StoredTensor)> {
         let position = *self.by_name.get(name)?;
         self.used[position] = true;
         let (file, tensor) = &self.tensors[position];
         Some((Located { file: *file, bytes: tensor.bytes.clone() }, tensor.clone()))
     }
 
-    /// What nobody took, in file order.
+    /// Unused tensors, in file order.
     pub(super) fn unused(&self) -> impl Iterator<Item = (usize, &StoredTensor)> {
         let pairs = self.tensors.iter().zip(&self.used).filter(|(_, used)| !**used);
         pairs.map(|((file, tensor), _)| (*file, tensor))

@@ -1,27 +1,28 @@
 //! A Hugging Face model directory: config.json with model.safetensors, or with shards and their index.
 //!
 //! Opening checks everything but the numbers: the files' headers, that every tensor of the configuration is there once
-//! with its shape, and that nothing else is. Quantised layers are understood by `compressed_tensors`.
+//! with its shape, and that nothing else is. Which layers are quantised, and how, `config::compressed_tensors`
+//! says; `quantized_layer` finds their parts.
 
 mod assemble;
 mod files;
 mod inventory;
+mod quantized_layer;
 
-use std::{
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use self::files::ShardIndex;
-pub(crate) use self::{files::WeightFiles, inventory::Inventory};
-use super::{
-    Checkpoint, MappedWeight, TensorData, TensorInfo,
-    compressed_tensors::{QuantizationConfig, QuantizedLayer},
-    rows::{FloatType, StoredRows},
+use self::{
+    assemble::Contents,
+    files::{ShardIndex, WeightFiles},
+    inventory::Inventory,
 };
+use super::{Checkpoint, QuantizedMatrix, TensorData, TensorInfo, rows::StoredRows};
 use crate::{
     ModelConfig, ModelError, Result,
-    config::{Fields, MAX_CONFIG_BYTES, parse_config_bytes, read_bounded, yarn_notes},
+    config::{
+        Fields, MAX_CONFIG_BYTES, compressed_tensors::QuantizationConfig, parse_config_bytes, read_bounded,
+        yarn_notes,
+    },
 };
 
 /// An opened model directory, or the same two files embedded in the program.
@@ -33,22 +34,6 @@ pub struct HuggingFaceCheckpoint {
     files: WeightFiles,
     tensors: Vec<TensorInfo>,
     contents: Vec<Contents>,
-}
-
-/// Bytes of one of the weight files.
-#[derive(Clone, Debug)]
-pub(crate) struct Located {
-    /// Index of the file.
-    pub(crate) file: usize,
-    /// Where in the file.
-    pub(crate) bytes: Range<usize>,
-}
-
-/// Where a tensor's numbers are, beside its [`TensorInfo`].
-#[derive(Debug)]
-enum Contents {
-    Float { at: Located, element: FloatType },
-    W8A16(QuantizedLayer),
 }
 
 impl HuggingFaceCheckpoint {
@@ -146,8 +131,7 @@ impl Checkpoint for HuggingFaceCheckpoint {
 
     fn open(&self, index: usize) -> Result<TensorData<'_>> {
         let (Some(info), Some(contents)) = (self.tensors.get(index), self.contents.get(index)) else {
-            let held = self.tensors.len();
-            return Err(ModelError::Request(format!("tensor {index} of a checkpoint that holds {held}")));
+            return Err(ModelError::UnknownTensor { index, tensors: self.tensors.len() });
         };
         let (n, k) = match *info.shape.as_slice() {
             [n, k] => (n, k),
@@ -163,8 +147,13 @@ impl Checkpoint for HuggingFaceCheckpoint {
             })),
             Contents::W8A16(layer) => {
                 let (values, scales) = (self.files.range(&layer.values)?, self.files.range(&layer.scales)?);
-                let weight = MappedWeight::new((n, k), values, layer.row_bytes, layer.offset_binary, scales)?;
-                TensorData::W8A16(weight)
+                let format = info
+                    .storage
+                    .quantized_format()
+                    .ok_or_else(|| ModelError::malformed(&self.path, &info.name, "its type is not W8A16"))?;
+                let (row_bytes, offset_binary) = (layer.row_bytes, layer.offset_binary);
+                let matrix = QuantizedMatrix::new((n, k), format, values, row_bytes, offset_binary, scales)?;
+                TensorData::Quantized(matrix)
             }
         })
     }

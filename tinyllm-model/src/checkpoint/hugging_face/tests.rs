@@ -4,7 +4,6 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use tinyllm_kernels::{QuantizedLayout, QuantizedRows};
 use tinyllm_mem::MappedFile;
 
 use super::*;
@@ -248,7 +247,7 @@ fn quantised_reference_models_open_with_the_layers_of_their_files() {
 
         let layer = "model.layers.1.self_attn.q_proj";
         let index = checkpoint.tensors().iter().position(|t| t.name == format!("{layer}.weight")).unwrap();
-        let TensorData::W8A16(tensor) = Checkpoint::open(&checkpoint, index).unwrap() else {
+        let TensorData::Quantized(tensor) = Checkpoint::open(&checkpoint, index).unwrap() else {
             panic!("{layer}")
         };
         let part = if offset_binary { "weight_packed" } else { "weight" };
@@ -256,8 +255,8 @@ fn quantised_reference_models_open_with_the_layers_of_their_files() {
         let (scale_shape, scale_bytes) = raw(&directory, &format!("{layer}.weight_scale"));
         let (n, k) = tensor.shape();
         assert_eq!(n, scale_shape[0]);
-        let row_scale_bytes = scale_bytes.len() / n;
-        assert_eq!(tensor.layout(), QuantizedLayout { row_bytes: k, offset_binary, row_scale_bytes });
+        assert_eq!((tensor.row_bytes(), tensor.row_scale_bytes()), (k, scale_bytes.len() / n));
+        assert_eq!(tensor.is_offset_binary(), offset_binary);
         let (mut found, mut found_scales) = (vec![0; values.len()], vec![0; scale_bytes.len()]);
         tensor.read_values(0..n, &mut found).unwrap();
         tensor.read_scales(0..n, &mut found_scales).unwrap();

@@ -1,7 +1,7 @@
 //! generation_config.json: only the ids that end a sequence are taken from it.
 //!
-//! The file is advice on sampling, often hand-edited. What in it cannot be read is as if absent, and is told: config.json
-//! alone makes a model that runs.
+//! The file is advice on sampling, often hand-edited. What cannot be read is ignored, with a note: config.json
+//! alone is enough to run a model.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! config.json as transformers 4 and 5 write it, into [`ModelConfig`], with transformers' defaults for what is absent.
 //!
 //! The forms of rotary scaling are in `rope`, ids that generation_config.json adds in `generation`, and the way back in
-//! `write`. What `quantization_config` means is known by `checkpoint::compressed_tensors`.
+//! `write`. `quantization_config` is read by `compressed_tensors`.
 
 mod generation;
 mod notes;
@@ -14,22 +14,22 @@ pub(crate) use notes::yarn_notes;
 use serde_json::Value;
 
 use super::{
-    Architecture, Fields, ModelConfig, QuantizationType, RopeConfig, fields, python_json, read_bounded,
-    validate,
+    Architecture, Fields, ModelConfig, QuantizationType, RopeConfig, compressed_tensors::QuantizationConfig,
+    fields, python_json, read_bounded, validate,
 };
-use crate::{ModelError, Result, checkpoint::compressed_tensors::QuantizationConfig};
+use crate::{ModelError, Result};
 
 /// The longest config.json that is read; real ones are below 200 KB.
 pub(crate) const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 impl ModelConfig {
-    /// Reads a config.json, and the ids that end a sequence from a generation_config.json beside it.
+    /// Reads a config.json, and the ids that end a sequence from a generation_config.json in the same directory.
     ///
     /// # Errors
     /// Where the file cannot be read, contradicts itself, or describes a model that the engine does not run.
     pub fn from_hugging_face(config_json: &Path) -> Result<Self> {
         let mut config = Self::from_json(&read_bounded(config_json, MAX_CONFIG_BYTES)?, config_json)?;
-        // What is wrong with the ids is in the notes of whoever opens the checkpoint.
+        // Problems with the ids are in the checkpoint's notes.
         let _ = config.drop_unknown_end_tokens();
         let _ = config.add_generation_config(&config_json.with_file_name("generation_config.json"));
         Ok(config)

@@ -1,4 +1,4 @@
-//! What a config.json says that can be computed, and that its author can hardly have meant.
+//! Notes on values of a config.json that are valid and probably a mistake.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ impl ModelConfig {
         (!unknown.is_empty()).then(problem)
     }
 
-    /// What is doubtful about the rotary positions, in words; transformers warns of the same.
+    /// Notes on RoPE scaling; transformers warns of the same.
     pub(crate) fn rope_notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let mut factor_below_1 = |factor: f64| {

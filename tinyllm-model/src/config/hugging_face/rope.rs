@@ -1,4 +1,4 @@
-//! Rotary positions in config.json: `rope_theta` with `rope_scaling` (transformers 4) or `rope_parameters` (5).
+//! RoPE in config.json: `rope_theta` with `rope_scaling` (transformers 4) or `rope_parameters` (5).
 
 use crate::{
     Result,
@@ -83,7 +83,7 @@ fn rope_type<'a>(scaling: &Fields<'a>) -> Result<&'a str> {
     }
 }
 
-/// Keys that say something of rotary positions that nothing stretches.
+/// Keys that unscaled RoPE may have.
 fn is_of_plain_rope(key: &str) -> bool {
     matches!(key, "rope_theta" | "partial_rotary_factor" | "original_max_position_embeddings")
 }

@@ -67,7 +67,7 @@ impl ModelConfig {
             }
         }
         let config = Value::Object(config);
-        // Reading it back is the proof that nothing was lost.
+        // Reading it back checks that nothing was lost.
         let mut lost = Self::from_json_value(&config, source)?;
         (lost.quantization, lost.group_size) = (self.quantization, self.group_size);
         if lost != *self {

@@ -1,6 +1,7 @@
 //! Room for one step: blocks for its tokens, and copies of shared blocks that it writes. All of it is given back unless
 //! the step succeeds.
 
+use tinyllm_kernels::BlockCopy;
 use tinyllm_mem::BlockId;
 
 use super::{KvCache, SequenceId};
@@ -25,7 +26,39 @@ pub(crate) struct Reservation<'a> {
 }
 
 impl KvCache {
-    /// Makes room for so many tokens at the end of each sequence, none of which is named twice. A sequence's last block,
+    /// Free blocks that [`KvCache::reserve`] takes for the same step: new ones for its tokens, and copies of shared ones.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownSequence`].
+    pub(crate) fn blocks_needed(
+        &self,
+        step: impl Iterator<Item = (SequenceId, usize)> + Clone,
+    ) -> Result<usize> {
+        let ids = step.clone().map(|(id, _)| id);
+        step.map(|(id, tokens)| {
+            let (added, original) = self.needs(id, tokens, ids.clone())?;
+            Ok(added + usize::from(original.is_some()))
+        })
+        .sum()
+    }
+
+    /// What a sequence needs for so many tokens more, in a step of the sequences `ids`: blocks added to its table, and the
+    /// shared block that it must copy.
+    fn needs(
+        &self,
+        id: SequenceId,
+        tokens: usize,
+        ids: impl Iterator<Item = SequenceId>,
+    ) -> Result<(usize, Option<(usize, BlockId)>)> {
+        let sequence = self.get(id)?;
+        let length = sequence.length.saturating_add(tokens);
+        let added = length.div_ceil(self.shape.block_tokens).saturating_sub(sequence.blocks);
+        let original = if tokens > 0 { self.copied_block(id, ids) } else { None };
+        Ok((added, original))
+    }
+
+    /// Makes room for so many tokens at the end of each sequence, none of which is named twice or becomes longer than
+    /// fits. A sequence's last block,
     /// where others share it and it has room, is replaced by a copy. Where all who share it are in the step, the longest
     /// keeps the original: it writes behind the tokens of all.
     ///
@@ -40,11 +73,8 @@ impl KvCache {
         // Who copies is decided before any table changes.
         let mut needed_blocks = 0;
         for (id, tokens) in step.clone() {
-            let sequence = self.get(id)?;
-            let blocks = sequence.blocks.len();
-            let length = sequence.tokens.len() + tokens;
-            let added = length.div_ceil(self.shape.block_tokens).saturating_sub(blocks);
-            let original = self.copied_block(id, step.clone().map(|(id, _)| id));
+            let blocks = self.get(id)?.blocks;
+            let (added, original) = self.needs(id, tokens, step.clone().map(|(id, _)| id))?;
             needed_blocks += added + usize::from(original.is_some());
             self.taken.push(Taken { id, blocks, added, original });
         }
@@ -68,7 +98,7 @@ impl KvCache {
         let (mut writers, mut keeper) = (0, (0, id));
         for other in step.filter(|other| self.shared_end(*other) == Some((index, block))) {
             writers += 1;
-            let length = self.get(other).map_or(0, |sequence| sequence.tokens.len());
+            let length = self.get(other).map_or(0, |sequence| sequence.length);
             if length > keeper.0 {
                 keeper = (length, other);
             }
@@ -79,21 +109,23 @@ impl KvCache {
     /// A sequence's last block and its place, where it has room and others hold it.
     fn shared_end(&self, id: SequenceId) -> Option<(usize, BlockId)> {
         let sequence = self.get(id).ok()?;
-        let index = sequence.tokens.len() / self.shape.block_tokens;
-        let block = *sequence.blocks.get(index)?;
+        let index = sequence.length / self.shape.block_tokens;
+        let block = BlockId(*sequence.table(&self.slots).get(index)?);
         (self.pool.references(block) > 1).then_some((index, block))
     }
 
     fn take(&mut self) -> Result<()> {
         for Taken { id, added, original, .. } in &self.taken {
-            let Some((_, sequence)) = &mut self.sequences[id.slot()] else { continue };
+            let Some(sequence) = &mut self.sequences[id.slot()] else { continue };
+            let table = self.slots.table_mut(id.slot());
             if let Some((index, block)) = *original {
                 let own = self.pool.allocate()?;
-                sequence.blocks[index] = own;
-                self.copies.push((block.0, own.0));
+                table[index] = own.0;
+                self.copies.push(BlockCopy { from: block.0, to: own.0 });
             }
             for _ in 0..*added {
-                sequence.blocks.push(self.pool.allocate()?);
+                table[sequence.blocks] = self.pool.allocate()?.0;
+                sequence.blocks += 1;
             }
         }
         Ok(())
@@ -107,7 +139,7 @@ impl Reservation<'_> {
     }
 
     /// What to copy before the step, block to block.
-    pub(crate) fn copies(&self) -> &[(u32, u32)] {
+    pub(crate) fn copies(&self) -> &[BlockCopy] {
         &self.cache.copies
     }
 
@@ -118,8 +150,8 @@ impl Reservation<'_> {
             if let Some((_, block)) = original {
                 cache.pool.release(block);
             }
-            if let Some((_, sequence)) = &mut cache.sequences[id.slot()] {
-                sequence.append(tokens, &cache.shape, &mut cache.pool);
+            if let Some(sequence) = &mut cache.sequences[id.slot()] {
+                sequence.append(tokens, &cache.shape, &mut cache.slots, &mut cache.pool);
             }
         }
     }
@@ -129,14 +161,16 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let cache = &mut *self.cache;
         for Taken { id, blocks, original, .. } in cache.taken.drain(..) {
-            let Some((_, sequence)) = &mut cache.sequences[id.slot()] else { continue };
-            for added in sequence.blocks.drain(blocks..) {
-                cache.pool.release(added);
+            let Some(sequence) = &mut cache.sequences[id.slot()] else { continue };
+            let table = cache.slots.table_mut(id.slot());
+            for added in &table[blocks..sequence.blocks] {
+                cache.pool.release(BlockId(*added));
             }
+            sequence.blocks = blocks;
             if let Some((index, block)) = original
-                && sequence.blocks[index] != block
+                && table[index] != block.0
             {
-                cache.pool.release(std::mem::replace(&mut sequence.blocks[index], block));
+                cache.pool.release(BlockId(std::mem::replace(&mut table[index], block.0)));
             }
         }
     }

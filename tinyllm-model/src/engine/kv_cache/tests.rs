@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use tinyllm_mem::BlockId;
+use tinyllm_mem::{BlockId, HostResource, Request};
 
 use super::*;
 
@@ -17,20 +17,33 @@ struct Model {
 const BLOCK: usize = 16;
 
 fn shape(blocks: usize, window: Option<usize>) -> CacheShape {
-    CacheShape { blocks, block_tokens: BLOCK, max_seq_len: 200, max_sequences: 6, window }
+    CacheShape { blocks, block_tokens: BLOCK, max_seq_len: 200, max_sequences: 6, vocab_size: 9, window }
 }
 
 impl Model {
     fn new(window: Option<usize>) -> Self {
-        Model { cache: KvCache::new(shape(40, window)), contents: HashMap::new(), expected: Vec::new() }
+        let shape = shape(40, window);
+        let slots = Request::slab("slots", slot_parts(&shape).unwrap().into(), 64);
+        let slots = Buffer::allocate(&HostResource::shared(), slots).unwrap();
+        Model { cache: KvCache::new(shape, slots), contents: HashMap::new(), expected: Vec::new() }
     }
 
     /// A step: what each of some sequences is to be given. Where it fails, what it wrote by then stays in the blocks.
     fn step(&mut self, inputs: &[(usize, Vec<u32>)], succeeds: bool) -> Result<()> {
         let ids: Vec<SequenceId> = inputs.iter().map(|(which, _)| self.expected[*which].0).collect();
         let room = ids.iter().copied().zip(inputs.iter().map(|(_, tokens)| tokens.len()));
-        let reservation = self.cache.reserve(room)?;
-        for (from, to) in reservation.copies() {
+        let (needed, free) = (self.cache.blocks_needed(room.clone())?, self.cache.free_blocks());
+        let reservation = match self.cache.reserve(room) {
+            Ok(reservation) => reservation,
+            Err(error) => {
+                let full = ModelError::CacheFull { needed_blocks: needed, free_blocks: free };
+                assert_eq!(error.to_string(), full.to_string());
+                assert!(needed > free);
+                return Err(error);
+            }
+        };
+        assert_eq!(reservation.cache().free_blocks() + needed, free);
+        for BlockCopy { from, to } in reservation.copies() {
             let copied = self.contents.get(from).cloned().unwrap_or_default();
             self.contents.insert(*to, copied);
         }
@@ -62,8 +75,9 @@ impl Model {
     }
 
     /// Every table, and how many hold each block.
-    fn accounts(&self) -> (Vec<Vec<BlockId>>, Vec<u32>) {
-        let tables = self.cache.sequences.iter().flatten().map(|(_, sequence)| sequence.blocks.clone());
+    fn accounts(&self) -> (Vec<Vec<u32>>, Vec<u32>) {
+        let tables =
+            self.cache.sequences.iter().flatten().map(|sequence| sequence.table(&self.cache.slots).to_vec());
         let counts =
             (0..self.cache.shape.blocks as u32).map(|block| self.cache.pool.references(BlockId(block)));
         (tables.collect(), counts.collect())

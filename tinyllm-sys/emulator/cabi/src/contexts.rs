@@ -104,7 +104,7 @@ pub(crate) fn current_device() -> Result<DeviceHandle, Refusal> {
     Ok(known(current()?)?.device)
 }
 
-/// The context that a device's memory is said to be of: its own, if there is one.
+/// The context that is reported for a device's memory: its own, if there is one.
 pub(crate) fn of_device(ordinal: i32) -> Context {
     let contexts = contexts();
     let own = contexts.retained.get(&ordinal).map(|(context, _)| *context);
@@ -146,7 +146,7 @@ fn release(device: c_int) -> Answer {
     let Some((context, count)) = contexts.retained.get_mut(&device) else {
         return Err(DriverCode::InvalidContext.into());
     };
-    // SAFETY: it was retained as often: the count says so.
+    // SAFETY: it was retained as often, by the count.
     unsafe { driver.primary_context_release(DeviceHandle(device)) }?;
     *count -= 1;
     if *count == 0 {
@@ -179,7 +179,7 @@ fn destroy(context: Context) -> Answer {
     if !found.made {
         return Err(DriverCode::InvalidContext.into());
     }
-    // What a failed kernel left undone, nobody waits for.
+    // Work after a failed kernel is not waited for.
     let _ = with(&driver, found.own, || Ok(driver.context_synchronize()?));
     contexts().known.remove(&context);
     stack(|stack| {
@@ -255,7 +255,7 @@ exports! {
     }
     cuDevicePrimaryCtxReset | cuDevicePrimaryCtxReset_v2(device: c_int) {
         driver()?.device_total_mem(DeviceHandle(device))?;
-        // Nothing is thrown away with a context here; one that nobody has is as after a reset.
+        // Nothing is freed with a context here; one that is not retained is as after a reset.
         match contexts().retained.contains_key(&device) {
             true => Err(DriverCode::NotSupported.into()),
             false => Ok(()),

@@ -1,4 +1,4 @@
-//! The one emulator of the process: made by `cuInit`, gone at the end with its findings; and how calls answer.
+//! The one emulator of the process, made by `cuInit`; its findings at the end; and how calls return.
 
 use std::{
     env,
@@ -16,9 +16,9 @@ use crate::export::exports;
 /// Why a call is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The emulator says so.
+    /// An error of the emulator.
     Driver(DriverError),
-    /// This interface says so.
+    /// An error of this interface.
     Here(DriverCode),
     /// As before, with a number that has no name in the table.
     Number(u32),
@@ -53,7 +53,7 @@ pub(crate) type Answer = Result<(), Refusal>;
 enum Phase {
     Before,
     Ready(Emulator),
-    /// The environment says something else than settings.
+    /// A setting of the environment that cannot be read.
     Unusable,
     After,
 }
@@ -117,7 +117,7 @@ pub(crate) unsafe fn put<T>(out: *mut T, value: T) -> Answer {
     Ok(())
 }
 
-/// As [`put`], where the caller may not want it.
+/// As [`put`], where the caller may pass no place for it.
 ///
 /// # Safety
 /// As [`put`].
@@ -150,7 +150,7 @@ fn initialize(flags: u32) -> Answer {
     }
 }
 
-/// Lets waiting work run and tells what was found: to the report where one is asked for, else to people.
+/// Runs queued work and writes the findings: to the report where one is asked for, else to standard error.
 extern "C" fn finish() {
     let last = || {
         let mut phase = PHASE.write().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +166,7 @@ extern "C" fn finish() {
     let _ = catch_unwind(AssertUnwindSafe(last));
 }
 
-/// Run when the library goes: after everything that the program does at its end, and that may still give back memory.
+/// Runs when the library is unloaded: after the program's own destructors, which may still free memory.
 #[used]
 // SAFETY: the section holds addresses of functions without arguments that are called once.
 #[unsafe(link_section = ".fini_array")]

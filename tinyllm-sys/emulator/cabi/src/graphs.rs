@@ -1,4 +1,4 @@
-//! Captures, and graphs that came from them. Graphs that are built node by node are not there.
+//! Captures, and graphs made from them. Graphs that are built node by node are not supported.
 
 use tinyllm_sys::{
     CaptureMode, CaptureStatus, DriverApi, DriverCode, GraphExecHandle, GraphHandle, StreamHandle,

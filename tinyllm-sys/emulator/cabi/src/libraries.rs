@@ -123,7 +123,7 @@ fn unload(library: u64) -> Answer {
         libraries.libraries.remove(&library).ok_or(DriverCode::InvalidHandle)?
     };
     for module in found.modules.into_values() {
-        // SAFETY: the module is the library's, and nobody else has it.
+        // SAFETY: the module is the library's, and has no other owner.
         unsafe { driver.module_unload(module) }?;
     }
     Ok(())
@@ -140,7 +140,7 @@ exports! {
         _library_values: *mut *mut c_void,
         _library_count: u32
     ) {
-        // SAFETY: the caller gives an image, and as many options as it says.
+        // SAFETY: the caller gives an image, and as many options as it counts.
         let loaded = unsafe { load(modules::text(image)?.to_owned(), Options::new(count, names, values)) }?;
         // SAFETY: the caller gives room for one handle.
         unsafe { put(library, loaded) }
@@ -155,7 +155,7 @@ exports! {
         _library_values: *mut *mut c_void,
         _library_count: u32
     ) {
-        // SAFETY: the caller gives a terminated path, and as many options as it says.
+        // SAFETY: the caller gives a terminated path, and as many options as it counts.
         let loaded = unsafe { load(modules::file(path)?, Options::new(count, names, values)) }?;
         // SAFETY: as above.
         unsafe { put(library, loaded) }

@@ -1,4 +1,4 @@
-//! The linker, for texts of PTX: what comes out is one text, which modules are loaded from. What two texts both define, the module
+//! The linker, for texts of PTX: its output is one text, which modules are loaded from. What two texts both define, the module
 //! is refused for.
 
 use std::{
@@ -22,14 +22,14 @@ const PTX: u32 = 1;
 #[derive(Debug, Default)]
 struct Linker {
     texts: Vec<CString>,
-    /// What has come out.
+    /// The output.
     whole: CString,
 }
 
 /// Directives that a text begins with and has once.
 const HEADER: [&str; 3] = [".version", ".target", ".address_size"];
 
-/// The version that a text says it is of.
+/// The version that a text declares.
 fn version(text: &str) -> Option<(u32, u32)> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(".version"))?;
     let (major, minor) = line.trim().split_once('.')?;
@@ -79,7 +79,7 @@ fn add(linker: u64, kind: u32, text: CString) -> Answer {
 exports! {
     cuLinkCreate | cuLinkCreate_v2(count: u32, names: *mut u32, values: *mut *mut c_void, linker: *mut u64) {
         let created = create()?;
-        // SAFETY: the caller gives as many options as it says.
+        // SAFETY: the caller gives as many options as it counts.
         unsafe { Options::new(count, names, values).log("") };
         // SAFETY: the caller gives room for one handle.
         unsafe { put(linker, created) }

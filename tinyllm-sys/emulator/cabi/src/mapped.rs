@@ -75,7 +75,7 @@ exports! {
             return Err(DriverCode::InvalidValue.into());
         }
         for index in 0..count {
-            // SAFETY: the caller gives as many descriptions as it says.
+            // SAFETY: the caller gives as many descriptions as it counts.
             let access = unsafe { descriptions.add(index).read() };
             if access.flags != READ_WRITE {
                 return Err(DriverCode::NotSupported.into());

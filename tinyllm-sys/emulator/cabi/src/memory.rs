@@ -173,7 +173,7 @@ exports! {
         }
         let found = driver()?.allocated(pointer);
         for index in 0..count as usize {
-            // SAFETY: the caller gives as many attributes and places for them as it says.
+            // SAFETY: the caller gives as many attributes and places for them as it counts.
             let (which, out) = unsafe { (which.add(index).read(), out.add(index).read()) };
             match &found {
                 // SAFETY: the caller gives room for what it asks for.

@@ -21,7 +21,7 @@ const ERROR_LOG_BYTES: u32 = 6;
 /// How binaries begin that are no text: an object file, a container of several.
 const BINARIES: [[u8; 4]; 3] = [*b"\x7fELF", [0x50, 0xed, 0x55, 0xba], [0xb1, 0x43, 0x62, 0x46]];
 
-/// What a caller wants of the compiler.
+/// The options of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     count: u32,
@@ -40,7 +40,7 @@ impl Options {
     /// The place of an option's value.
     ///
     /// # Safety
-    /// There are as many options as was said.
+    /// There are as many options as the count.
     unsafe fn place(self, option: u32) -> Option<*mut *mut c_void> {
         (0..self.count as usize).find_map(|index| {
             // SAFETY: the caller's promise.
@@ -48,10 +48,10 @@ impl Options {
         })
     }
 
-    /// Writes the log of errors where one is wanted, and says how long each log is. False where nobody wants it.
+    /// Writes the log of errors where the program asks for it, and the length of each log. False where it does not ask.
     ///
     /// # Safety
-    /// There are as many options as was said, and the buffer is as long as they say.
+    /// There are as many options as the count, and the buffer is as long as its option.
     pub(crate) unsafe fn log(self, text: &str) -> bool {
         // SAFETY: the caller's promise.
         unsafe {
@@ -95,7 +95,8 @@ pub(crate) unsafe fn text<'a>(image: *const c_void) -> Result<&'a CStr, Refusal>
     Ok(unsafe { CStr::from_ptr(image.cast()) })
 }
 
-/// Loads PTX on the current context. Where nobody wants the log, it is said: the driver's number alone helps nobody.
+/// Loads PTX on the current context. Where the program does not ask for the log, it is printed: the number alone does not
+/// say what is wrong.
 ///
 /// # Safety
 /// As [`Options::log`].
@@ -143,7 +144,7 @@ pub(crate) unsafe fn name<'a>(name: *const c_char) -> Result<&'a CStr, Refusal> 
     Ok(unsafe { CStr::from_ptr(name) })
 }
 
-/// Gives a variable's address and size, as far as they are wanted.
+/// Gives a variable's address and size, each where the caller passes a place for it.
 ///
 /// # Safety
 /// The name is null or terminated; both places are null or have room.
@@ -176,7 +177,7 @@ exports! {
         names: *mut u32,
         values: *mut *mut c_void
     ) {
-        // SAFETY: the caller gives an image, and as many options as it says.
+        // SAFETY: the caller gives an image, and as many options as it counts.
         let loaded = unsafe { load(text(image)?, Options::new(count, names, values)) }?;
         // SAFETY: as above.
         unsafe { put(module, loaded.0) }

@@ -63,7 +63,7 @@ fn free(pointer: u64, stream: Stream) -> Answer {
     }
 }
 
-/// `CUmemPool_attribute` 1 to 3, which say what may be reused: all of it is allowed, and the emulator reuses what it knows to be
+/// `CUmemPool_attribute` 1 to 3, which allow kinds of reuse: all are allowed, and the emulator reuses what it knows to be
 /// free.
 const REUSE: std::ops::RangeInclusive<u32> = 1..=3;
 /// `CU_MEMPOOL_ATTR_RELEASE_THRESHOLD`.
@@ -162,7 +162,7 @@ exports! {
         // SAFETY: what is no pool is refused.
         unsafe { driver()?.mem_pool_usage(PoolHandle(pool)) }?;
         for index in 0..if descriptions.is_null() { 0 } else { count } {
-            // SAFETY: the caller gives as many descriptions as it says.
+            // SAFETY: the caller gives as many descriptions as it counts.
             let access = unsafe { descriptions.add(index).read() };
             ordinal(access.location)?;
             // A device has its own pool, and no other: nothing else can be set.

@@ -15,7 +15,7 @@ use crate::{
 /// `CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM`.
 const PER_THREAD: u64 = 2;
 
-/// Versions that names with a suffix came with. What is not here is older than any program of today.
+/// Versions that introduced names with a suffix. Names that are not listed are older than any program of today.
 const SINCE: &[(&str, c_int)] = &[
     ("cuMemHostRegister_v2", 6050),
     ("cuLinkCreate_v2", 6050),

@@ -1,4 +1,4 @@
-//! Structures of the C interface, with plain numbers where the header has enumerations: a program may say any number.
+//! Structures of the C interface, with plain numbers where the header has enumerations: a program may pass any number.
 
 use std::ffi::c_void;
 

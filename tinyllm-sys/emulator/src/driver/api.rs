@@ -8,7 +8,7 @@ use tinyllm_sys::{
     GraphHandle, LaunchConfig, MemoryHandle, ModuleHandle, PoolHandle, PoolUsage, StreamFlags, StreamHandle,
 };
 
-use super::Emulator;
+use super::emulator::Emulator;
 
 /// The trait's methods, each the emulator's own of its name.
 macro_rules! answered {
@@ -43,7 +43,7 @@ macro_rules! answered {
 }
 
 // SAFETY: memory comes from mappings that are as long as was asked for, begin at a page and are given to one call each;
-// device addresses are multiples of 512, and none is used twice while it is somebody's.
+// device addresses are multiples of 512, and none is used twice.
 unsafe impl DriverApi for Emulator {
     fn name_memory(&self, pointer: DevicePointer, bytes: usize, name: &str) {
         self.lock().name_memory(pointer.0, bytes as u64, name);

@@ -1,26 +1,22 @@
 //! How an emulator is made.
 
-use std::{
-    env,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{env, path::PathBuf};
 
 use super::{
-    Emulator,
+    emulator::Emulator,
     state::{Config, State},
 };
 use crate::Check;
 
-/// A variable of the environment that does not say what it should.
+/// A variable of the environment with a value that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} is {value:?}: it should be {expected}")]
 pub struct BadSetting {
     /// Its name.
     pub variable: &'static str,
-    /// What it says.
+    /// Its value.
     pub value: String,
-    /// What it may say.
+    /// The values that it may have.
     pub expected: &'static str,
 }
 
@@ -74,7 +70,7 @@ impl Builder {
     /// a line of JSON each.
     ///
     /// # Errors
-    /// The first variable that says something else, with what it may say.
+    /// The first variable with another value, with those that it may have.
     pub fn from_env() -> Result<Self, BadSetting> {
         let mut builder = Builder::default();
         if let Some(devices) = number("TINYLLM_EMULATOR_DEVICES")? {
@@ -106,31 +102,31 @@ impl Builder {
         Builder { report: Some(path.into()), ..self }
     }
 
-    /// How many devices; 1 unless said.
+    /// How many devices; 1 by default.
     #[must_use]
     pub fn devices(self, devices: usize) -> Self {
         Builder { devices, ..self }
     }
 
-    /// Memory of each device in bytes; 8 GiB unless said. It costs nothing until it is written.
+    /// Memory of each device in bytes; 8 GiB by default. It takes no memory until it is written.
     #[must_use]
     pub fn memory(self, bytes: u64) -> Self {
         Builder { memory_bytes: bytes, ..self }
     }
 
-    /// What decides which of the work that may run runs next; 0 unless said.
+    /// The seed that chooses among the work that may run next; 0 by default.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Builder { seed, ..self }
     }
 
-    /// Which checks run; all unless said.
+    /// Which checks run; all by default.
     #[must_use]
     pub fn check(self, check: Check) -> Self {
         Builder { check, ..self }
     }
 
-    /// Threads that run blocks; as many as the machine has unless said. No result depends on it, but that of a kernel whose
+    /// Threads that run blocks; as many as the machine has by default. No result depends on it, but that of a kernel whose
     /// blocks race, which is found whichever runs first.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
@@ -144,7 +140,19 @@ impl Builder {
         // Where no threads can be had, those of the whole program do it.
         let threads = pool.and_then(Result::ok);
         let config = Config { check: self.check, threads, report: self.report };
-        let state = State::new(self.devices, self.memory_bytes, self.seed, config);
-        Emulator { state: Arc::new(Mutex::new(state)) }
+        Emulator::new(State::new(self.devices, self.memory_bytes, self.seed, config))
+    }
+}
+
+impl Default for Emulator {
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl Emulator {
+    /// By default one device of 8 GiB with all checks.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 }

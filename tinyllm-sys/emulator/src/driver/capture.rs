@@ -1,39 +1,19 @@
-//! Graphs: work that is kept as it was asked for, and launched later as often as wanted.
+//! Captures: work of streams that becomes a graph instead of being done.
 
-use std::{collections::HashMap, thread::ThreadId};
+use std::{
+    collections::{BTreeMap, HashMap},
+    thread::ThreadId,
+};
 
 use tinyllm_sys::{CaptureMode, CaptureStatus, DriverCode};
 
 use super::{
-    clock::{Clock, Lane},
-    state::{Failure, State},
-    work::{Issued, Work, WorkId, same_shape},
+    failure::Failure,
+    graph::{Graph, GraphNode},
+    work::Work,
 };
 
-/// A piece of a graph's work.
-#[derive(Clone, Debug)]
-pub(super) struct GraphNode {
-    pub(super) work: Work,
-    /// Numbers of the nodes that are before it.
-    pub(super) after: Vec<usize>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Graph {
-    pub(super) device: usize,
-    pub(super) nodes: Vec<GraphNode>,
-}
-
-/// A graph that can be launched: its branches are lanes of their own.
-#[derive(Debug)]
-pub(super) struct GraphExec {
-    graph: Graph,
-    /// The lane of each node.
-    lanes: Vec<Lane>,
-    last: Option<Issued>,
-}
-
-/// A capture under way.
+/// A capture under way. Streams are named by their keys.
 #[derive(Debug)]
 pub(super) struct Capture {
     origin: u64,
@@ -41,38 +21,28 @@ pub(super) struct Capture {
     thread: ThreadId,
     device: usize,
     nodes: Vec<GraphNode>,
-    /// The nodes that what comes next on a stream is after.
+    /// The nodes that the next work of a stream comes after.
     heads: HashMap<u64, Vec<usize>>,
-    spoiled: bool,
+    is_invalidated: bool,
 }
 
-impl State {
-    /// Begins to keep a stream's work.
-    pub(super) fn begin_capture(
-        &mut self,
-        stream: u64,
-        mode: CaptureMode,
-        thread: ThreadId,
-    ) -> Result<(), Failure> {
-        if self.is_default_stream(stream) {
-            return Err(DriverCode::StreamCaptureUnsupported.into());
-        }
-        let device = self.stream(stream)?.device;
-        if self.stream(stream)?.capture.is_some() {
-            return Err(DriverCode::IllegalState.into());
-        }
-        let id = self.handle();
-        self.stream_mut(stream)?.capture = Some(id);
-        let heads = HashMap::from([(stream, Vec::new())]);
-        let capture =
-            Capture { origin: stream, mode, thread, device, nodes: Vec::new(), heads, spoiled: false };
+/// All captures under way, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Captures {
+    captures: BTreeMap<u64, Capture>,
+}
+
+impl Captures {
+    /// Begins the capture `id` with a stream of a device.
+    pub(super) fn begin(&mut self, id: u64, origin: u64, device: usize, mode: CaptureMode, thread: ThreadId) {
+        let heads = HashMap::from([(origin, Vec::new())]);
+        let nodes = Vec::new();
+        let capture = Capture { origin, mode, thread, device, nodes, heads, is_invalidated: false };
         self.captures.insert(id, capture);
-        Ok(())
     }
 
-    /// Ends a capture; the graph is the caller's.
-    pub(super) fn end_capture(&mut self, stream: u64, thread: ThreadId) -> Result<u64, Failure> {
-        let Some(id) = self.stream(stream)?.capture else { return Err(DriverCode::IllegalState.into()) };
+    /// Takes a capture that a stream and a thread may end.
+    pub(super) fn end(&mut self, id: u64, stream: u64, thread: ThreadId) -> Result<Capture, Failure> {
         let capture = self.captures.get(&id).ok_or(DriverCode::InvalidHandle)?;
         if capture.origin != stream {
             return Err(DriverCode::StreamCaptureUnmatched.into());
@@ -80,205 +50,193 @@ impl State {
         if capture.mode != CaptureMode::Relaxed && capture.thread != thread {
             return Err(DriverCode::StreamCaptureWrongThread.into());
         }
-        let Some(capture) = self.captures.remove(&id) else { return Err(DriverCode::InvalidHandle.into()) };
-        for stream in self.streams.values_mut().filter(|stream| stream.capture == Some(id)) {
-            stream.capture = None;
-        }
-        for event in
-            self.events.values_mut().filter(|event| event.captured.is_some_and(|(found, _)| found == id))
-        {
-            event.captured = None;
-        }
-        if capture.spoiled {
-            return Err(DriverCode::StreamCaptureInvalidated.into());
-        }
-        // Everything that joined has to have come back to the first stream.
-        let mut joined = vec![false; capture.nodes.len()];
-        let mut look: Vec<usize> = capture.heads.get(&stream).cloned().unwrap_or_default();
-        while let Some(node) = look.pop() {
-            if !std::mem::replace(&mut joined[node], true) {
-                look.extend(&capture.nodes[node].after);
-            }
-        }
-        if joined.contains(&false) {
-            return Err(DriverCode::StreamCaptureUnjoined.into());
-        }
-        let graph = self.handle();
-        self.graphs.insert(graph, Graph { device: capture.device, nodes: capture.nodes });
-        Ok(graph)
+        self.captures.remove(&id).ok_or(DriverCode::InvalidHandle.into())
     }
 
-    pub(super) fn capture_status(&self, stream: u64) -> Result<CaptureStatus, Failure> {
-        let capture = self.stream(stream)?.capture.and_then(|id| self.captures.get(&id));
-        Ok(match capture {
+    /// What `cuStreamIsCapturing` answers for a stream in this capture.
+    pub(super) fn status(&self, id: u64) -> CaptureStatus {
+        match self.captures.get(&id) {
             None => CaptureStatus::None,
-            Some(capture) if capture.spoiled => CaptureStatus::Invalidated,
+            Some(capture) if capture.is_invalidated => CaptureStatus::Invalidated,
             Some(_) => CaptureStatus::Active,
-        })
+        }
     }
 
-    /// A call that captures do not allow: those that could be disturbed by it are spoiled.
-    pub(super) fn disturb(&mut self, thread: ThreadId) -> Result<(), Failure> {
-        let mut disturbed = false;
+    /// Refuses a thread's call where the mode of a capture forbids it; such captures are invalidated.
+    pub(super) fn refuse_unsafe_call(&mut self, thread: ThreadId) -> Result<(), Failure> {
+        let mut is_refused = false;
         for capture in self.captures.values_mut() {
-            let forbidden = match capture.mode {
+            let is_forbidden = match capture.mode {
                 CaptureMode::Global => true,
                 CaptureMode::ThreadLocal => capture.thread == thread,
                 CaptureMode::Relaxed => false,
             };
-            capture.spoiled |= forbidden;
-            disturbed |= forbidden;
+            capture.is_invalidated |= is_forbidden;
+            is_refused |= is_forbidden;
         }
-        if disturbed { Err(DriverCode::StreamCaptureUnsupported.into()) } else { Ok(()) }
+        if is_refused { Err(DriverCode::StreamCaptureUnsupported.into()) } else { Ok(()) }
     }
 
-    /// Whether a stream's work is kept; a wait for it is refused then, and spoils the capture.
-    pub(super) fn refuse_captured(&mut self, stream: u64) -> Result<(), Failure> {
-        let Some(id) = self.stream(stream)?.capture else { return Ok(()) };
+    /// A call that a captured stream does not allow: the capture is invalidated.
+    pub(super) fn invalidate(&mut self, id: u64) {
         if let Some(capture) = self.captures.get_mut(&id) {
-            capture.spoiled = true;
+            capture.is_invalidated = true;
         }
-        Err(DriverCode::StreamCaptureUnsupported.into())
     }
 
-    /// Keeps a piece of work in the capture of its stream.
-    pub(super) fn keep(&mut self, id: u64, stream: u64, work: Work) -> Result<(), Failure> {
-        let capture = self.captures.get_mut(&id).ok_or(DriverCode::InvalidHandle)?;
-        if capture.spoiled {
+    /// Adds a stream's work.
+    pub(super) fn add(&mut self, id: u64, stream: u64, work: Work) -> Result<(), Failure> {
+        let capture = self.get_mut(id)?;
+        if capture.is_invalidated {
             return Err(DriverCode::StreamCaptureInvalidated.into());
         }
         if !work.can_be_captured() {
-            capture.spoiled = true;
+            capture.is_invalidated = true;
             return Err(DriverCode::StreamCaptureUnsupported.into());
         }
-        let after = capture.heads.insert(stream, vec![capture.nodes.len()]).unwrap_or_default();
-        capture.nodes.push(GraphNode { work, after });
+        capture.push(stream, work);
         Ok(())
     }
 
-    /// An event recorded on a captured stream stands for the nodes at its head.
-    pub(super) fn keep_event(&mut self, id: u64, stream: u64, event: u64) -> Result<(), Failure> {
-        let capture = self.captures.get_mut(&id).ok_or(DriverCode::InvalidHandle)?;
-        let heads = capture.heads.get(&stream).cloned().unwrap_or_default();
-        // A node of its own, so that what waits for the event has one thing to wait for.
-        capture.nodes.push(GraphNode { work: Work::Nothing, after: heads });
-        let node = capture.nodes.len() - 1;
-        capture.heads.insert(stream, vec![node]);
-        self.events.get_mut(&event).ok_or(DriverCode::InvalidHandle)?.captured = Some((id, node));
-        Ok(())
+    /// The node that stands for an event recorded on a stream: one of its own, so that what waits for the event has one node
+    /// to wait for.
+    pub(super) fn add_event(&mut self, id: u64, stream: u64) -> Result<usize, Failure> {
+        Ok(self.get_mut(id)?.push(stream, Work::Nothing))
     }
 
-    /// A stream waits for an event of a capture: it joins the capture.
-    pub(super) fn join_capture(&mut self, stream: u64, id: u64, node: usize) -> Result<(), Failure> {
-        match self.stream(stream)?.capture {
-            Some(other) if other != id => return Err(DriverCode::StreamCaptureMerge.into()),
-            Some(_) => {}
-            None if self.is_default_stream(stream) => return Err(DriverCode::StreamCaptureImplicit.into()),
-            None => self.stream_mut(stream)?.capture = Some(id),
-        }
-        let capture = self.captures.get_mut(&id).ok_or(DriverCode::InvalidHandle)?;
-        let heads = capture.heads.entry(stream).or_default();
+    /// A stream waits for a node: it joins the capture, if it had not.
+    pub(super) fn join(&mut self, id: u64, stream: u64, node: usize) -> Result<(), Failure> {
+        let heads = self.get_mut(id)?.heads.entry(stream).or_default();
         if !heads.contains(&node) {
             heads.push(node);
         }
         Ok(())
     }
 
-    pub(super) fn instantiate(&mut self, graph: u64) -> Result<u64, Failure> {
-        let graph = self.graphs.get(&graph).ok_or(DriverCode::InvalidHandle)?.clone();
-        let lanes = chains(&graph.nodes).into_iter();
-        let mut of_chain: HashMap<usize, Lane> = HashMap::new();
-        let lanes = lanes.map(|chain| *of_chain.entry(chain).or_insert_with(|| self.handle())).collect();
-        let exec = self.handle();
-        self.execs.insert(exec, GraphExec { graph, lanes, last: None });
-        Ok(exec)
-    }
-
-    /// Gives a graph's arguments to one that can be launched already; false where they differ in more.
-    pub(super) fn update_exec(&mut self, exec: u64, graph: u64) -> Result<bool, Failure> {
-        let graph = self.graphs.get(&graph).ok_or(DriverCode::InvalidHandle)?;
-        let exec = self.execs.get_mut(&exec).ok_or(DriverCode::InvalidHandle)?;
-        let (old, new) = (&exec.graph.nodes, &graph.nodes);
-        let same = old.len() == new.len() && old.iter().zip(new).all(|(old, new)| same_shape(old, new));
-        if same {
-            exec.graph.nodes.clone_from(new);
-        }
-        Ok(same)
-    }
-
-    /// Launches a graph: its work comes after the stream's, and after the graph's own last launch.
-    pub(super) fn launch_graph(&mut self, exec: u64, stream: u64) -> Result<(), Failure> {
-        let key = exec;
-        let Some(exec) = self.execs.get(&key) else { return Err(DriverCode::InvalidHandle.into()) };
-        let (nodes, lanes, device) = (exec.graph.nodes.clone(), exec.lanes.clone(), exec.graph.device);
-        let last = exec.last.clone();
-        if self.stream(stream)?.capture.is_some() {
-            return Err(DriverCode::StreamCaptureUnsupported.into());
-        }
-        let mut first = self.before(stream)?;
-        first.extend(last);
-        let mut issued: Vec<Issued> = Vec::with_capacity(nodes.len());
-        let mut has_after = vec![false; nodes.len()];
-        let where_ = self.stream_name(stream);
-        for (index, node) in nodes.iter().enumerate() {
-            let after: Vec<Issued> = match node.after.is_empty() {
-                true => first.clone(),
-                false => node.after.iter().map(|before| issued[*before].clone()).collect(),
-            };
-            node.after.iter().for_each(|before| has_after[*before] = true);
-            let name = format!("{} of a graph on {where_}", node.work.name());
-            issued.push(self.add_work(device, lanes[index], node.work.clone(), name, &after));
-        }
-        let ends = issued.iter().zip(&has_after).filter(|(_, followed)| !**followed);
-        let mut ends: Vec<Issued> = ends.map(|(issued, _)| issued.clone()).collect();
-        if ends.is_empty() {
-            ends = first;
-        }
-        let lane = self.stream(stream)?.lane;
-        let end = self.add_work(device, lane, Work::Nothing, format!("end of a graph on {where_}"), &ends);
-        self.stream_mut(stream)?.last = Some(end.clone());
-        if let Some(exec) = self.execs.get_mut(&key) {
-            exec.last = Some(end);
-        }
-        Ok(())
-    }
-
-    /// Numbers, joins and schedules a piece of work.
-    pub(super) fn add_work(
-        &mut self,
-        device: usize,
-        lane: Lane,
-        work: Work,
-        name: String,
-        after: &[Issued],
-    ) -> Issued {
-        let mut clock: Clock = self.host.clone();
-        after.iter().for_each(|before| clock.join(&before.clock));
-        let count = self.counts.entry(lane).or_default();
-        *count += 1;
-        let count = *count;
-        clock.set(lane, count);
-        let id = self.schedule.number();
-        let issued = Issued { id, lane, count, clock: clock.into() };
-        let ids: Vec<WorkId> = after.iter().map(|before| before.id).collect();
-        self.schedule.add(device, work, issued.clone(), name, &ids);
-        issued
+    fn get_mut(&mut self, id: u64) -> Result<&mut Capture, Failure> {
+        self.captures.get_mut(&id).ok_or(DriverCode::InvalidHandle.into())
     }
 }
 
-/// The chain of each node: nodes that follow one another alone are of one chain.
-fn chains(nodes: &[GraphNode]) -> Vec<usize> {
-    let mut chains: Vec<usize> = Vec::with_capacity(nodes.len());
-    let mut tail: Vec<usize> = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let follows =
-            node.after.iter().map(|before| chains[*before]).find(|chain| node.after.contains(&tail[*chain]));
-        let chain = follows.unwrap_or_else(|| {
-            tail.push(index);
-            tail.len() - 1
-        });
-        tail[chain] = index;
-        chains.push(chain);
+impl Capture {
+    /// Adds a node after a stream's heads, and makes it the head.
+    fn push(&mut self, stream: u64, work: Work) -> usize {
+        let node = self.nodes.len();
+        let after = self.heads.insert(stream, vec![node]).unwrap_or_default();
+        self.nodes.push(GraphNode { work, after });
+        node
     }
-    chains
+
+    /// The graph, if the capture was not invalidated and every stream that joined came back to the first one.
+    pub(super) fn into_graph(self) -> Result<Graph, Failure> {
+        if self.is_invalidated {
+            return Err(DriverCode::StreamCaptureInvalidated.into());
+        }
+        let mut is_joined = vec![false; self.nodes.len()];
+        let mut next: Vec<usize> = self.heads.get(&self.origin).cloned().unwrap_or_default();
+        while let Some(node) = next.pop() {
+            if !std::mem::replace(&mut is_joined[node], true) {
+                next.extend(&self.nodes[node].after);
+            }
+        }
+        if is_joined.contains(&false) {
+            return Err(DriverCode::StreamCaptureUnjoined.into());
+        }
+        Ok(Graph { device: self.device, nodes: self.nodes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test ends where it fails
+    use std::thread;
+
+    use super::*;
+
+    const ID: u64 = 7;
+    const FIRST: u64 = 1;
+    const SECOND: u64 = 2;
+
+    fn begun(mode: CaptureMode) -> Captures {
+        let mut captures = Captures::default();
+        captures.begin(ID, FIRST, 0, mode, thread::current().id());
+        captures
+    }
+
+    fn fill() -> Work {
+        Work::Fill { dst: 0, value: 0, width: 1, count: 1 }
+    }
+
+    fn end(mut captures: Captures) -> Result<Graph, DriverCode> {
+        let capture = captures.end(ID, FIRST, thread::current().id());
+        capture.and_then(Capture::into_graph).map_err(|failure| failure.code)
+    }
+
+    fn other_thread() -> ThreadId {
+        thread::spawn(|| thread::current().id()).join().unwrap()
+    }
+
+    #[test]
+    fn a_fork_and_a_join_become_a_graph() {
+        let mut captures = begun(CaptureMode::Global);
+        captures.add(ID, FIRST, fill()).unwrap();
+        let forked = captures.add_event(ID, FIRST).unwrap();
+        captures.join(ID, SECOND, forked).unwrap();
+        captures.add(ID, SECOND, fill()).unwrap();
+        captures.add(ID, FIRST, fill()).unwrap();
+        let joined = captures.add_event(ID, SECOND).unwrap();
+        captures.join(ID, FIRST, joined).unwrap();
+        captures.join(ID, FIRST, joined).unwrap();
+        captures.add(ID, FIRST, fill()).unwrap();
+        assert_eq!(captures.status(ID), CaptureStatus::Active);
+        let graph = end(captures).unwrap();
+        let after: Vec<Vec<usize>> = graph.nodes.into_iter().map(|node| node.after).collect();
+        assert_eq!(after, [vec![], vec![0], vec![1], vec![1], vec![2], vec![3, 4]]);
+    }
+
+    #[test]
+    fn a_stream_that_did_not_come_back_is_an_error() {
+        let mut captures = begun(CaptureMode::Global);
+        let forked = captures.add_event(ID, FIRST).unwrap();
+        captures.join(ID, SECOND, forked).unwrap();
+        captures.add(ID, SECOND, fill()).unwrap();
+        assert_eq!(end(captures).unwrap_err(), DriverCode::StreamCaptureUnjoined);
+    }
+
+    #[test]
+    fn only_the_first_stream_and_its_thread_end_a_capture() {
+        let mut captures = begun(CaptureMode::ThreadLocal);
+        let code = |result: Result<Capture, Failure>| result.unwrap_err().code;
+        let unmatched = captures.end(ID, SECOND, thread::current().id());
+        assert_eq!(code(unmatched), DriverCode::StreamCaptureUnmatched);
+        assert_eq!(code(captures.end(ID, FIRST, other_thread())), DriverCode::StreamCaptureWrongThread);
+        assert_eq!(code(captures.end(8, FIRST, thread::current().id())), DriverCode::InvalidHandle);
+        assert!(end(captures).unwrap().nodes.is_empty());
+        assert!(begun(CaptureMode::Relaxed).end(ID, FIRST, other_thread()).is_ok());
+    }
+
+    #[test]
+    fn what_a_mode_forbids_invalidates_the_capture() {
+        for (mode, by_own, by_other) in [
+            (CaptureMode::Global, true, true),
+            (CaptureMode::ThreadLocal, true, false),
+            (CaptureMode::Relaxed, false, false),
+        ] {
+            for (thread, is_refused) in [(thread::current().id(), by_own), (other_thread(), by_other)] {
+                let mut captures = begun(mode);
+                assert_eq!(captures.refuse_unsafe_call(thread).is_err(), is_refused, "{mode:?}");
+                assert_eq!(captures.status(ID) == CaptureStatus::Invalidated, is_refused, "{mode:?}");
+                assert_eq!(captures.add(ID, FIRST, fill()).is_err(), is_refused, "{mode:?}");
+                assert_eq!(end(captures).is_err(), is_refused, "{mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_pools_is_not_captured() {
+        let mut captures = begun(CaptureMode::Relaxed);
+        let failure = captures.add(ID, FIRST, Work::Free { address: 0, bytes: 1 }).unwrap_err();
+        assert_eq!(failure.code, DriverCode::StreamCaptureUnsupported);
+        assert_eq!(end(captures).unwrap_err(), DriverCode::StreamCaptureInvalidated);
+    }
 }

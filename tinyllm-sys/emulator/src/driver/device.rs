@@ -13,7 +13,7 @@ use crate::{
 /// Freed ranges that are remembered.
 const MAX_FREED: usize = 1 << 16;
 
-/// How memory was had.
+/// How memory was allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// `cuMemAlloc`.
@@ -26,7 +26,7 @@ pub(super) enum Origin {
     Mapped,
 }
 
-/// Memory as the program sees it: from the call that gave it to the call that takes it back.
+/// Memory as the program sees it: from the call that allocates it to the call that frees it.
 #[derive(Clone, Debug)]
 pub(super) struct Allocation {
     pub(super) bytes: u64,

@@ -1,56 +1,72 @@
 //! Work as it runs.
 
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
 use tinyllm_sys::DriverCode;
 
 use super::{
+    device::Device,
+    findings::Findings,
     footprint::Footprint,
-    history::Past,
+    history::{History, Past},
     schedule::Waiting,
-    state::State,
     work::{KernelLaunch, Source, Work},
 };
 use crate::{
+    Check, Counters,
     machine::{self, Launch},
     memory::{Region, Space},
     report::{Access, Finding, Kind, MemorySpace, Relation},
 };
 
 /// Bytes that a copy moves at once.
-const PIECE: u64 = 1 << 20;
+const COPY_BYTES: u64 = 1 << 20;
 
-impl State {
-    pub(super) fn execute(&mut self, waiting: &Waiting) {
-        let device = waiting.device;
+/// Counters of all launches of a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct KernelCounters {
+    /// How often it was launched.
+    pub launches: u64,
+    /// Of all of them together.
+    pub total: Counters,
+}
+
+/// The device that a piece of work runs on, and where what is found and counted goes.
+pub(super) struct Execution<'a> {
+    pub(super) check: Check,
+    pub(super) threads: Option<&'a rayon::ThreadPool>,
+    pub(super) device: &'a mut Device,
+    pub(super) history: &'a mut History,
+    pub(super) findings: &'a mut Findings,
+    pub(super) counters: &'a mut BTreeMap<String, KernelCounters>,
+}
+
+impl Execution<'_> {
+    /// Runs a piece of work. One that fails loses the device's context.
+    pub(super) fn run(&mut self, waiting: &Waiting) {
+        let name = &waiting.name;
         let mut footprint = Footprint::default();
         let mut kernel = None;
         let result = match &waiting.work {
             Work::Kernel(launch) => {
                 kernel = Some(launch.kernel.clone());
-                self.run_kernel(device, &waiting.name, launch, &mut footprint)
+                self.run_kernel(name, launch, &mut footprint)
             }
-            Work::ToDevice { dst, src, bytes } => {
-                self.copy_in(device, &waiting.name, *dst, src, *bytes, &mut footprint)
-            }
-            Work::ToHost { dst, src, bytes } => {
-                self.copy_out(device, &waiting.name, *dst, *src, *bytes, &mut footprint)
-            }
-            Work::OnDevice { dst, src, bytes } => {
-                self.copy_on(device, &waiting.name, *dst, *src, *bytes, &mut footprint)
-            }
+            Work::ToDevice { dst, src, bytes } => self.copy_in(name, *dst, src, *bytes, &mut footprint),
+            Work::ToHost { dst, src, bytes } => self.copy_out(name, *dst, *src, *bytes, &mut footprint),
+            Work::OnDevice { dst, src, bytes } => self.copy_on(name, *dst, *src, *bytes, &mut footprint),
             Work::Fill { dst, value, width, count } => {
-                self.fill(device, &waiting.name, *dst, *value, *width, *count, &mut footprint)
+                self.fill(name, *dst, *value, *width, *count, &mut footprint)
             }
             Work::Allocate { address, bytes, region } => {
                 if let Some(region) = region {
-                    self.devices[device].insert(region.clone());
+                    self.device.insert(region.clone());
                 }
                 footprint.writes.push(*address..*address + bytes);
                 Ok(())
             }
             Work::Free { address, bytes } => {
-                self.devices[device].remove(*address);
+                self.device.remove(*address);
                 footprint.writes.push(*address..*address + bytes);
                 Ok(())
             }
@@ -61,25 +77,19 @@ impl State {
             Work::Nothing => Ok(()),
         };
         if let Err(code) = result {
-            self.devices[device].lost = Some(code);
+            self.device.lost = Some(code);
         }
-        if self.config.check.stream {
+        if self.check.stream {
             let lifetime = matches!(waiting.work, Work::Allocate { .. } | Work::Free { .. });
-            let past = Past {
-                issued: waiting.issued.clone(),
-                name: waiting.name.clone(),
-                kernel,
-                lifetime,
-                footprint,
-            };
-            let findings = self.history.add(past, &self.devices[device]);
+            let (issued, name) = (waiting.issued.clone(), name.clone());
+            let past = Past { issued, name, kernel, lifetime, footprint };
+            let findings = self.history.add(past, self.device);
             findings.into_iter().for_each(|finding| self.findings.add(finding));
         }
     }
 
     fn run_kernel(
         &mut self,
-        device: usize,
         name: &str,
         launch: &KernelLaunch,
         footprint: &mut Footprint,
@@ -90,13 +100,13 @@ impl State {
             block: launch.block,
             dynamic_shared_bytes: launch.shared_bytes,
             params: &launch.params,
-            space: &self.devices[device].space,
-            check: self.config.check,
+            space: &self.device.space,
+            check: self.check,
             work: name.to_owned(),
-            pool: self.config.threads.as_ref(),
+            pool: self.threads,
         });
         outcome.findings.into_iter().for_each(|finding| self.findings.add(finding));
-        // What nobody can read any more is no reason to fail.
+        // A closed stdout is no reason to fail.
         let _ = std::io::stdout().write_all(&outcome.printed);
         footprint.touched = outcome.touched;
         let counters = self.counters.entry(launch.kernel.name.clone()).or_default();
@@ -111,37 +121,34 @@ impl State {
     /// The memory of a range, or a finding: it was freed since the call.
     fn memory_of(
         &mut self,
-        device: usize,
         work: &str,
         address: u64,
         bytes: u64,
         access: Access,
     ) -> Result<Region, DriverCode> {
-        let device = &self.devices[device];
-        if let Some(region) = device.space.find(address, bytes) {
+        if let Some(region) = self.device.space.find(address, bytes) {
             return Ok(region.clone());
         }
-        if self.config.check.memcheck {
-            self.findings.add(outside(&device.space, work, address, bytes, access));
+        if self.check.memcheck {
+            self.findings.add(outside(&self.device.space, work, address, bytes, access));
         }
         Err(DriverCode::IllegalAddress)
     }
 
     fn copy_in(
         &mut self,
-        device: usize,
         work: &str,
         dst: u64,
         src: &Source,
         bytes: u64,
         footprint: &mut Footprint,
     ) -> Result<(), DriverCode> {
-        let to = self.memory_of(device, work, dst, bytes, Access::Write)?;
+        let to = self.memory_of(work, dst, bytes, Access::Write)?;
         footprint.writes.push(dst..dst + bytes);
         match src {
             Source::Read(data) => to.bytes.write(to.offset + (dst - to.start), data),
             Source::PageLocked(src) => {
-                let from = self.memory_of(device, work, *src, bytes, Access::Read)?;
+                let from = self.memory_of(work, *src, bytes, Access::Read)?;
                 footprint.reads.push(*src..*src + bytes);
                 copy(&from, *src, &to, dst, bytes);
             }
@@ -151,17 +158,16 @@ impl State {
 
     fn copy_out(
         &mut self,
-        device: usize,
         work: &str,
         dst: u64,
         src: u64,
         bytes: u64,
         footprint: &mut Footprint,
     ) -> Result<(), DriverCode> {
-        let from = self.memory_of(device, work, src, bytes, Access::Read)?;
+        let from = self.memory_of(work, src, bytes, Access::Read)?;
         footprint.reads.push(src..src + bytes);
         let offset = from.offset + (src - from.start);
-        if self.config.check.initcheck
+        if self.check.initcheck
             && let Some(missing) = from.bytes.written().first_missing(offset, bytes)
         {
             let address = src + (missing - offset);
@@ -170,24 +176,24 @@ impl State {
                 space: Some(MemorySpace::Global),
                 address: Some(address),
                 bytes,
-                place: self.devices[device].place(address),
+                place: self.device.place(address),
                 ..Finding::new(Kind::Uninitialized, work)
             });
         }
-        if let Some(to) = self.devices[device].space.find(dst, bytes).cloned() {
+        if let Some(to) = self.device.space.find(dst, bytes).cloned() {
             footprint.writes.push(dst..dst + bytes);
             copy(&from, src, &to, dst, bytes);
             return Ok(());
         }
-        let mut piece = vec![0; PIECE.min(bytes) as usize];
+        let mut chunk = vec![0; COPY_BYTES.min(bytes) as usize];
         let mut at = 0;
         while at < bytes {
-            let count = PIECE.min(bytes - at) as usize;
-            from.bytes.read(offset + at, &mut piece[..count]);
+            let count = COPY_BYTES.min(bytes - at) as usize;
+            from.bytes.read(offset + at, &mut chunk[..count]);
             let to = std::ptr::with_exposed_provenance_mut::<u8>((dst + at) as usize);
-            // SAFETY: whoever asked for the copy promised that so many bytes can be written there until it is done, and has
-            // not been told that it is.
-            unsafe { to.copy_from_nonoverlapping(piece.as_ptr(), count) };
+            // SAFETY: the caller of the copy promised that so many bytes can be written there until it is done, and no
+            // call has returned yet that waits for it.
+            unsafe { to.copy_from_nonoverlapping(chunk.as_ptr(), count) };
             at += count as u64;
         }
         Ok(())
@@ -195,25 +201,22 @@ impl State {
 
     fn copy_on(
         &mut self,
-        device: usize,
         work: &str,
         dst: u64,
         src: u64,
         bytes: u64,
         footprint: &mut Footprint,
     ) -> Result<(), DriverCode> {
-        let from = self.memory_of(device, work, src, bytes, Access::Read)?;
-        let to = self.memory_of(device, work, dst, bytes, Access::Write)?;
+        let from = self.memory_of(work, src, bytes, Access::Read)?;
+        let to = self.memory_of(work, dst, bytes, Access::Write)?;
         footprint.reads.push(src..src + bytes);
         footprint.writes.push(dst..dst + bytes);
         copy(&from, src, &to, dst, bytes);
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the call has that many arguments")]
     fn fill(
         &mut self,
-        device: usize,
         work: &str,
         dst: u64,
         value: u32,
@@ -222,15 +225,15 @@ impl State {
         footprint: &mut Footprint,
     ) -> Result<(), DriverCode> {
         let bytes = count * u64::from(width);
-        let to = self.memory_of(device, work, dst, bytes, Access::Write)?;
+        let to = self.memory_of(work, dst, bytes, Access::Write)?;
         footprint.writes.push(dst..dst + bytes);
         let pattern = &value.to_le_bytes()[..width as usize];
-        let piece: Vec<u8> = pattern.iter().copied().cycle().take(PIECE.min(bytes) as usize).collect();
+        let chunk: Vec<u8> = pattern.iter().copied().cycle().take(COPY_BYTES.min(bytes) as usize).collect();
         let offset = to.offset + (dst - to.start);
         let mut at = 0;
         while at < bytes {
-            let count = PIECE.min(bytes - at);
-            to.bytes.write(offset + at, &piece[..count as usize]);
+            let count = COPY_BYTES.min(bytes - at);
+            to.bytes.write(offset + at, &chunk[..count as usize]);
             at += count;
         }
         Ok(())
@@ -240,20 +243,20 @@ impl State {
 /// Copies bytes, and which of them were written.
 fn copy(from: &Region, src: u64, to: &Region, dst: u64, bytes: u64) {
     let (read, write) = (from.offset + (src - from.start), to.offset + (dst - to.start));
-    let mut piece = vec![0; PIECE.min(bytes) as usize];
+    let mut chunk = vec![0; COPY_BYTES.min(bytes) as usize];
     let mut at = 0;
     while at < bytes {
-        let count = PIECE.min(bytes - at) as usize;
-        from.bytes.read(read + at, &mut piece[..count]);
-        to.bytes.write(write + at, &piece[..count]);
+        let count = COPY_BYTES.min(bytes - at) as usize;
+        from.bytes.read(read + at, &mut chunk[..count]);
+        to.bytes.write(write + at, &chunk[..count]);
         at += count as u64;
     }
     to.bytes.written().copy(write, from.bytes.written(), read, bytes);
 }
 
-/// A finding about a range that is nobody's.
+/// A finding about a range outside of every allocation.
 pub(super) fn outside(space: &Space, work: &str, address: u64, bytes: u64, access: Access) -> Finding {
-    // Where the first byte is fine the first that is not says more.
+    // The first byte that is outside is the one to report.
     let end = space.index(address).and_then(|index| space.regions.get(index)).map(|region| region.end);
     let place = space.place(end.unwrap_or(address));
     let freed = place.as_ref().is_some_and(|place| place.relation == Relation::Freed);

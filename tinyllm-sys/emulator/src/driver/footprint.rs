@@ -12,9 +12,9 @@ pub(super) struct Footprint {
     pub(super) writes: Vec<Range<u64>>,
 }
 
-/// Where two pieces of work meet: whether each changes it.
+/// An address that two pieces of work use without an order between them: whether each changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meeting {
+pub(super) struct Overlap {
     pub(super) address: u64,
     pub(super) writes: bool,
     pub(super) other_writes: bool,
@@ -26,28 +26,28 @@ impl Footprint {
     }
 
     /// The lowest address where the two need an order.
-    pub(super) fn meeting(&self, other: &Footprint) -> Option<Meeting> {
+    pub(super) fn overlap(&self, other: &Footprint) -> Option<Overlap> {
         let bytes = self.touched.conflict(&other.touched).map(|(address, _)| {
             // The sets may have been looked at in either order: what each does there is asked again.
             let writes = |touched: &Touched| touched.changes(address);
-            Meeting { address, writes: writes(&self.touched), other_writes: writes(&other.touched) }
+            Overlap { address, writes: writes(&self.touched), other_writes: writes(&other.touched) }
         });
-        let mut meetings: Vec<Meeting> = bytes.into_iter().collect();
+        let mut overlaps: Vec<Overlap> = bytes.into_iter().collect();
         for (range, other_writes) in other.ranges() {
-            let meeting = self.touched.first_in(range, other_writes);
-            meetings.extend(meeting.map(|(address, writes)| Meeting { address, writes, other_writes }));
+            let overlap = self.touched.first_in(range, other_writes);
+            overlaps.extend(overlap.map(|(address, writes)| Overlap { address, writes, other_writes }));
         }
         for (range, writes) in self.ranges() {
-            let meeting = other.touched.first_in(range, writes);
-            meetings.extend(meeting.map(|(address, other_writes)| Meeting { address, writes, other_writes }));
+            let overlap = other.touched.first_in(range, writes);
+            overlaps.extend(overlap.map(|(address, other_writes)| Overlap { address, writes, other_writes }));
             for (other_range, other_writes) in other.ranges() {
                 let start = range.start.max(other_range.start);
                 if start < range.end.min(other_range.end) && (writes || other_writes) {
-                    meetings.push(Meeting { address: start, writes, other_writes });
+                    overlaps.push(Overlap { address: start, writes, other_writes });
                 }
             }
         }
-        meetings.into_iter().min_by_key(|meeting| meeting.address)
+        overlaps.into_iter().min_by_key(|overlap| overlap.address)
     }
 
     fn ranges(&self) -> impl Iterator<Item = (&Range<u64>, bool)> {

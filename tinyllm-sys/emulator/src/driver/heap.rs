@@ -4,10 +4,10 @@
 const BASE: u64 = 0x7000_0000_0000;
 const DISTANCE: u64 = 0x100_0000_0000;
 
-/// Addresses that nobody has, after every allocation: what runs over its end hits nothing.
+/// Unmapped addresses after every allocation: an access over its end hits no other.
 const GUARD_BYTES: u64 = 4096;
 
-/// Addresses of a device. None is given out twice, so that what is freed is recognised for ever.
+/// Addresses of a device. None is used twice, so that an access to freed memory is recognised for ever.
 #[derive(Debug)]
 pub(super) struct Heap {
     next: u64,
@@ -33,7 +33,7 @@ impl Heap {
         Some(start)
     }
 
-    /// Whether an address was given out, or lies between two that were.
+    /// Whether an address was used, or lies between two that were.
     pub(super) fn has_given(&self, address: u64) -> bool {
         (self.end - DISTANCE..self.next).contains(&address)
     }

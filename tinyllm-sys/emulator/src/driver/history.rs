@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{
     clock::Clock,
     device::Device,
-    footprint::{Footprint, Meeting},
-    work::Issued,
+    footprint::{Footprint, Overlap},
+    schedule::Issued,
 };
 use crate::{
     kernel::Kernel,
@@ -20,7 +20,7 @@ pub(super) struct Past {
     pub(super) issued: Issued,
     pub(super) name: String,
     pub(super) kernel: Option<Arc<Kernel>>,
-    /// It hands memory out or takes it back.
+    /// It allocates or frees memory.
     pub(super) lifetime: bool,
     pub(super) footprint: Footprint,
 }
@@ -54,16 +54,16 @@ impl History {
                 && !other.issued.clock.knows(past.issued.lane, past.issued.count)
         });
         let findings = unordered.filter_map(|other| {
-            let meeting = other.footprint.meeting(&past.footprint)?;
-            // Said the same way whichever ran first.
-            let (first, second, meeting) = match other.issued.id < past.issued.id {
-                true => (other, &past, meeting),
+            let overlap = other.footprint.overlap(&past.footprint)?;
+            // The same finding whichever ran first.
+            let (first, second, overlap) = match other.issued.id < past.issued.id {
+                true => (other, &past, overlap),
                 false => {
-                    let Meeting { address, writes, other_writes } = meeting;
-                    (&past, other, Meeting { address, writes: other_writes, other_writes: writes })
+                    let Overlap { address, writes, other_writes } = overlap;
+                    (&past, other, Overlap { address, writes: other_writes, other_writes: writes })
                 }
             };
-            Some(finding(first, second, meeting, device))
+            Some(finding(first, second, overlap, device))
         });
         let findings = findings.collect();
         if !past.footprint.is_empty() {
@@ -78,8 +78,8 @@ impl History {
     }
 }
 
-fn finding(first: &Past, second: &Past, meeting: Meeting, device: &Device) -> Finding {
-    let Meeting { address, writes, other_writes } = meeting;
+fn finding(first: &Past, second: &Past, overlap: Overlap, device: &Device) -> Finding {
+    let Overlap { address, writes, other_writes } = overlap;
     Finding {
         site: second.site(address, other_writes),
         access: Some(second.access(other_writes)),

@@ -1,4 +1,4 @@
-//! The end of a program: what it has not given back.
+//! The end of a program: what it has not freed.
 
 use std::{fs::OpenOptions, io::Write};
 
@@ -21,7 +21,7 @@ fn line(finding: &Finding) -> Option<String> {
 }
 
 impl State {
-    /// Runs what waits, and looks for leaks. What a failed kernel leaves is none: its context is gone.
+    /// Runs queued work, and looks for leaks. Allocations of a context that a kernel's failure lost are none.
     pub(super) fn finish(&mut self) -> Vec<Finding> {
         while self.run_any() {}
         let mut findings = self.findings.list().to_vec();
@@ -48,18 +48,22 @@ impl State {
             let name = format!("page-locked memory of {} bytes", memory.len());
             findings.push(leak(name, memory.len(), Some(*address), "cuMemAllocHost without cuMemFreeHost"));
         }
-        findings.extend(self.unreleased().map(|bytes| {
+        findings.extend(self.virtual_memory.unreleased().map(|bytes| {
             leak("memory without an address".into(), bytes, None, "cuMemCreate without cuMemRelease")
         }));
-        let own_pools = self.pools.values().filter(|pool| !pool.of_the_device);
+        let own_pools = self.pools.values().filter(|pool| !pool.is_default);
         let counts = [
-            ("streams", self.program_streams().count(), "cuStreamCreate without cuStreamDestroy"),
+            ("streams", self.streams.of_program(), "cuStreamCreate without cuStreamDestroy"),
             ("events", self.events.len(), "cuEventCreate without cuEventDestroy"),
             ("modules", self.modules.len(), "cuModuleLoadDataEx without cuModuleUnload"),
             ("memory pools", own_pools.count(), "cuMemPoolCreate without cuMemPoolDestroy"),
             ("graphs", self.graphs.len(), "cuStreamEndCapture without cuGraphDestroy"),
             ("executable graphs", self.execs.len(), "cuGraphInstantiate without cuGraphExecDestroy"),
-            ("reservations", self.reservations.len(), "cuMemAddressReserve without cuMemAddressFree"),
+            (
+                "reservations",
+                self.virtual_memory.reservations(),
+                "cuMemAddressReserve without cuMemAddressFree",
+            ),
         ];
         for (what, count, note) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
             let mut finding = leak(format!("{count} {what}"), 0, None, note);
@@ -79,7 +83,7 @@ impl Drop for State {
         }
         let lines = findings.iter().filter_map(line);
         let text: String = lines.map(|line| line + "\n").collect();
-        // One write, so that programs that end together do not mix their lines. Nobody is left to hear of an error.
+        // One write, so that programs that end together do not mix their lines. No caller is left to return an error to.
         let opened = OpenOptions::new().create(true).append(true).open(path);
         let _ = opened.and_then(|mut file| file.write_all(text.as_bytes()));
     }

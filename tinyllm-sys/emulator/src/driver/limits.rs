@@ -2,7 +2,7 @@
 
 use tinyllm_sys::{CudaVersion, DeviceAttribute};
 
-/// The version of CUDA that the driver says it supports.
+/// The version of CUDA that the driver reports.
 pub(super) const VERSION: CudaVersion = CudaVersion(12_000);
 
 /// What the device is called.
@@ -22,7 +22,7 @@ pub(super) const SHARED_OF_MULTIPROCESSOR: u32 = 164 << 10;
 /// What the driver keeps of each block's.
 pub(super) const SHARED_RESERVED: u32 = 1 << 10;
 pub(super) const REGISTERS_OF_MULTIPROCESSOR: u32 = 65_536;
-/// What `cuFuncGetAttribute` says of registers: interpreted kernels have no number of them.
+/// What `cuFuncGetAttribute` answers for registers: interpreted kernels have no number of them.
 pub(super) const REGISTERS_OF_THREAD: u32 = 32;
 
 pub(super) fn attribute(attribute: DeviceAttribute, ordinal: usize) -> i32 {

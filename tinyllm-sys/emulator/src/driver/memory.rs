@@ -1,14 +1,16 @@
-//! Calls that hand out memory, take it back, copy and fill.
+//! Calls that allocate, free, copy and fill memory.
 
 use std::{sync::Arc, thread::ThreadId};
 
 use tinyllm_sys::{DevicePointer, DriverCode};
 
 use super::{
+    clock::Clock,
     device::{Allocation, Device, Origin},
     execute::outside,
+    failure::Failure,
     pool::{GRANULE_BYTES, Pool},
-    state::{Failure, State},
+    state::State,
     work::{Source, Work},
 };
 use crate::{
@@ -24,10 +26,10 @@ fn host_failure(_: std::io::Error) -> Failure {
 }
 
 impl State {
-    /// Gives back what pools hold and do not need.
+    /// Releases the free segments of all pools.
     fn trim_all(&mut self, device: usize) {
         for pool in self.pools.values_mut().filter(|pool| pool.device == device) {
-            pool.trim(&mut self.devices[device].heap, 0, &self.host);
+            pool.trim(&mut self.devices[device].heap, 0, self.schedule.host());
         }
     }
 
@@ -71,7 +73,7 @@ impl State {
         Ok(DevicePointer(self.allocate(device, bytes as u64, Origin::Plain, label)?.start))
     }
 
-    /// Takes back memory that [`State::allocate`] gave.
+    /// Frees memory of [`State::allocate`].
     pub(super) fn release(&mut self, device: usize, address: u64) {
         let device = &mut self.devices[device];
         if let Some(allocation) = device.allocations.remove(&address) {
@@ -118,7 +120,7 @@ impl State {
         if ordinal as usize >= self.devices.len() {
             return Err(DriverCode::InvalidDevice.into());
         }
-        let handle = self.handle();
+        let handle = self.handles.next();
         self.pools.insert(handle, Pool::new(ordinal as usize, threshold_bytes));
         Ok(handle)
     }
@@ -131,14 +133,14 @@ impl State {
         let device = pool.device;
         self.wait_device(device);
         if let Some(mut pool) = self.pools.remove(&handle) {
-            pool.trim(&mut self.devices[device].heap, 0, &self.host);
+            pool.trim(&mut self.devices[device].heap, 0, self.schedule.host());
         }
         Ok(())
     }
 
     pub(super) fn pool_trim(&mut self, handle: u64, keep_bytes: u64) -> Result<(), Failure> {
         let pool = self.pools.get_mut(&handle).ok_or(DriverCode::InvalidHandle)?;
-        pool.trim(&mut self.devices[pool.device].heap, keep_bytes, &self.host);
+        pool.trim(&mut self.devices[pool.device].heap, keep_bytes, self.schedule.host());
         Ok(())
     }
 
@@ -152,11 +154,11 @@ impl State {
         if bytes == 0 {
             return Err(DriverCode::InvalidValue.into());
         }
-        if self.stream(stream)?.capture.is_some() {
+        if self.streams.get(stream)?.capture.is_some() {
             return self.refuse_captured(stream).map(|()| DevicePointer(0));
         }
-        let mut clock = self.host.clone();
-        self.before(stream)?.iter().for_each(|before| clock.join(&before.clock));
+        let mut clock = self.schedule.host().clone();
+        self.streams.before(stream)?.iter().for_each(|before| clock.join(&before.clock));
         let device = self.pools.get(&pool).ok_or(DriverCode::InvalidHandle)?.device;
         let mut address = self.allocate_from(pool, device, bytes, &clock);
         if address.is_none() {
@@ -187,24 +189,18 @@ impl State {
         Ok(DevicePointer(address))
     }
 
-    fn allocate_from(
-        &mut self,
-        pool: u64,
-        device: usize,
-        bytes: u64,
-        clock: &super::clock::Clock,
-    ) -> Option<u64> {
+    fn allocate_from(&mut self, pool: u64, device: usize, bytes: u64, clock: &Clock) -> Option<u64> {
         self.pools.get_mut(&pool)?.allocate(&mut self.devices[device].heap, bytes.max(GRANULE_BYTES), clock)
     }
 
     pub(super) fn free_async(&mut self, pointer: DevicePointer, stream: u64) -> Result<(), Failure> {
         let address = pointer.0;
-        let device = self.stream(stream)?.device;
+        let device = self.streams.get(stream)?.device;
         let found = self.devices[device].allocations.get(&address).map(|found| (found.origin, found.bytes));
         let Some((Origin::Pool(pool), bytes)) = found else {
             return Err(self.wrong_free(device, "cuMemFreeAsync", address));
         };
-        if self.stream(stream)?.capture.is_some() {
+        if self.streams.get(stream)?.capture.is_some() {
             return self.refuse_captured(stream);
         }
         let issued = self.issue(stream, Work::Free { address, bytes })?;
@@ -220,7 +216,7 @@ impl State {
             return Err(DriverCode::InvalidValue.into());
         }
         let memory = Arc::new(Bytes::new(bytes as u64).map_err(host_failure)?);
-        // What the host writes there nobody sees: all of it counts as written.
+        // The host's writes are not seen here: all of it counts as initialised.
         memory.written().insert(0, bytes as u64);
         let pointer = memory.as_ptr();
         let address = pointer.expose_provenance() as u64;
@@ -292,7 +288,7 @@ impl State {
         if bytes == 0 {
             return Ok(());
         }
-        let device = self.stream(stream)?.device;
+        let device = self.streams.get(stream)?.device;
         self.check_range(device, call, dst, bytes as u64, Access::Write)?;
         let address = src.expose_provenance() as u64;
         let src = match self.is_page_locked(address, bytes as u64) {
@@ -320,7 +316,7 @@ impl State {
         if bytes == 0 {
             return Ok(());
         }
-        let device = self.stream(stream)?.device;
+        let device = self.streams.get(stream)?.device;
         self.check_range(device, call, src, bytes as u64, Access::Read)?;
         let dst = dst.expose_provenance() as u64;
         let waits = waits || !self.is_page_locked(dst, bytes as u64);
@@ -345,7 +341,7 @@ impl State {
         if bytes == 0 {
             return Ok(());
         }
-        let device = self.stream(stream)?.device;
+        let device = self.streams.get(stream)?.device;
         self.check_range(device, call, src, bytes as u64, Access::Read)?;
         self.check_range(device, call, dst, bytes as u64, Access::Write)?;
         self.issue(stream, Work::OnDevice { dst, src, bytes: bytes as u64 })?;
@@ -373,7 +369,7 @@ impl State {
         if count == 0 {
             return Ok(());
         }
-        let device = self.stream(stream)?.device;
+        let device = self.streams.get(stream)?.device;
         let bytes = (count as u64).checked_mul(u64::from(width)).ok_or(DriverCode::InvalidValue)?;
         self.check_range(device, call, dst, bytes, Access::Write)?;
         let issued = self.issue(stream, Work::Fill { dst, value, width, count: count as u64 })?;
@@ -395,7 +391,7 @@ impl State {
     /// Refuses a call while a capture that it would disturb is under way.
     pub(super) fn device_undisturbed(&mut self, thread: ThreadId) -> Result<usize, Failure> {
         let device = self.current_device(thread)?;
-        self.disturb(thread)?;
+        self.captures.refuse_unsafe_call(thread)?;
         Ok(device)
     }
 }

@@ -1,7 +1,7 @@
-//! Modules: PTX that was loaded, its variables in the device's memory, its functions, and launches of them.
+//! Modules: kernels and variables of PTX that was loaded, functions, and the checks of launches.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ffi::{CStr, c_void},
     sync::Arc,
 };
@@ -9,114 +9,66 @@ use std::{
 use tinyllm_sys::{DriverCode, FunctionAttribute, LaunchConfig};
 
 use super::{
-    device::Origin,
+    failure::Failure,
+    handles::Handles,
     limits,
-    state::{Failure, State},
     work::{KernelLaunch, Work},
 };
-use crate::kernel::{Image, Kernel};
+use crate::kernel::Kernel;
 
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) device: usize,
-    kernels: HashMap<String, Arc<Kernel>>,
+    pub(super) kernels: HashMap<String, Arc<Kernel>>,
     /// Address and size by name.
-    variables: HashMap<String, (u64, u64)>,
+    pub(super) variables: HashMap<String, (u64, u64)>,
     /// Of its variables in constant memory.
-    constant_bytes: u64,
-    version: (u32, u32),
+    pub(super) constant_bytes: u64,
+    pub(super) version: (u32, u32),
 }
 
 #[derive(Debug)]
-pub(super) struct Function {
+struct Function {
     module: u64,
     kernel: Arc<Kernel>,
     max_dynamic_shared: u32,
     version: (u32, u32),
 }
 
-impl State {
-    pub(super) fn load_module(&mut self, device: usize, image: &CStr) -> Result<u64, Failure> {
-        let text = image.to_str().map_err(|_| {
-            Failure::new(
-                DriverCode::InvalidImage,
-                "not text: only PTX can be interpreted, no cubin and no fatbinary",
-            )
-        })?;
-        let image =
-            Image::load(text).map_err(|error| Failure::new(DriverCode::InvalidPtx, error.to_string()))?;
-        let mut variables: HashMap<String, (u64, u64)> = HashMap::new();
-        for global in &image.globals {
-            let label: Arc<str> = format!("variable {}", global.name).into();
-            match self.allocate(device, global.bytes.max(1), Origin::Module, label) {
-                Ok(region) => {
-                    let rest = (global.bytes as usize).saturating_sub(global.init.len());
-                    region.bytes.write(0, &global.init);
-                    region.bytes.write(global.init.len() as u64, &vec![0; rest]);
-                    variables.insert(global.name.clone(), (region.start, global.bytes));
-                }
-                Err(failure) => {
-                    variables.values().for_each(|(address, _)| self.release(device, *address));
-                    return Err(failure);
-                }
-            }
-        }
-        let addresses: HashMap<String, u64> =
-            variables.iter().map(|(name, (address, _))| (name.clone(), *address)).collect();
-        let linked = image.link(&addresses).and_then(|kernels| {
-            self.write_pointers(device, &image, &addresses)?;
-            Ok(kernels)
-        });
-        let kernels = match linked {
-            Ok(kernels) => kernels,
-            Err(error) => {
-                variables.values().for_each(|(address, _)| self.release(device, *address));
-                return Err(Failure::new(DriverCode::InvalidPtx, error.to_string()));
-            }
-        };
-        let constant_bytes =
-            image.globals.iter().filter(|global| global.constant).map(|global| global.bytes).sum();
-        let handle = self.handle();
-        self.modules
-            .insert(handle, Module { device, kernels, variables, constant_bytes, version: image.version });
-        Ok(handle)
+/// All modules and the functions that were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Modules {
+    modules: BTreeMap<u64, Module>,
+    functions: BTreeMap<u64, Function>,
+}
+
+impl Modules {
+    pub(super) fn add(&mut self, handle: u64, module: Module) {
+        self.modules.insert(handle, module);
     }
 
-    fn write_pointers(
-        &mut self,
-        device: usize,
-        image: &Image,
-        addresses: &HashMap<String, u64>,
-    ) -> Result<(), crate::LoadError> {
-        for global in &image.globals {
-            for (at, name, offset) in &global.pointers {
-                let target = addresses.get(name).ok_or_else(|| crate::LoadError::Declaration {
-                    line: 0,
-                    name: name.clone(),
-                    problem: format!("nothing defines it, and {} points to it", global.name),
-                })?;
-                let address = addresses[&global.name] + at;
-                if let Some(region) = self.devices[device].space.find(address, 8) {
-                    let value = target.wrapping_add_signed(*offset).to_le_bytes();
-                    region.bytes.write(address - region.start, &value);
-                }
-            }
-        }
-        Ok(())
+    pub(super) fn get(&self, handle: u64) -> Result<&Module, Failure> {
+        self.modules.get(&handle).ok_or(DriverCode::InvalidHandle.into())
     }
 
-    pub(super) fn unload_module(&mut self, handle: u64) -> Result<(), Failure> {
-        let device = self.modules.get(&handle).ok_or(DriverCode::InvalidHandle)?.device;
-        self.wait_device(device);
-        if let Some(module) = self.modules.remove(&handle) {
-            module.variables.values().for_each(|(address, _)| self.release(device, *address));
-        }
+    /// Takes a module away, and its functions.
+    pub(super) fn remove(&mut self, handle: u64) -> Result<Module, Failure> {
+        let module = self.modules.remove(&handle).ok_or(DriverCode::InvalidHandle)?;
         self.functions.retain(|_, function| function.module != handle);
-        Ok(())
+        Ok(module)
     }
 
-    pub(super) fn get_function(&mut self, module: u64, name: &CStr) -> Result<u64, Failure> {
-        let found = self.modules.get(&module).ok_or(DriverCode::InvalidHandle)?;
+    pub(super) fn len(&self) -> usize {
+        self.modules.len()
+    }
+
+    pub(super) fn get_function(
+        &mut self,
+        module: u64,
+        name: &CStr,
+        handles: &mut Handles,
+    ) -> Result<u64, Failure> {
+        let found = self.get(module)?;
         let version = found.version;
         let name = name.to_string_lossy();
         let kernel = found.kernels.get(name.as_ref()).cloned();
@@ -129,14 +81,14 @@ impl State {
         if let Some((handle, _)) = known {
             return Ok(*handle);
         }
-        let handle = self.handle();
+        let handle = handles.next();
         let max_dynamic_shared = limits::SHARED_OF_BLOCK.saturating_sub(kernel.static_shared_bytes);
         self.functions.insert(handle, Function { module, kernel, max_dynamic_shared, version });
         Ok(handle)
     }
 
     pub(super) fn get_variable(&self, module: u64, name: &CStr) -> Result<(u64, u64), Failure> {
-        let module = self.modules.get(&module).ok_or(DriverCode::InvalidHandle)?;
+        let module = self.get(module)?;
         let found = module.variables.get(name.to_string_lossy().as_ref());
         found
             .copied()
@@ -214,17 +166,16 @@ impl State {
         Ok(by_threads.min(by_registers).min(by_shared).min(limits::BLOCKS_OF_MULTIPROCESSOR))
     }
 
-    /// Launches a kernel.
+    /// The work of a launch.
     ///
     /// # Safety
     /// As [`tinyllm_sys::DriverApi::launch_kernel`].
     pub(super) unsafe fn launch(
-        &mut self,
+        &self,
         handle: u64,
         config: &LaunchConfig,
-        stream: u64,
         params: &[*mut c_void],
-    ) -> Result<(), Failure> {
+    ) -> Result<Work, Failure> {
         self.check_shape(handle, config)?;
         let kernel = self.function(handle)?.kernel.clone();
         if params.len() != kernel.params.len() {
@@ -238,18 +189,14 @@ impl State {
             let value = unsafe { std::slice::from_raw_parts(param.cast::<u8>().cast_const(), count) };
             block[start..start + count].copy_from_slice(value);
         }
-        self.issue(
-            stream,
-            Work::Kernel(Box::new(KernelLaunch {
-                kernel,
-                function: handle,
-                grid: config.grid,
-                block: config.block,
-                shared_bytes: config.shared_bytes,
-                params: block,
-            })),
-        )?;
-        Ok(())
+        Ok(Work::Kernel(Box::new(KernelLaunch {
+            kernel,
+            function: handle,
+            grid: config.grid,
+            block: config.block,
+            shared_bytes: config.shared_bytes,
+            params: block,
+        })))
     }
 
     fn check_shape(&self, handle: u64, config: &LaunchConfig) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
-//! Pools of stream-ordered memory: segments held from the device, and what of them can be handed out again to whom.
+//! Pools of stream-ordered memory: segments reserved from the device, and which free ranges can be allocated again by which
+//! stream.
 
 use tinyllm_sys::PoolUsage;
 
@@ -13,12 +14,12 @@ pub(super) const GRANULE_BYTES: u64 = 512;
 /// Left between two allocations of a segment.
 const GUARD_BYTES: u64 = 512;
 
-/// Addresses of a segment that nobody has, or that were freed.
+/// A free range of a segment.
 #[derive(Clone, Debug)]
 struct Hole {
     start: u64,
     bytes: u64,
-    /// Work that has to be before whoever gets it: the frees of what was there.
+    /// Work that must be before its next allocation: the frees of what was there.
     after: Clock,
 }
 
@@ -26,7 +27,7 @@ struct Hole {
 struct Segment {
     start: u64,
     bytes: u64,
-    /// Bytes handed out, with their guards.
+    /// Bytes allocated, with their guards.
     used: u64,
     holes: Vec<Hole>,
 }
@@ -36,33 +37,27 @@ struct Segment {
 pub(super) struct Pool {
     pub(super) device: usize,
     pub(super) threshold_bytes: u64,
-    /// Whether the device has it without a call.
-    pub(super) of_the_device: bool,
+    /// Whether it is the device's default pool.
+    pub(super) is_default: bool,
     segments: Vec<Segment>,
     usage: PoolUsage,
 }
 
 impl Pool {
     pub(super) fn new(device: usize, threshold_bytes: u64) -> Self {
-        Pool {
-            device,
-            threshold_bytes,
-            of_the_device: false,
-            segments: Vec::new(),
-            usage: PoolUsage::default(),
-        }
+        Pool { device, threshold_bytes, is_default: false, segments: Vec::new(), usage: PoolUsage::default() }
     }
 
     pub(super) fn usage(&self) -> PoolUsage {
         self.usage
     }
 
-    /// Whether nothing of it is handed out.
+    /// Whether nothing of it is allocated.
     pub(super) fn is_unused(&self) -> bool {
         self.usage.used_bytes == 0
     }
 
-    /// Addresses for whoever knows what `clock` knows, and what has to be before: the frees of what was there.
+    /// Allocates for work whose clock this is: only ranges whose frees are before it.
     pub(super) fn allocate(&mut self, heap: &mut Heap, bytes: u64, clock: &Clock) -> Option<u64> {
         let size = bytes.next_multiple_of(GRANULE_BYTES);
         let taken = size + GUARD_BYTES;
@@ -105,7 +100,7 @@ impl Pool {
         Some(address)
     }
 
-    /// Takes an allocation back; whoever gets it next has to know what `clock` knows.
+    /// Frees an allocation: its range can be allocated by work that is after `clock`.
     pub(super) fn free(&mut self, address: u64, bytes: u64, clock: &Clock) {
         let size = bytes.next_multiple_of(GRANULE_BYTES);
         let inside =
@@ -119,7 +114,7 @@ impl Pool {
         }
     }
 
-    /// Gives back whole segments whose frees the host knows of, while more than `keep_bytes` are held.
+    /// Releases whole free segments whose frees the host has waited for, while more than `keep_bytes` are reserved.
     pub(super) fn trim(&mut self, heap: &mut Heap, keep_bytes: u64, host: &Clock) {
         let mut reserved = self.usage.reserved_bytes;
         self.segments.retain(|segment| {

@@ -1,8 +1,28 @@
-//! Which work runs when: any that nothing has to be before, chosen by a seed.
+//! The order in which queued work runs: any order that streams and events allow, chosen by a seed. What the host has waited for is kept here too,
+//! because it is before all work that it asks for later.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use super::work::{Issued, Work, WorkId};
+use super::{
+    clock::{Clock, Lane},
+    work::Work,
+};
+
+/// The number of a piece of work.
+pub(super) type WorkId = u64;
+
+/// A piece of work as streams and events remember it.
+#[derive(Clone, Debug)]
+pub(super) struct Issued {
+    pub(super) id: WorkId,
+    pub(super) lane: Lane,
+    pub(super) count: u64,
+    /// What is before it, itself included.
+    pub(super) clock: Arc<Clock>,
+}
 
 /// The last step of splitmix64.
 fn mixed(bits: u64) -> u64 {
@@ -30,18 +50,30 @@ pub(super) struct Schedule {
     waiting: BTreeMap<WorkId, Waiting>,
     ready: Vec<WorkId>,
     next: WorkId,
+    /// Pieces of work that each lane was given.
+    counts: HashMap<Lane, u64>,
+    /// What the host has waited for.
+    host: Clock,
     random: u64,
-    /// Decides which lanes go first, and how much runs before anybody waits.
+    /// Decides which lanes go first, and how much runs without a wait.
     seed: u64,
 }
 
 impl Schedule {
     pub(super) fn new(seed: u64) -> Self {
-        Schedule { waiting: BTreeMap::new(), ready: Vec::new(), next: 1, random: seed, seed }
+        Schedule {
+            waiting: BTreeMap::new(),
+            ready: Vec::new(),
+            next: 1,
+            counts: HashMap::new(),
+            host: Clock::default(),
+            random: seed,
+            seed,
+        }
     }
 
     /// A number that only the seed and the calls so far decide (splitmix64).
-    pub(super) fn random(&mut self) -> u64 {
+    fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed(self.random)
     }
@@ -52,18 +84,36 @@ impl Schedule {
         self.random() % (most + 1)
     }
 
-    /// A number for the next piece of work.
-    pub(super) fn number(&mut self) -> WorkId {
-        self.next += 1;
-        self.next - 1
+    /// What the host has waited for.
+    pub(super) fn host(&self) -> &Clock {
+        &self.host
     }
 
-    /// Adds work that comes after others.
-    pub(super) fn add(&mut self, device: usize, work: Work, issued: Issued, name: String, after: &[WorkId]) {
+    /// The host has waited for a piece of work, and so for what is before it.
+    pub(super) fn waited_for(&mut self, issued: &Issued) {
+        self.host.join(&issued.clock);
+    }
+
+    /// Adds a lane's next work, which comes after others and after what the host has waited for.
+    pub(super) fn add(
+        &mut self,
+        device: usize,
+        lane: Lane,
+        work: Work,
+        name: String,
+        after: &[Issued],
+    ) -> Issued {
+        let mut clock = self.host.clone();
+        after.iter().for_each(|other| clock.join(&other.clock));
+        let count = self.counts.entry(lane).or_default();
+        *count += 1;
+        clock.set(lane, *count);
+        let issued = Issued { id: self.next, lane, count: *count, clock: clock.into() };
+        self.next += 1;
         let id = issued.id;
         let mut before = 0;
         for other in after {
-            if let Some(other) = self.waiting.get_mut(other) {
+            if let Some(other) = self.waiting.get_mut(&other.id) {
                 other.after.push(id);
                 before += 1;
             }
@@ -71,7 +121,9 @@ impl Schedule {
         if before == 0 {
             self.ready.push(id);
         }
-        self.waiting.insert(id, Waiting { device, work, issued, name, before, after: Vec::new() });
+        let waiting = Waiting { device, work, issued: issued.clone(), name, before, after: Vec::new() };
+        self.waiting.insert(id, waiting);
+        issued
     }
 
     pub(super) fn is_done(&self, id: WorkId) -> bool {
@@ -96,7 +148,7 @@ impl Schedule {
         self.waiting.remove(&id)
     }
 
-    /// What came after a piece of work that has run can run, if nothing else is before it.
+    /// A piece of work has run: its successors that wait for nothing else are ready.
     pub(super) fn done(&mut self, waiting: &Waiting) {
         for id in &waiting.after {
             if let Some(other) = self.waiting.get_mut(id) {
@@ -118,5 +170,80 @@ impl Schedule {
             }
             self.ready.retain(|ready| *ready != id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(schedule: &mut Schedule) -> Vec<WorkId> {
+        let next = || {
+            let waiting = schedule.take()?;
+            schedule.done(&waiting);
+            Some(waiting.issued.id)
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    /// Two lanes of three pieces; the last of the first comes after the last of the second.
+    fn lanes(schedule: &mut Schedule) -> [Vec<Issued>; 2] {
+        let mut lanes = [Vec::new(), Vec::new()];
+        for (lane, count) in [(1, 3), (0, 3)] {
+            for index in 0..count {
+                let mut after: Vec<Issued> = lanes[lane].last().cloned().into_iter().collect();
+                if (lane, index) == (0, 2) {
+                    after.extend(lanes[1].last().cloned());
+                }
+                let name = format!("{lane} {index}");
+                let issued = schedule.add(0, lane as Lane, Work::Nothing, name, &after);
+                lanes[lane].push(issued);
+            }
+        }
+        lanes
+    }
+
+    #[test]
+    fn every_seed_keeps_the_order_and_some_differ_in_the_rest() {
+        let mut orders = Vec::new();
+        for seed in 0..64 {
+            let mut schedule = Schedule::new(seed);
+            let [first, second] = lanes(&mut schedule);
+            let order = run(&mut schedule);
+            let place = |issued: &Issued| order.iter().position(|id| *id == issued.id);
+            for lane in [&first, &second] {
+                assert!(lane.is_sorted_by_key(place), "{seed}: {order:?}");
+            }
+            assert_eq!(place(&first[2]), Some(5), "{seed}: {order:?}");
+            let again = &mut Schedule::new(seed);
+            lanes(again);
+            assert_eq!(run(again), order, "a seed decides");
+            orders.push(order);
+        }
+        orders.sort();
+        orders.dedup();
+        assert!(orders.len() > 2, "{orders:?}");
+    }
+
+    #[test]
+    fn clocks_know_what_is_before_and_what_the_host_waited_for() {
+        let mut schedule = Schedule::new(0);
+        let [first, second] = lanes(&mut schedule);
+        assert!(first[2].clock.knows(1, 3) && !first[1].clock.knows(1, 1));
+        assert!(!second[2].clock.knows(0, 1));
+        schedule.waited_for(&first[0]);
+        let later = schedule.add(0, 9, Work::Nothing, "later".into(), &[]);
+        assert!(later.clock.knows(0, 1) && !later.clock.knows(0, 2));
+    }
+
+    #[test]
+    fn a_lost_device_s_work_is_dropped_and_what_waited_for_it_runs() {
+        let mut schedule = Schedule::new(0);
+        let lost = schedule.add(0, 0, Work::Nothing, "lost".into(), &[]);
+        let other = schedule.add(1, 1, Work::Nothing, "other".into(), std::slice::from_ref(&lost));
+        assert!(!schedule.is_done(lost.id));
+        schedule.forget(0);
+        assert!(schedule.is_done(lost.id));
+        assert_eq!(run(&mut schedule), [other.id]);
     }
 }

@@ -1,4 +1,4 @@
-//! Everything an emulator knows, and how calls reach it.
+//! Everything an emulator knows: values that each look after themselves, and what takes several of them at once.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,40 +6,26 @@ use std::{
     thread::ThreadId,
 };
 
-use tinyllm_sys::{DriverCode, EventTiming, StreamFlags, StreamHandle};
+use tinyllm_sys::{DeviceHandle, DriverCode, EventHandle, StreamHandle};
 
 use super::{
-    capture::{Capture, Graph, GraphExec},
-    clock::{Clock, Lane},
+    capture::Captures,
     device::Device,
+    event::Event,
+    execute::{Execution, KernelCounters},
+    failure::Failure,
     findings::Findings,
+    graph::{Graph, GraphExec},
+    handles::Handles,
     history::History,
-    module::{Function, Module},
+    module::Modules,
     pool::Pool,
-    schedule::Schedule,
-    virtual_memory::{Physical, Reservation},
-    work::{Issued, Stamp, Work},
+    schedule::{Issued, Schedule},
+    streams::Streams,
+    virtual_memory::VirtualMemory,
+    work::Work,
 };
-use crate::{Check, Counters};
-
-/// Why a call fails: the driver's code, and what there is to say beside the arguments.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub(super) code: DriverCode,
-    pub(super) note: String,
-}
-
-impl From<DriverCode> for Failure {
-    fn from(code: DriverCode) -> Self {
-        Failure { code, note: String::new() }
-    }
-}
-
-impl Failure {
-    pub(super) fn new(code: DriverCode, note: impl Into<String>) -> Self {
-        Failure { code, note: note.into() }
-    }
-}
+use crate::{Check, memory::Bytes};
 
 /// What an emulator is made with.
 #[derive(Debug)]
@@ -51,110 +37,54 @@ pub(super) struct Config {
 }
 
 #[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) device: usize,
-    pub(super) flags: StreamFlags,
-    pub(super) lane: Lane,
-    /// As findings call it.
-    pub(super) name: String,
-    pub(super) last: Option<Issued>,
-    pub(super) capture: Option<u64>,
-}
-
-#[derive(Debug)]
-pub(super) struct Event {
-    pub(super) timing: EventTiming,
-    pub(super) recorded: Option<(Issued, Stamp)>,
-    /// The capture and the node that it stands for.
-    pub(super) captured: Option<(u64, usize)>,
-}
-
-/// Counters of all launches of a kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct KernelCounters {
-    /// How often it was launched.
-    pub launches: u64,
-    /// Of all of them together.
-    pub total: Counters,
-}
-
-#[derive(Debug)]
 pub(super) struct State {
     pub(super) config: Config,
+    pub(super) handles: Handles,
     pub(super) devices: Vec<Device>,
     /// Each thread's stack of contexts, by device; the current one is the last.
     pub(super) contexts: HashMap<ThreadId, Vec<usize>>,
-    pub(super) streams: BTreeMap<u64, Stream>,
-    /// The default stream of a thread on a device.
-    per_thread: HashMap<(ThreadId, usize), u64>,
+    pub(super) streams: Streams,
     pub(super) events: BTreeMap<u64, Event>,
-    pub(super) modules: BTreeMap<u64, Module>,
-    pub(super) functions: BTreeMap<u64, Function>,
+    pub(super) modules: Modules,
     pub(super) pools: BTreeMap<u64, Pool>,
-    pub(super) captures: BTreeMap<u64, Capture>,
+    pub(super) captures: Captures,
     pub(super) graphs: BTreeMap<u64, Graph>,
     pub(super) execs: BTreeMap<u64, GraphExec>,
-    pub(super) physical: BTreeMap<u64, Physical>,
-    pub(super) reservations: BTreeMap<u64, Reservation>,
-    pub(super) page_locked: BTreeMap<u64, Arc<crate::memory::Bytes>>,
+    pub(super) virtual_memory: VirtualMemory,
+    pub(super) page_locked: BTreeMap<u64, Arc<Bytes>>,
     pub(super) schedule: Schedule,
-    pub(super) counts: HashMap<Lane, u64>,
-    /// What the host has waited for.
-    pub(super) host: Clock,
-    pub(super) history: History,
+    history: History,
     pub(super) findings: Findings,
     pub(super) counters: BTreeMap<String, KernelCounters>,
-    /// Last work of streams that are gone.
-    orphans: Vec<(usize, Issued)>,
-    next_handle: u64,
-    next_stream: u64,
 }
-
-/// Streams' handles that the driver defines; each device has the first of its own.
-const LEGACY: u64 = 0;
 
 impl State {
     pub(super) fn new(devices: usize, memory_bytes: u64, seed: u64, config: Config) -> Self {
-        let mut state = State {
+        let mut handles = Handles::default();
+        State {
             config,
             devices: (0..devices).map(|ordinal| Device::new(ordinal, memory_bytes)).collect(),
             contexts: HashMap::new(),
-            streams: BTreeMap::new(),
-            per_thread: HashMap::new(),
+            streams: Streams::new(devices, &mut handles),
             events: BTreeMap::new(),
-            modules: BTreeMap::new(),
-            functions: BTreeMap::new(),
+            modules: Modules::default(),
             pools: BTreeMap::new(),
-            captures: BTreeMap::new(),
+            captures: Captures::default(),
             graphs: BTreeMap::new(),
             execs: BTreeMap::new(),
-            physical: BTreeMap::new(),
-            reservations: BTreeMap::new(),
+            virtual_memory: VirtualMemory::default(),
             page_locked: BTreeMap::new(),
             schedule: Schedule::new(seed),
-            counts: HashMap::new(),
-            host: Clock::default(),
             history: History::default(),
             findings: Findings::default(),
             counters: BTreeMap::new(),
-            orphans: Vec::new(),
-            next_handle: 0x1000,
-            next_stream: 1,
-        };
-        for device in 0..devices {
-            let lane = state.handle();
-            let name = "the default stream".to_owned();
-            let stream =
-                Stream { device, flags: StreamFlags::Default, lane, name, last: None, capture: None };
-            state.streams.insert(default_key(device), stream);
+            handles,
         }
-        state
     }
 
-    /// A number that nothing else has.
-    pub(super) fn handle(&mut self) -> u64 {
-        self.next_handle += 0x10;
-        self.next_handle
+    pub(super) fn device_of(&self, device: DeviceHandle) -> Result<usize, Failure> {
+        let ordinal = usize::try_from(device.0).ok().filter(|ordinal| *ordinal < self.devices.len());
+        ordinal.ok_or(DriverCode::InvalidDevice.into())
     }
 
     /// The device of a thread's context, if it has one.
@@ -171,113 +101,49 @@ impl State {
         }
     }
 
+    /// Fails where work that was waited for lost the context.
+    pub(super) fn check_context(&self, device: usize) -> Result<(), Failure> {
+        self.devices[device].lost.map_or(Ok(()), |code| Err(code.into()))
+    }
+
     /// The key of a stream's handle, for a thread with a current context.
     pub(super) fn stream_key(&mut self, handle: StreamHandle, thread: ThreadId) -> Result<u64, Failure> {
         let device = self.current_device(thread)?;
-        if handle.0 == LEGACY || handle.0 == 1 {
-            return Ok(default_key(device));
+        self.streams.key(handle, thread, device, &mut self.handles)
+    }
+
+    pub(super) fn event(&self, event: EventHandle) -> Result<&Event, Failure> {
+        self.events.get(&event.0).ok_or(DriverCode::InvalidHandle.into())
+    }
+
+    /// The work that an event stands for, if it was recorded.
+    pub(super) fn recorded(&self, event: EventHandle) -> Result<Option<Issued>, Failure> {
+        let event = self.event(event)?;
+        if event.captured.is_some() {
+            return Err(DriverCode::CapturedEvent.into());
         }
-        if handle == StreamHandle::PER_THREAD {
-            if let Some(key) = self.per_thread.get(&(thread, device)) {
-                return Ok(*key);
-            }
-            let key = self.new_stream(device, StreamFlags::Default, "a thread's default stream".into());
-            self.per_thread.insert((thread, device), key);
-            return Ok(key);
-        }
-        match self.streams.contains_key(&handle.0) && !self.is_default_stream(handle.0) {
-            true => Ok(handle.0),
-            false => Err(DriverCode::InvalidHandle.into()),
-        }
+        Ok(event.recorded.as_ref().map(|(issued, _)| issued.clone()))
     }
 
-    fn new_stream(&mut self, device: usize, flags: StreamFlags, name: String) -> u64 {
-        let (key, lane) = (self.handle(), self.handle());
-        self.streams.insert(key, Stream { device, flags, lane, name, last: None, capture: None });
-        key
+    /// Refuses a call that waits for a captured stream; the capture is invalidated.
+    pub(super) fn refuse_captured(&mut self, stream: u64) -> Result<(), Failure> {
+        let Some(capture) = self.streams.get(stream)?.capture else { return Ok(()) };
+        self.captures.invalidate(capture);
+        Err(DriverCode::StreamCaptureUnsupported.into())
     }
 
-    pub(super) fn create_stream(&mut self, device: usize, flags: StreamFlags) -> u64 {
-        let name = format!("stream {}", self.next_stream);
-        self.next_stream += 1;
-        self.new_stream(device, flags, name)
-    }
-
-    pub(super) fn destroy_stream(&mut self, key: u64) -> Result<(), Failure> {
-        if self.is_default_stream(key) || self.per_thread.values().any(|known| *known == key) {
-            return Err(DriverCode::InvalidHandle.into());
-        }
-        let stream = self.streams.remove(&key).ok_or(DriverCode::InvalidHandle)?;
-        self.orphans.extend(stream.last.map(|last| (stream.device, last)));
-        Ok(())
-    }
-
-    /// Streams that the program made and has not destroyed.
-    pub(super) fn program_streams(&self) -> impl Iterator<Item = &Stream> {
-        let own = |(key, _): &(&u64, &Stream)| {
-            !self.is_default_stream(**key) && !self.per_thread.values().any(|known| known == *key)
-        };
-        self.streams.iter().filter(own).map(|(_, stream)| stream)
-    }
-
-    pub(super) fn is_default_stream(&self, key: u64) -> bool {
-        key < default_key(self.devices.len())
-    }
-
-    pub(super) fn stream(&self, key: u64) -> Result<&Stream, Failure> {
-        self.streams.get(&key).ok_or(DriverCode::InvalidHandle.into())
-    }
-
-    pub(super) fn stream_mut(&mut self, key: u64) -> Result<&mut Stream, Failure> {
-        self.streams.get_mut(&key).ok_or(DriverCode::InvalidHandle.into())
-    }
-
-    pub(super) fn stream_name(&self, key: u64) -> String {
-        self.streams.get(&key).map_or_else(String::new, |stream| stream.name.clone())
-    }
-
-    /// What is before the next work of a stream: its own last, and between the default stream and those that are not apart
-    /// from it, each other's.
-    pub(super) fn before(&self, key: u64) -> Result<Vec<Issued>, Failure> {
-        let stream = self.stream(key)?;
-        let mut before: Vec<Issued> = stream.last.iter().cloned().collect();
-        if self.is_default_stream(key) {
-            let others = self.streams.values().filter(|other| {
-                other.device == stream.device
-                    && other.flags == StreamFlags::Default
-                    && other.capture.is_none()
-            });
-            before.extend(others.filter_map(|other| other.last.clone()));
-            let orphans = self.orphans.iter().filter(|(device, _)| *device == stream.device);
-            before.extend(orphans.map(|(_, last)| last.clone()));
-        } else if stream.flags == StreamFlags::Default {
-            before.extend(self.streams.get(&default_key(stream.device)).and_then(|other| other.last.clone()));
-        }
-        Ok(before)
-    }
-
-    /// Gives work to a stream. `None` where it is kept in a capture.
+    /// Gives work to a stream. `None` where it became part of a capture.
     pub(super) fn issue(&mut self, key: u64, work: Work) -> Result<Option<Issued>, Failure> {
-        if let Some(capture) = self.stream(key)?.capture {
-            self.keep(capture, key, work)?;
+        if let Some(capture) = self.streams.get(key)?.capture {
+            self.captures.add(capture, key, work)?;
             return Ok(None);
         }
-        if self.is_default_stream(key) {
-            // The default stream would have to wait for work that is not there yet.
-            let device = self.stream(key)?.device;
-            let captured = self.streams.values().any(|other| {
-                other.device == device && other.flags == StreamFlags::Default && other.capture.is_some()
-            });
-            if captured {
-                return Err(DriverCode::StreamCaptureImplicit.into());
-            }
-        }
-        let before = self.before(key)?;
-        let stream = self.stream(key)?;
-        let (device, lane) = (stream.device, stream.lane);
+        self.streams.refuse_implicit_capture(key)?;
+        let before = self.streams.before(key)?;
+        let stream = self.streams.get_mut(key)?;
         let name = format!("{} on {}", work.name(), stream.name);
-        let issued = self.add_work(device, lane, work, name, &before);
-        self.stream_mut(key)?.last = Some(issued.clone());
+        let issued = self.schedule.add(stream.device, stream.lane, work, name, &before);
+        stream.last = Some(issued.clone());
         Ok(Some(issued))
     }
 
@@ -291,7 +157,15 @@ impl State {
     /// Runs one piece of work; false where there is none.
     pub(super) fn run_any(&mut self) -> bool {
         let Some(waiting) = self.schedule.take() else { return false };
-        self.execute(&waiting);
+        let mut execution = Execution {
+            check: self.config.check,
+            threads: self.config.threads.as_ref(),
+            device: &mut self.devices[waiting.device],
+            history: &mut self.history,
+            findings: &mut self.findings,
+            counters: &mut self.counters,
+        };
+        execution.run(&waiting);
         self.schedule.done(&waiting);
         if self.devices[waiting.device].lost.is_some() {
             self.schedule.forget(waiting.device);
@@ -299,42 +173,40 @@ impl State {
         true
     }
 
-    /// Runs work until a piece of it is done, and lets the host know what was before it.
+    /// Whether work is done; where it is, the host has waited for it.
+    pub(super) fn query(&mut self, issued: &Issued) -> bool {
+        // A loop that polls makes progress.
+        self.run_any();
+        let is_done = self.schedule.is_done(issued.id);
+        if is_done {
+            self.wait(issued);
+        }
+        is_done
+    }
+
+    /// Runs work until a piece of it is done.
     pub(super) fn wait(&mut self, issued: &Issued) {
-        while !self.schedule.is_done(issued.id) && self.run_any() {}
-        self.host.join(&issued.clock);
-        self.heard();
+        self.wait_for_all(std::slice::from_ref(issued));
     }
 
     /// Waits for everything on a device.
     pub(super) fn wait_device(&mut self, device: usize) {
-        let last: Vec<Issued> = self
-            .streams
-            .values()
-            .filter(|stream| stream.device == device)
-            .filter_map(|stream| stream.last.clone())
-            .chain(self.orphans.iter().filter(|(of, _)| *of == device).map(|(_, last)| last.clone()))
-            .collect();
-        for issued in &last {
-            while !self.schedule.is_done(issued.id) && self.run_any() {}
-            self.host.join(&issued.clock);
-        }
-        self.heard();
+        self.wait_for_all(&self.streams.last_of(device));
     }
 
-    /// The host knows more: what it knows can race with nothing any more, and pools give back.
-    fn heard(&mut self) {
-        let host = &self.host;
+    /// What the host has waited for is before all that it asks for later: it can race with nothing any more, and pools give
+    /// it back.
+    fn wait_for_all(&mut self, last: &[Issued]) {
+        for issued in last {
+            while !self.schedule.is_done(issued.id) && self.run_any() {}
+            self.schedule.waited_for(issued);
+        }
+        let host = self.schedule.host();
         self.history.forget(host);
-        self.orphans.retain(|(_, last)| !host.knows(last.lane, last.count));
+        self.streams.forget(host);
         for pool in self.pools.values_mut() {
             let keep = pool.threshold_bytes;
             pool.trim(&mut self.devices[pool.device].heap, keep, host);
         }
     }
-}
-
-/// The key of a device's default stream.
-const fn default_key(device: usize) -> u64 {
-    device as u64
 }

@@ -1,12 +1,13 @@
 //! Addresses that are reserved, memory without an address, and the one put at the other.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tinyllm_sys::DriverCode;
 
 use super::{
-    device::{Allocation, Origin},
-    state::{Failure, State},
+    device::{Allocation, Device, Origin},
+    failure::Failure,
+    handles::Handles,
 };
 use crate::memory::{Bytes, Region};
 
@@ -15,7 +16,7 @@ pub(super) const GRANULE_BYTES: u64 = 2 << 20;
 
 /// Memory that `cuMemCreate` made.
 #[derive(Debug)]
-pub(super) struct Physical {
+struct Physical {
     device: usize,
     memory: Arc<Bytes>,
     /// How often it is mapped.
@@ -26,10 +27,10 @@ pub(super) struct Physical {
 
 /// Addresses that `cuMemAddressReserve` gave.
 #[derive(Debug)]
-pub(super) struct Reservation {
+struct Reservation {
     bytes: u64,
     /// By address: what is mapped, its size, and whether it may be used.
-    mappings: std::collections::BTreeMap<u64, Mapping>,
+    mappings: BTreeMap<u64, Mapping>,
 }
 
 #[derive(Debug)]
@@ -43,10 +44,17 @@ fn is_granular(value: u64) -> bool {
     value > 0 && value.is_multiple_of(GRANULE_BYTES)
 }
 
-impl State {
+/// Addresses and memory that are made apart from each other.
+#[derive(Debug, Default)]
+pub(super) struct VirtualMemory {
+    physical: BTreeMap<u64, Physical>,
+    reservations: BTreeMap<u64, Reservation>,
+}
+
+impl VirtualMemory {
     pub(super) fn reserve_addresses(
         &mut self,
-        device: usize,
+        device: &mut Device,
         bytes: u64,
         align_bytes: u64,
     ) -> Result<u64, Failure> {
@@ -54,8 +62,8 @@ impl State {
             return Err(DriverCode::InvalidValue.into());
         }
         let align = align_bytes.max(GRANULE_BYTES);
-        let start = self.devices[device].heap.reserve(bytes, align).ok_or(DriverCode::OutOfMemory)?;
-        self.reservations.insert(start, Reservation { bytes, mappings: Default::default() });
+        let start = device.heap.reserve(bytes, align).ok_or(DriverCode::OutOfMemory)?;
+        self.reservations.insert(start, Reservation { bytes, mappings: BTreeMap::new() });
         Ok(start)
     }
 
@@ -68,47 +76,56 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn create_memory(&mut self, ordinal: u32, bytes: u64) -> Result<u64, Failure> {
+    pub(super) fn create_memory(
+        &mut self,
+        devices: &mut [Device],
+        ordinal: u32,
+        bytes: u64,
+        handles: &mut Handles,
+    ) -> Result<u64, Failure> {
         let device = ordinal as usize;
-        if device >= self.devices.len() {
-            return Err(DriverCode::InvalidDevice.into());
-        }
+        let heap = &mut devices.get_mut(device).ok_or(DriverCode::InvalidDevice)?.heap;
         if !is_granular(bytes) {
             return Err(DriverCode::InvalidValue.into());
         }
-        if !self.devices[device].heap.take(bytes) {
+        if !heap.take(bytes) {
             return Err(DriverCode::OutOfMemory.into());
         }
         let memory = match Bytes::new(bytes) {
             Ok(memory) => Arc::new(memory),
             Err(_) => {
-                self.devices[device].heap.give(bytes);
+                heap.give(bytes);
                 return Err(Failure::new(DriverCode::OutOfMemory, "the host has no memory for it"));
             }
         };
-        let handle = self.handle();
+        let handle = handles.next();
         self.physical.insert(handle, Physical { device, memory, mapped: 0, released: false });
         Ok(handle)
     }
 
-    pub(super) fn release_memory(&mut self, handle: u64) -> Result<(), Failure> {
+    pub(super) fn release_memory(&mut self, devices: &mut [Device], handle: u64) -> Result<(), Failure> {
         let physical = self.physical.get_mut(&handle).filter(|physical| !physical.released);
         physical.ok_or(DriverCode::InvalidValue)?.released = true;
-        self.drop_unused(handle);
+        self.drop_unused(devices, handle);
         Ok(())
     }
 
-    fn drop_unused(&mut self, handle: u64) {
+    fn drop_unused(&mut self, devices: &mut [Device], handle: u64) {
         if self.physical.get(&handle).is_some_and(|physical| physical.released && physical.mapped == 0)
             && let Some(physical) = self.physical.remove(&handle)
         {
-            self.devices[physical.device].heap.give(physical.memory.len());
+            devices[physical.device].heap.give(physical.memory.len());
         }
     }
 
     /// Memory whose handle was not released.
     pub(super) fn unreleased(&self) -> impl Iterator<Item = u64> {
         self.physical.values().filter(|physical| !physical.released).map(|physical| physical.memory.len())
+    }
+
+    /// Reservations that were not freed.
+    pub(super) fn reservations(&self) -> usize {
+        self.reservations.len()
     }
 
     fn reservation_of(&mut self, address: u64, bytes: u64) -> Result<(u64, &mut Reservation), Failure> {
@@ -142,7 +159,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn unmap(&mut self, address: u64, bytes: u64) -> Result<(), Failure> {
+    pub(super) fn unmap(&mut self, devices: &mut [Device], address: u64, bytes: u64) -> Result<(), Failure> {
         let (_, reservation) = self.reservation_of(address, bytes)?;
         let inside: Vec<u64> =
             reservation.mappings.range(address..address + bytes).map(|(start, _)| *start).collect();
@@ -154,22 +171,24 @@ impl State {
         for start in inside {
             let (_, reservation) = self.reservation_of(start, 1)?;
             let Some(mapping) = reservation.mappings.remove(&start) else { continue };
-            for device in &mut self.devices {
+            for device in devices.iter_mut() {
                 device.remove(start);
                 device.allocations.remove(&start);
             }
             if let Some(physical) = self.physical.get_mut(&mapping.physical) {
                 physical.mapped -= 1;
             }
-            self.drop_unused(mapping.physical);
+            self.drop_unused(devices, mapping.physical);
         }
         Ok(())
     }
 
-    pub(super) fn set_access(&mut self, address: u64, bytes: u64, ordinal: u32) -> Result<(), Failure> {
-        if ordinal as usize >= self.devices.len() {
-            return Err(DriverCode::InvalidDevice.into());
-        }
+    pub(super) fn set_access(
+        &mut self,
+        device: &mut Device,
+        address: u64,
+        bytes: u64,
+    ) -> Result<(), Failure> {
         let (_, reservation) = self.reservation_of(address, bytes)?;
         let found: Vec<(u64, u64, u64)> = reservation
             .mappings
@@ -184,7 +203,6 @@ impl State {
             let Some(physical) = self.physical.get(&handle) else { continue };
             let memory = physical.memory.clone();
             let region = Region { start, end: start + bytes, bytes: memory, offset: 0, label: label.clone() };
-            let device = &mut self.devices[ordinal as usize];
             device.insert(region);
             device
                 .allocations

@@ -1,26 +1,11 @@
 //! Work for a device: what was asked for, kept until it runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-
-use super::{
-    capture::GraphNode,
-    clock::{Clock, Lane},
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
+
 use crate::{kernel::Kernel, memory::Region};
-
-/// A number of a piece of work.
-pub(super) type WorkId = u64;
-
-/// A piece of work as streams and events remember it.
-#[derive(Clone, Debug)]
-pub(super) struct Issued {
-    pub(super) id: WorkId,
-    pub(super) lane: Lane,
-    pub(super) count: u64,
-    /// What is before it, itself included.
-    pub(super) clock: Arc<Clock>,
-}
 
 /// When an event's work was done.
 #[derive(Clone, Debug, Default)]
@@ -119,13 +104,40 @@ impl Work {
     pub(super) fn can_be_captured(&self) -> bool {
         !matches!(self, Work::Allocate { .. } | Work::Free { .. })
     }
+
+    /// Whether two pieces of work differ in nothing but their arguments.
+    pub(super) fn has_shape_of(&self, other: &Work) -> bool {
+        match (self, other) {
+            (Work::Kernel(a), Work::Kernel(b)) => a.function == b.function,
+            (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+        }
+    }
 }
 
-/// Whether two nodes of graphs differ in nothing but their arguments.
-pub(super) fn same_shape(a: &GraphNode, b: &GraphNode) -> bool {
-    let same_work = match (&a.work, &b.work) {
-        (Work::Kernel(a), Work::Kernel(b)) => a.function == b.function,
-        (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
-    };
-    same_work && a.after == b.after
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_no_part_of_the_shape() {
+        let fill = |dst| Work::Fill { dst, value: 0, width: 1, count: 1 };
+        assert!(fill(1).has_shape_of(&fill(2)));
+        assert!(!fill(1).has_shape_of(&Work::OnDevice { dst: 1, src: 2, bytes: 1 }));
+    }
+
+    #[test]
+    fn a_stamp_is_the_same_for_all_its_clones() {
+        let stamp = Stamp::default();
+        let clone = stamp.clone();
+        assert_eq!(clone.get(), None);
+        stamp.set();
+        assert!(clone.get().is_some());
+    }
+
+    #[test]
+    fn memory_of_pools_is_not_captured() {
+        assert!(Work::Nothing.can_be_captured());
+        assert!(!Work::Free { address: 0, bytes: 1 }.can_be_captured());
+        assert!(!Work::Allocate { address: 0, bytes: 1, region: None }.can_be_captured());
+    }
 }

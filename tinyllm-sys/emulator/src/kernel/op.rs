@@ -155,7 +155,7 @@ pub(crate) struct Barrier {
     pub(crate) id: Slot,
     /// How many threads, where not all.
     pub(crate) threads: Option<Slot>,
-    /// Whether a warp's threads have to come together.
+    /// Whether all threads of a warp have to execute it together.
     pub(crate) aligned: bool,
     /// A reduction's result and input.
     pub(crate) d: Slot,

@@ -8,7 +8,7 @@ use crate::{
 /// Bytes of a sector, in which global memory is moved.
 const SECTOR: u64 = 32;
 
-/// Lanes that follow each other in memory, or are at one place: no byte of a run is nobody's.
+/// Lanes that follow each other in memory, or are at one place: no byte of a run is outside of all lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) address: u64,

@@ -124,7 +124,7 @@ impl Context<'_> {
                     self.shared_races(shared, &request, |_, _| false);
                     run(warp, atomic, false, &places, mask);
                 }
-                // There is nobody to be atomic against, and the hardware refuses.
+                // Local memory has no other thread, and the hardware refuses.
                 _ => return Err(Fault::INVALID_ADDRESS_SPACE),
             }
         }

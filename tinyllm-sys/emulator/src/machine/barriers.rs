@@ -1,4 +1,4 @@
-//! The block's barriers: who has come, how many are waited for, what they bring.
+//! The block's barriers: how many threads arrived, how many are expected, and the joined clocks.
 
 use super::{
     clocks::{Clocks, MAX_WARPS},
@@ -13,27 +13,27 @@ pub(super) const BARRIERS: usize = 16;
 #[derive(Clone, Debug)]
 struct State {
     arrived: u32,
-    /// Threads that are waited for; 0 before anybody came.
+    /// Threads that are waited for; 0 before the first arrived.
     expected: u32,
-    /// What the warps that came have done and heard of.
-    heard: [u32; MAX_WARPS],
+    /// The joined clocks of the warps that arrived.
+    known: [u32; MAX_WARPS],
     /// Threads whose predicate was set.
     set: u32,
     /// Threads that gave a predicate.
     voters: u32,
 }
 
-const NOBODY: State = State { arrived: 0, expected: 0, heard: [0; MAX_WARPS], set: 0, voters: 0 };
+const EMPTY: State = State { arrived: 0, expected: 0, known: [0; MAX_WARPS], set: 0, voters: 0 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Barriers {
     states: [State; BARRIERS],
 }
 
-/// What a barrier that is complete tells those who waited.
+/// What a complete barrier gives to the threads that waited.
 #[derive(Clone, Debug)]
 pub(super) struct Complete {
-    pub(super) heard: [u32; MAX_WARPS],
+    pub(super) known: [u32; MAX_WARPS],
     set: u32,
     voters: u32,
 }
@@ -49,7 +49,7 @@ impl Complete {
     }
 }
 
-/// Lanes that come to a barrier.
+/// Lanes that arrive at a barrier.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     pub(super) id: u32,
@@ -63,10 +63,10 @@ pub(super) struct Arrival {
 
 impl Barriers {
     pub(super) fn new() -> Self {
-        Barriers { states: [NOBODY; BARRIERS] }
+        Barriers { states: [EMPTY; BARRIERS] }
     }
 
-    /// Lanes come; whether everybody is there now.
+    /// Lanes arrive; whether the barrier is complete.
     pub(super) fn arrive(&mut self, clocks: &mut Clocks, arrival: Arrival) -> bool {
         let state = &mut self.states[arrival.id as usize % BARRIERS];
         let count = lanes_of(arrival.mask).count() as u32;
@@ -74,17 +74,17 @@ impl Barriers {
         state.expected = arrival.expected;
         state.set += (arrival.set & arrival.mask).count_ones();
         state.voters += count;
-        clocks.arrive(arrival.warp, &mut state.heard);
+        clocks.arrive(arrival.warp, &mut state.known);
         state.arrived >= state.expected
     }
 
-    /// Begins anew, and gives what those who waited are told.
+    /// Resets the barrier, and returns what it gives to the threads that waited.
     pub(super) fn complete(&mut self, id: u32) -> Complete {
-        let state = std::mem::replace(&mut self.states[id as usize % BARRIERS], NOBODY);
-        Complete { heard: state.heard, set: state.set, voters: state.voters }
+        let state = std::mem::replace(&mut self.states[id as usize % BARRIERS], EMPTY);
+        Complete { known: state.known, set: state.set, voters: state.voters }
     }
 
-    /// A barrier where some came, and how many are missing.
+    /// Barriers where some threads arrived, and how many are missing.
     pub(super) fn incomplete(&self) -> impl Iterator<Item = (u32, u32)> {
         let some = self.states.iter().enumerate().filter(|(_, state)| state.arrived > 0);
         some.map(|(id, state)| (id as u32, state.expected.saturating_sub(state.arrived)))

@@ -1,4 +1,4 @@
-//! A block: its warps, its shared memory, its barriers, and the turns that the warps take.
+//! A block: its warps, its shared memory, its barriers, and the round robin of its warps.
 
 use super::{
     Fault, Launch,
@@ -18,8 +18,8 @@ use crate::{
     lanes::{LANES, Registers},
 };
 
-/// Instructions of a warp before the next gets its turn.
-const SHARE: u32 = 1 << 14;
+/// Instructions of a warp before the next one runs.
+const TIME_SLICE: u32 = 1 << 14;
 
 /// Multiprocessors that the emulated device has, for `%nsmid`.
 pub(super) const MULTIPROCESSORS: u32 = 108;
@@ -28,7 +28,7 @@ pub(super) const MULTIPROCESSORS: u32 = 108;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Done,
-    /// It has had its share, and more to do.
+    /// Its time slice is over, and it has more to do.
     More,
 }
 
@@ -119,9 +119,9 @@ impl Block {
                     continue;
                 }
                 moved = true;
-                match context.run_warp(&mut self.shared, &mut self.barriers, warp, SHARE)? {
+                match context.run_warp(&mut self.shared, &mut self.barriers, warp, TIME_SLICE)? {
                     Pause::Barrier(id) => self.release(context, id, None),
-                    Pause::Waits | Pause::Share => {}
+                    Pause::Waits | Pause::EndOfSlice => {}
                 }
             }
             if self.warps.iter().all(|warp| warp.groups.is_empty()) {
@@ -134,7 +134,7 @@ impl Block {
         Ok(Progress::More)
     }
 
-    /// Lets those go on who waited at a barrier, and tells them what it says.
+    /// Releases the threads that wait at a barrier, with its result.
     fn release(&mut self, context: &mut Context<'_>, id: u32, missing: Option<u32>) {
         let complete = self.barriers.complete(id);
         for warp in &mut self.warps {
@@ -167,13 +167,13 @@ impl Block {
                 }
             }
             if !waiting.is_empty() {
-                self.shared.clocks.hear(warp.index, &complete.heard);
+                self.shared.clocks.join(warp.index, &complete.known);
                 warp.groups.release(id);
             }
         }
     }
 
-    /// Nobody can go on: lanes wait for lanes that will not come, or a barrier for threads that have ended.
+    /// No warp can run: lanes wait for lanes that will not come, or a barrier for threads that have ended.
     fn unstick(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         for warp in &mut self.warps {
             if warp.groups.give_up_lanes() {
@@ -188,7 +188,7 @@ impl Block {
             self.release(context, id, Some(missing));
             return Ok(());
         }
-        // Some wait here, others there, and nobody will ever come.
+        // Threads wait at different barriers: a deadlock.
         for warp in &self.warps {
             for group in warp.groups.waiting() {
                 let Some(Wait::Barrier(id)) = group.wait else { continue };

@@ -29,7 +29,7 @@ type Data = [[u8; COPY_BYTES]; LANES];
 #[derive(Clone, Debug)]
 struct Copy {
     pc: u32,
-    /// Lanes whose part has not landed.
+    /// Lanes whose part is not complete.
     mask: u32,
     /// For each lane the number of the lane's group that it will be, or is, part of.
     groups: [u32; LANES],

@@ -23,7 +23,7 @@ pub struct Counters {
     pub global_store_sectors: u64,
     pub global_atomic_requests: u64,
     pub shared_requests: u64,
-    /// Passes over the 32 banks that the shared requests take: as many as requests where no two lanes meet in a bank.
+    /// Passes over the 32 banks that the shared requests take: as many as requests where there are no bank conflicts.
     pub shared_wavefronts: u64,
     pub local_requests: u64,
     /// Bytes of global memory read, each counted once.

@@ -1,4 +1,4 @@
-//! What lanes of a warp tell each other: shuffles, votes, matches, reductions.
+//! Exchanges between lanes of a warp: shuffles, votes, matches, reductions.
 
 use super::{transfer::lanes_of, warp::Warp};
 use crate::{

@@ -49,7 +49,7 @@ impl Request<'_> {
 }
 
 impl<'a> Context<'a> {
-    /// Checks and notes an access, and says where its bytes are.
+    /// Checks and notes an access, and gives the places of its bytes.
     #[inline(always)]
     pub(super) fn global(&mut self, request: &Request<'_>) -> Result<Places, Fault> {
         let mut places: Places = [std::ptr::null_mut(); LANES];
@@ -84,7 +84,7 @@ impl<'a> Context<'a> {
         Ok(places)
     }
 
-    /// Checks and notes a run, and says where its first byte is.
+    /// Checks and notes a run, and gives the place of its first byte.
     #[inline(always)]
     fn run(&mut self, request: &Request<'_>, run: &Run) -> Result<*mut u8, Fault> {
         if run.address & (request.bytes - 1) != 0 {
@@ -109,14 +109,14 @@ impl<'a> Context<'a> {
         Ok(region.bytes.as_ptr().wrapping_add(offset as usize))
     }
 
-    /// Reports the first lane of a run whose bytes are nobody's.
+    /// Reports the first lane of a run whose bytes are outside of every allocation.
     #[cold]
     fn outside(&mut self, request: &Request<'_>, mask: u32) -> Fault {
         let space = self.launch.space;
         let first = lanes_of(mask).find(|lane| space.find(request.addresses[*lane], request.bytes).is_none());
         let lane = first.unwrap_or(mask.trailing_zeros() as usize);
         let address = request.addresses[lane];
-        // Where the first byte is fine the first that is not says more.
+        // The first byte that is outside is the one to report.
         let end = space.index(address).and_then(|index| space.regions.get(index)).map(|region| region.end);
         let place = space.place(end.unwrap_or(address));
         let freed = place.as_ref().is_some_and(|place| place.relation == Relation::Freed);

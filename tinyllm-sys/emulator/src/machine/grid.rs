@@ -9,7 +9,7 @@ use super::{
     block::{Block, Progress},
     context::Context,
     counts::Executed,
-    order::Stretch,
+    order::Interval,
     races::Races,
 };
 use crate::{lanes::Registers, report::Finding};
@@ -32,7 +32,7 @@ struct Worker<'a> {
 
 /// What one block did.
 struct BlockOutcome {
-    stretches: Vec<Stretch>,
+    intervals: Vec<Interval>,
     findings: Vec<Finding>,
     printed: Vec<u8>,
     fault: Option<Fault>,
@@ -55,7 +55,7 @@ impl<'a> Worker<'a> {
 fn finished(context: &mut Context<'_>, result: Result<Progress, Fault>) -> BlockOutcome {
     let touched = context.recorder.take();
     BlockOutcome {
-        stretches: context.order.finish(touched),
+        intervals: context.order.finish(touched),
         findings: context.take_findings(),
         printed: std::mem::take(&mut context.printed),
         fault: result.err(),
@@ -164,7 +164,7 @@ impl Gathered {
             }
         }
         self.outcome.printed.extend_from_slice(&outcome.printed);
-        self.races.add(launch, index, outcome.stretches);
+        self.races.add(launch, index, outcome.intervals);
         self.fault = outcome.fault;
     }
 

@@ -1,9 +1,9 @@
-//! Lanes of a warp that stand at the same instruction, and why some of them wait.
+//! Groups of a warp's lanes with the same program counter, and what some of them wait for.
 
-/// Why lanes do not go on.
+/// What lanes wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// For these lanes of the warp to come to the same instruction.
+    /// For these lanes of the warp to reach the same instruction.
     Lanes(u32),
     /// At a barrier of the block.
     Barrier(u32),
@@ -45,7 +45,7 @@ impl Groups {
         self.list.is_empty()
     }
 
-    /// Puts lanes back. They join those that stand at the same place and do not wait for the block.
+    /// Puts lanes back. They join those with the same program counter that do not wait for the block.
     #[inline(always)]
     pub(super) fn put(&mut self, group: Group) {
         let barrier = |wait: Option<Wait>| matches!(wait, Some(Wait::Barrier(_)));
@@ -62,7 +62,7 @@ impl Groups {
         }
     }
 
-    /// Takes the runnable group of the lowest position. A group that waits for lanes runs when they have come, or are gone.
+    /// Takes the runnable group with the lowest program counter. A group that waits for lanes runs when they have arrived or ended.
     #[inline(always)]
     pub(super) fn take(&mut self, live: u32) -> Option<Group> {
         let numbered = self.list.iter().enumerate().filter(|(_, group)| group.is_runnable(live));
@@ -70,15 +70,15 @@ impl Groups {
         Some(self.list.swap_remove(index))
     }
 
-    /// The next position after `pc` where lanes stand that could be joined.
+    /// The next program counter after `pc` with lanes that this group could join.
     #[inline(always)]
-    pub(super) fn meeting(&self, pc: u32) -> u32 {
+    pub(super) fn reconvergence(&self, pc: u32) -> u32 {
         let joinable =
             self.list.iter().filter(|group| group.pc > pc && !matches!(group.wait, Some(Wait::Barrier(_))));
         joinable.map(|group| group.pc).min().unwrap_or(u32::MAX)
     }
 
-    /// Lets go those who wait at a barrier; they go on after it.
+    /// Releases the lanes that wait at a barrier; they continue after it.
     pub(super) fn release(&mut self, id: u32) {
         let mut kept = Vec::with_capacity(self.list.len());
         for mut group in self.list.drain(..) {
@@ -93,7 +93,7 @@ impl Groups {
         }
     }
 
-    /// Lets the lowest group go on that waits for lanes: those it waits for will not come. False where none does.
+    /// Releases the lowest group that waits for lanes, which will not arrive. False where none waits.
     pub(super) fn give_up_lanes(&mut self) -> bool {
         let waiting = self.list.iter_mut().filter(|group| matches!(group.wait, Some(Wait::Lanes(_))));
         match waiting.min_by_key(|group| group.pc) {

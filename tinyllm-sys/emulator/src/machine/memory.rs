@@ -35,7 +35,7 @@ pub(super) fn parts(
             SHARED_WINDOW => 1,
             LOCAL_WINDOW => 2,
             PARAM_WINDOW => 3,
-            // Beyond all windows: no allocation is there, and that is what will be said.
+            // Beyond all windows: no allocation is there, which is then reported.
             _ => 0,
         };
         spaces[space].1 |= 1 << lane;

@@ -90,7 +90,7 @@ impl Launch<'_> {
     }
 }
 
-/// What came of it.
+/// The result of a launch.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) findings: Vec<Finding>,

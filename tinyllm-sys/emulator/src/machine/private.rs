@@ -64,7 +64,7 @@ impl Context<'_> {
         Fault::ILLEGAL_ADDRESS
     }
 
-    /// Checks an access to shared memory and says where its bytes are. Races are looked for by [`Context::shared_races`].
+    /// Checks an access to shared memory and gives the places of its bytes. Races are looked for by [`Context::shared_races`].
     #[inline(always)]
     pub(super) fn shared(&mut self, shared: &mut Shared, request: &Request<'_>) -> Result<Places, Fault> {
         self.inside(request, MemorySpace::Shared, u64::from(self.launch.shared_bytes()))?;
@@ -126,7 +126,7 @@ impl Context<'_> {
         });
     }
 
-    /// Checks an access to local memory and says where its bytes are.
+    /// Checks an access to local memory and gives the places of its bytes.
     pub(super) fn local(&mut self, warp: &mut Warp, request: &Request<'_>) -> Result<Places, Fault> {
         self.inside(request, MemorySpace::Local, u64::from(self.launch.kernel.local_bytes))?;
         self.counters.local_requests += 1;
@@ -146,7 +146,7 @@ impl Context<'_> {
         Ok(places)
     }
 
-    /// A store to the kernel's parameters, which nobody may write.
+    /// A store to the kernel's parameters, which are read-only.
     #[cold]
     pub(super) fn written_params(&mut self, request: &Request<'_>) -> Fault {
         let lane = request.mask.trailing_zeros() as usize;
@@ -156,7 +156,7 @@ impl Context<'_> {
         Fault::ILLEGAL_ADDRESS
     }
 
-    /// Checks a read of the kernel's parameters and says where its bytes are.
+    /// Checks a read of the kernel's parameters and gives the places of its bytes.
     pub(super) fn params(&mut self, request: &Request<'_>) -> Result<Places, Fault> {
         self.inside(request, MemorySpace::Param, u64::from(self.launch.kernel.param_bytes))?;
         let base = self.params.as_mut_ptr();

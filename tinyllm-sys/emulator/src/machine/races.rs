@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
-use super::{Launch, order::Stretch};
+use super::{Launch, order::Interval};
 use crate::{
     memory::{CHUNK_BYTES, Chunk, Touched},
     report::{Access, Finding, Kind, MemorySpace, Other},
@@ -14,7 +14,7 @@ pub(super) struct Races {
     /// All of them together, and for each chunk the block that wrote and the block that read there last.
     all: HashMap<u64, Seen>,
     /// One by one, where blocks can be ordered.
-    stretches: Vec<(u64, Stretch)>,
+    intervals: Vec<(u64, Interval)>,
     known: HashSet<(u32, u32)>,
     findings: Vec<Finding>,
 }
@@ -36,24 +36,24 @@ struct Side {
 }
 
 impl Races {
-    /// Adds a block's stretches, and looks for what they race with.
-    pub(super) fn add(&mut self, launch: &Launch<'_>, block: u64, stretches: Vec<Stretch>) {
+    /// Adds a block's intervals, and looks for what they race with.
+    pub(super) fn add(&mut self, launch: &Launch<'_>, block: u64, intervals: Vec<Interval>) {
         if launch.check.racecheck {
             if launch.kernel.ordered {
-                self.check_stretches(launch, block, &stretches);
+                self.check_intervals(launch, block, &intervals);
             } else {
-                for stretch in &stretches {
-                    self.check(launch, block, &stretch.touched);
+                for interval in &intervals {
+                    self.check(launch, block, &interval.touched);
                 }
             }
         }
         if launch.check.racecheck && launch.kernel.ordered {
-            for (index, chunk) in stretches.iter().flat_map(|stretch| &stretch.touched.chunks) {
+            for (index, chunk) in intervals.iter().flat_map(|interval| &interval.touched.chunks) {
                 self.see(block, *index, chunk.clone());
             }
-            self.stretches.extend(stretches.into_iter().map(|stretch| (block, stretch)));
+            self.intervals.extend(intervals.into_iter().map(|interval| (block, interval)));
         } else {
-            for (index, chunk) in stretches.into_iter().flat_map(|stretch| stretch.touched.chunks) {
+            for (index, chunk) in intervals.into_iter().flat_map(|interval| interval.touched.chunks) {
                 self.see(block, index, chunk);
             }
         }
@@ -104,10 +104,10 @@ impl Races {
         }
     }
 
-    fn check_stretches(&mut self, launch: &Launch<'_>, block: u64, stretches: &[Stretch]) {
+    fn check_intervals(&mut self, launch: &Launch<'_>, block: u64, intervals: &[Interval]) {
         let mut races = Vec::new();
-        for (other, earlier) in &self.stretches {
-            for later in stretches.iter().filter(|later| *other != block && !later.is_ordered_with(earlier)) {
+        for (other, earlier) in &self.intervals {
+            for later in intervals.iter().filter(|later| *other != block && !later.is_ordered_with(earlier)) {
                 let Some((address, _)) = earlier.touched.conflict(&later.touched) else { continue };
                 let index = address / CHUNK_BYTES;
                 let chunks = (earlier.touched.chunks.get(&index), later.touched.chunks.get(&index));

@@ -74,7 +74,7 @@ impl Recorder {
         &mut self.chunks[recent.1 as usize].1
     }
 
-    /// Takes what was noted, and begins anew.
+    /// Takes what was recorded, and resets.
     pub(super) fn take(&mut self) -> Touched {
         self.index.clear();
         self.recent = [(u64::MAX, 0); RECENT];

@@ -1,4 +1,4 @@
-//! A warp's steps: one instruction after another for the lanes that stand at the lowest place.
+//! A warp's steps: one instruction after another for the lanes with the lowest program counter.
 
 use super::{
     Fault,
@@ -16,19 +16,19 @@ use crate::{
     lanes::Slot,
 };
 
-/// Why a warp gives way.
+/// Why a warp pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
     /// Its lanes have ended, or wait.
     Waits,
-    /// It has had its share.
-    Share,
+    /// Its time slice is over.
+    EndOfSlice,
     /// A barrier is complete.
     Barrier(u32),
 }
 
-/// Instructions after which other lanes of the warp get their turn, wherever they stand.
-const TURN: u32 = 4096;
+/// Instructions after which other lanes of the warp run, whatever their program counter.
+const LANE_SLICE: u32 = 4096;
 
 /// What an instruction means for the place of its lanes.
 enum Next {
@@ -41,20 +41,20 @@ enum Next {
 }
 
 impl Context<'_> {
-    /// Runs a warp until it waits, ends, or has had `share` instructions: compiled for the processor's vectors and without them.
+    /// Runs a warp until it waits, ends, or has run `slice` instructions: compiled for the processor's vectors and without them.
     pub(super) fn run_warp(
         &mut self,
         shared: &mut Shared,
         barriers: &mut Barriers,
         warp: &mut Warp,
-        share: u32,
+        slice: u32,
     ) -> Result<Pause, Fault> {
         #[cfg(target_arch = "x86_64")]
         if crate::lanes::is_wide() {
             // SAFETY: this processor has what it is compiled for.
-            return unsafe { self.steps_wide(shared, barriers, warp, share) };
+            return unsafe { self.steps_wide(shared, barriers, warp, slice) };
         }
-        self.steps(shared, barriers, warp, share)
+        self.steps(shared, barriers, warp, slice)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -64,9 +64,9 @@ impl Context<'_> {
         shared: &mut Shared,
         barriers: &mut Barriers,
         warp: &mut Warp,
-        share: u32,
+        slice: u32,
     ) -> Result<Pause, Fault> {
-        self.steps(shared, barriers, warp, share)
+        self.steps(shared, barriers, warp, slice)
     }
 
     #[inline(always)]
@@ -75,28 +75,28 @@ impl Context<'_> {
         shared: &mut Shared,
         barriers: &mut Barriers,
         warp: &mut Warp,
-        share: u32,
+        slice: u32,
     ) -> Result<Pause, Fault> {
         let kernel = self.launch.kernel;
         let code = kernel.code.as_slice();
-        let mut left = share;
-        let mut turn = TURN;
+        let mut left = slice;
+        let mut lanes_left = LANE_SLICE;
         loop {
-            let chosen = if turn == 0 {
-                turn = TURN;
+            let chosen = if lanes_left == 0 {
+                lanes_left = LANE_SLICE;
                 warp.groups.take_last(warp.live)
             } else {
                 warp.groups.take(warp.live)
             };
             let Some(Group { mut pc, mask, .. }) = chosen else { return Ok(Pause::Waits) };
-            let meeting = warp.groups.meeting(pc);
+            let reconvergence = warp.groups.reconvergence(pc);
             loop {
-                if pc >= meeting || left == 0 || turn == 0 {
+                if pc >= reconvergence || left == 0 || lanes_left == 0 {
                     warp.groups.put(Group { pc, mask, wait: None });
                     break;
                 }
                 left -= 1;
-                turn -= u32::from(meeting != u32::MAX);
+                lanes_left -= u32::from(reconvergence != u32::MAX);
                 let instruction = &code[pc as usize];
                 let active = match instruction.guard {
                     None => mask,
@@ -122,7 +122,7 @@ impl Context<'_> {
                 }
             }
             if left == 0 {
-                return Ok(Pause::Share);
+                return Ok(Pause::EndOfSlice);
             }
         }
     }
@@ -310,7 +310,7 @@ impl Context<'_> {
     }
 }
 
-/// Lanes that have ended are gone; the others go on.
+/// Removes lanes that have ended; the others continue.
 fn leave(warp: &mut Warp, pc: u32, mask: u32, ended: u32) -> Next {
     let stay = mask & !ended;
     if stay != 0 {

@@ -1,4 +1,4 @@
-//! The state of a warp: registers, which lanes live, where they stand, local memory, copies under way.
+//! The state of a warp: registers, live lanes, their program counters, local memory, asynchronous copies.
 
 use super::{aligned::Aligned, copies::Copies, groups::Groups};
 use crate::lanes::{LANES, Registers};

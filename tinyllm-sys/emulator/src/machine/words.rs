@@ -1,6 +1,6 @@
 //! Who touched each word of a block's shared memory last, and which accesses nothing orders.
 //!
-//! An access is ordered after another when its warp has heard of it; within a warp `bar.warp.sync` and the block's barriers
+//! An access is ordered after another when it happens before in the warp's clock; within a warp `bar.warp.sync` and the block's barriers
 //! order, lock-step does not. A word remembers its last writer and its last reader only, so of many races in one word some are
 //! seen, and none is invented.
 //!
@@ -69,7 +69,7 @@ impl Touch {
         self.who.0 & Who::SEVERAL != 0
     }
 
-    fn meets(self, bytes: u32) -> bool {
+    fn overlaps(self, bytes: u32) -> bool {
         self.time > 0 && self.who.bytes() & bytes != 0
     }
 }
@@ -242,12 +242,12 @@ impl Words {
         Words { quads: vec![Quad::default(); bytes / QUAD_BYTES as usize] }
     }
 
-    /// Nobody has touched anything.
+    /// Nothing was touched.
     pub(super) fn reset(&mut self) {
         self.quads.fill(Quad::default());
     }
 
-    /// Notes a part of an access if nothing it meets could race with it; false where it has to be looked at, lane by lane.
+    /// Notes a part of an access if no earlier access there could race with it; false where it has to be looked at, lane by lane.
     #[inline(always)]
     pub(super) fn note(&mut self, toucher: &Toucher, parts: &Parts<'_>, lanes: u32) -> bool {
         let first = lanes.trailing_zeros();
@@ -336,11 +336,11 @@ fn note_words(quad: &mut Quad, toucher: &Toucher, offset: u64, bytes: u64, lane:
 
 /// Whether what was touched is before what this lane does now.
 fn is_before(touch: Touch, clocks: &Clocks, toucher: &Toucher, lane: usize) -> bool {
-    let heard = clocks.heard(toucher.warp, touch.warp());
+    let known = clocks.known(toucher.warp, touch.warp());
     if touch.warp() != toucher.warp {
-        return touch.time <= heard;
+        return touch.time <= known;
     }
-    touch.time < heard || (touch.lane() == lane && !touch.is_of_several())
+    touch.time < known || (touch.lane() == lane && !touch.is_of_several())
 }
 
 fn touch_word(
@@ -357,7 +357,7 @@ fn touch_word(
         |touch: Touch| what == Use::CopyLanded && touch.is_under_way() && touch.warp() == toucher.warp;
     let both_atomic = |touch: Touch| touch.is_atomic() && what == Use::Atomic;
     let mut race = None;
-    if written.meets(inside) && !both_atomic(written) && !own_copy(written) {
+    if written.overlaps(inside) && !both_atomic(written) && !own_copy(written) {
         let late = written.is_under_way() || !is_before(written, clocks, toucher, lane);
         let same_store = written.pc == toucher.pc && written.warp() == toucher.warp && what == Use::Write;
         if late {
@@ -372,7 +372,7 @@ fn touch_word(
     let writes = what != Use::Read;
     if writes
         && race.is_none()
-        && read.meets(inside)
+        && read.overlaps(inside)
         && !both_atomic(read)
         && !is_before(read, clocks, toucher, lane)
     {
@@ -439,7 +439,7 @@ mod tests {
                     let all = chance.below(3) > 0;
                     let come: Vec<u32> = (0..warps).filter(|_| all || chance.below(2) == 0).collect();
                     come.iter().for_each(|warp| clocks.arrive(*warp, &mut known));
-                    come.iter().for_each(|warp| clocks.hear(*warp, &known));
+                    come.iter().for_each(|warp| clocks.join(*warp, &known));
                 } else if chance.below(8) == 0 {
                     clocks.warp_barrier(chance.below(u64::from(warps)) as u32);
                 }

@@ -22,7 +22,7 @@ impl Bits {
         Ok(Bits { words: MmapMut::map_anon(words as usize)?, bytes, all: AtomicBool::new(false) })
     }
 
-    /// Whether every byte is in the set; false may only mean that nobody has noticed.
+    /// Whether every byte is in the set; false may be out of date.
     #[inline(always)]
     pub(crate) fn is_all(&self) -> bool {
         self.all.load(Ordering::Relaxed)
@@ -88,7 +88,7 @@ impl Bits {
         });
     }
 
-    /// Takes a range out, as when memory is handed out anew.
+    /// Takes a range out, as when memory is allocated again.
     pub(crate) fn remove(&self, start: u64, length: u64) {
         if self.is_all() {
             self.words(0, self.bytes, |word, inside| {

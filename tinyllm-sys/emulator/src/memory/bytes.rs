@@ -1,6 +1,6 @@
 //! Memory of a device or page-locked memory of the host: bytes, and which of them have been written.
 //!
-//! Blocks of a kernel run on several threads and may race on purpose or by mistake, so they use atomic words alone (see
+//! Blocks of a kernel run on several threads and may race, so they use atomic words alone (see
 //! `words`). What the driver copies it copies while no kernel runs, in larger ones; the host may be using page-locked memory
 //! meanwhile, so these are atomic too. On the processors at hand a relaxed atomic is a plain move.
 
@@ -13,7 +13,7 @@ use super::{
     words::{WORD_BYTES, load},
 };
 
-/// A stretch of memory behind one or more [`super::Region`]s. Costs nothing until it is touched.
+/// The bytes behind one or more [`super::Region`]s. Costs nothing until it is touched.
 #[derive(Debug)]
 pub(crate) struct Bytes {
     map: MmapMut,

@@ -16,7 +16,7 @@ pub(crate) struct Region {
     pub(crate) bytes: Arc<Bytes>,
     /// Where `start` is in `bytes`.
     pub(crate) offset: u64,
-    /// What it is called until somebody names it.
+    /// Its name until the program gives one.
     pub(crate) label: Arc<str>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Space {
     pub(crate) regions: Vec<Region>,
     /// The latest last.
     pub(crate) freed: Vec<Freed>,
-    /// The latest last; a freed region's stay, for what is said about it.
+    /// The latest last; a freed region's stay, for findings about it.
     pub(crate) names: Vec<Name>,
 }
 
@@ -67,7 +67,7 @@ impl Space {
         (address < self.regions[index].end).then_some(index)
     }
 
-    /// Says where an address is: in what, how far from its start, or beside what.
+    /// The place of an address: in what, how far from its start, or beside what.
     pub(crate) fn place(&self, address: u64) -> Option<Place> {
         if let Some(index) = self.index(address) {
             let region = &self.regions[index];

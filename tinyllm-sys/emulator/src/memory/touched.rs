@@ -55,7 +55,7 @@ impl Chunk {
     pub(crate) fn conflict(&self, other: &Chunk) -> Option<Conflict> {
         (0..WORDS).find_map(|word| {
             let (mine, theirs) = (self.word(word), other.word(word));
-            let both = mine.meets(&theirs) | theirs.meets(&mine);
+            let both = mine.conflicts_with(&theirs) | theirs.conflicts_with(&mine);
             (both != 0).then(|| {
                 let bit = both.trailing_zeros();
                 Conflict {
@@ -109,8 +109,8 @@ struct Word {
 }
 
 impl Word {
-    /// Bytes that `self` uses in a way that does not go with what the other does to them.
-    fn meets(&self, other: &Word) -> u64 {
+    /// Bytes that `self` changes and the other uses, unless both are atomic.
+    fn conflicts_with(&self, other: &Word) -> u64 {
         (self.written & (other.read | other.written | other.atomic | other.observed))
             | (self.atomic & other.read)
     }

@@ -20,7 +20,7 @@ static WIDE: Mutex<()> = Mutex::new(());
 /// The word at a place.
 ///
 /// # Safety
-/// The place is a multiple of a word, in memory that lives and is used through atomics of words alone by whoever uses it at
+/// The place is a multiple of a word, in memory that lives and is used through atomics of words alone by all that use it at
 /// the same time.
 #[inline(always)]
 unsafe fn whole<'a>(place: *mut u8) -> &'a AtomicU32 {

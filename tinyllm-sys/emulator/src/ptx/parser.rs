@@ -29,7 +29,7 @@ impl Parser<'_> {
         self.tokens.get(self.at).map(|placed| &placed.token)
     }
 
-    pub(super) fn ahead(&self, count: usize) -> Option<&Token> {
+    pub(super) fn peek_at(&self, count: usize) -> Option<&Token> {
         self.tokens.get(self.at + count).map(|placed| &placed.token)
     }
 
@@ -255,7 +255,7 @@ impl Parser<'_> {
                 Some(Token::Mark(';')) => self.advance(),
                 Some(Token::Mark('@')) => statements.push(self.instruction()?),
                 Some(Token::Dot(_)) => self.directive_in_body(&mut statements)?,
-                Some(Token::Name(_)) if self.ahead(1) == Some(&Token::Mark(':')) => {
+                Some(Token::Name(_)) if self.peek_at(1) == Some(&Token::Mark(':')) => {
                     let name = self.name()?;
                     self.advance();
                     match self.peek() {

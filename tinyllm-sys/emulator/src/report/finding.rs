@@ -17,7 +17,7 @@ pub enum Kind {
     DoubleFree,
     /// A free of what was never allocated, or of the middle of an allocation.
     InvalidFree,
-    /// A read of bytes that nobody wrote.
+    /// A read of bytes that were never written.
     Uninitialized,
     /// Two threads of a block, the same bytes of shared memory, and no barrier between.
     SharedRace,
@@ -59,7 +59,7 @@ pub enum Access {
     Write,
     /// Changed atomically.
     Atomic,
-    /// Handed out or taken back.
+    /// Allocated or freed.
     Lifetime,
 }
 
@@ -162,7 +162,7 @@ pub struct Finding {
     pub place: Option<Place>,
     /// The other side of a race.
     pub other: Option<Other>,
-    /// What else there is to say.
+    /// More about it.
     pub note: String,
     /// How often it was seen.
     pub count: u64,

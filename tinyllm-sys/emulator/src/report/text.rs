@@ -1,4 +1,4 @@
-//! Findings as people read them: what, where, whose memory.
+//! Findings as text: what, where, in which allocation.
 
 use std::fmt;
 

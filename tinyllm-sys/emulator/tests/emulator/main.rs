@@ -1,4 +1,4 @@
-//! The emulator as its users meet it: through the driver's calls.
+//! The emulator through the driver's calls, as its users have it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod corpus;

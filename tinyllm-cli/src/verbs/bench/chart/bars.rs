@@ -1,19 +1,19 @@
-//! Bars of tokens a second: a section for each subject, in it a group for each number of threads, in it a bar for each
-//! program. A line marks what the machine allows.
+//! Bars of tokens a second: a section for each phase (prefill, decode at a depth), in it a group for each number of
+//! threads, in it a bar for each program. A line marks the machine's limit.
 
 use std::fmt::Write;
 
 use super::{
     LIMIT_COLOR, MARGIN, WIDTH,
-    results::{Measured, Peer, Results, Subject},
+    results::{Measured, Peer, Phase, Results},
     threads_label,
 };
-use crate::svg::{escape, heading, text, text_before, text_in};
+use crate::output::svg::{escape, heading, text, text_before, text_in};
 
 const BAR_HEIGHT: f64 = 16.0;
 const BAR_STEP: f64 = 21.0;
 const GROUP_GAP: f64 = 7.0;
-/// Room for the figures beside the longest bar.
+/// Space for the figures to the right of the longest bar.
 const FIGURES_WIDTH: f64 = 190.0;
 const FONT_SIZE: u32 = 13;
 /// Width of a character of that size, on average.
@@ -29,7 +29,7 @@ struct Bar {
     label: String,
     tokens_per_s: f64,
     limit_tokens_per_s: Option<f64>,
-    /// What is written beside the speed.
+    /// Text after the speed.
     note: String,
     color: &'static str,
     /// Of what is written on it.
@@ -77,25 +77,25 @@ pub(super) fn draw(body: &mut String, results: &Results, top: f64) -> f64 {
         text(body, MARGIN, y + 4.0, FONT_SIZE, words);
         y += 22.0;
     }
-    for subject in subjects(results) {
-        heading(body, MARGIN, y + 14.0, FONT_SIZE, &title(subject));
-        y = section(body, &groups(results, subject), left, y + 24.0) + 8.0;
+    for phase in phases(results) {
+        heading(body, MARGIN, y + 14.0, FONT_SIZE, &title(phase));
+        y = section(body, &groups(results, phase), left, y + 24.0) + 8.0;
     }
     y
 }
 
 /// What the limits are, where there are any.
 fn key(body: &mut String, results: &Results, y: f64) -> f64 {
-    let has_limit = |is_wanted: fn(&Subject) -> bool| {
+    let has_limit = |is_wanted: fn(&Phase) -> bool| {
         let rows = results.rows.iter().filter(|row| row.limit_tokens_per_s().is_some());
-        rows.filter_map(Measured::subject).any(|subject| is_wanted(&subject))
+        rows.filter_map(Measured::phase).any(|phase| is_wanted(&phase))
     };
     let mut limits = Vec::new();
-    if has_limit(|subject| matches!(subject, Subject::Decode { .. })) {
-        limits.push("read bandwidth over bytes a token (decoding)");
+    if has_limit(|phase| matches!(phase, Phase::Decode { .. })) {
+        limits.push("read bandwidth over bytes a token (decode)");
     }
-    if has_limit(|subject| matches!(subject, Subject::Prefill { .. })) {
-        limits.push("peak of int16 products (prompts)");
+    if has_limit(|phase| matches!(phase, Phase::Prefill { .. })) {
+        limits.push("peak of int16 dot products (prefill)");
     }
     if limits.is_empty() {
         return y;
@@ -105,35 +105,35 @@ fn key(body: &mut String, results: &Results, y: f64) -> f64 {
     y + 22.0
 }
 
-/// The subjects to draw, in the order of the rows: prompts without anything before, decoding at [`DEPTHS`].
-fn subjects(results: &Results) -> Vec<Subject> {
-    let mut subjects = Vec::new();
-    for subject in results.rows.iter().filter(|row| row.batch == 1).filter_map(Measured::subject) {
-        let is_shown = match subject {
-            Subject::Prefill { depth, .. } => depth == 0,
-            Subject::Decode { depth } => DEPTHS.contains(&depth),
+/// The phases to draw, in the order of the rows: prefill from an empty cache, decode at [`DEPTHS`].
+fn phases(results: &Results) -> Vec<Phase> {
+    let mut phases = Vec::new();
+    for phase in results.rows.iter().filter(|row| row.batch == 1).filter_map(Measured::phase) {
+        let is_shown = match phase {
+            Phase::Prefill { depth, .. } => depth == 0,
+            Phase::Decode { depth } => DEPTHS.contains(&depth),
         };
-        if is_shown && !subjects.contains(&subject) {
-            subjects.push(subject);
+        if is_shown && !phases.contains(&phase) {
+            phases.push(phase);
         }
     }
-    subjects
+    phases
 }
 
-fn title(subject: Subject) -> String {
-    match subject {
-        Subject::Prefill { tokens, .. } => format!("prompt of {tokens} tokens"),
-        Subject::Decode { depth: 0 } => "decoding".into(),
-        Subject::Decode { depth } => format!("decoding after {depth} tokens"),
+fn title(phase: Phase) -> String {
+    match phase {
+        Phase::Prefill { tokens, .. } => format!("prompt of {tokens} tokens"),
+        Phase::Decode { depth: 0 } => "decoding".into(),
+        Phase::Decode { depth } => format!("decoding after {depth} tokens"),
     }
 }
 
 /// For each number of threads, this program and then the others.
-fn groups(results: &Results, subject: Subject) -> Vec<(usize, Vec<Bar>)> {
-    let own = results.rows.iter().filter(|row| row.batch == 1 && row.subject() == Some(subject));
+fn groups(results: &Results, phase: Phase) -> Vec<(usize, Vec<Bar>)> {
+    let own = results.rows.iter().filter(|row| row.batch == 1 && row.phase() == Some(phase));
     let group = |row: &Measured| {
-        let is_beside = |peer: &&Peer| peer.threads == row.threads && peer.subject() == Some(subject);
-        let peers = results.peers.iter().filter(is_beside).map(Bar::peer);
+        let is_peer = |peer: &&Peer| peer.threads == row.threads && peer.phase() == Some(phase);
+        let peers = results.peers.iter().filter(is_peer).map(Bar::peer);
         (row.threads, std::iter::once(Bar::own(row)).chain(peers).collect())
     };
     own.map(group).collect()
@@ -169,15 +169,15 @@ fn draw_bar(body: &mut String, bar: &Bar, left: f64, y: f64, scale: f64) {
     if let Some(limit) = bar.limit_tokens_per_s {
         limit_line(body, left + limit * scale, y - 2.0, BAR_HEIGHT + 4.0);
     }
-    // In the bar, so that nobody takes the figure for the limit's; beside it where it is too short.
+    // Inside the bar, so that it is not read as the limit's figure; to its right where the bar is too short.
     let end = left + bar.tokens_per_s * scale;
-    let (baseline, beside) = (y + 12.5, left + bar.extent() * scale + 8.0);
+    let (baseline, right) = (y + 12.5, left + bar.extent() * scale + 8.0);
     if end - left > CHARACTER * (figures.len() + 2) as f64 {
         text_in(body, end - 6.0, baseline, FONT_SIZE, bar.text_color, &figures);
-        text(body, beside, baseline, FONT_SIZE, &bar.note);
+        text(body, right, baseline, FONT_SIZE, &bar.note);
     } else {
         let words = if bar.note.is_empty() { figures } else { format!("{figures} ({})", bar.note) };
-        text(body, beside, baseline, FONT_SIZE, &words);
+        text(body, right, baseline, FONT_SIZE, &words);
     }
 }
 

@@ -1,13 +1,14 @@
-//! Milliseconds a token over the tokens in the cache: measured, and what reading weights, keys and values takes at least.
+//! Milliseconds a token over the tokens in the cache: measured, and what reading weights, keys and values takes at
+//! least.
 
 use std::fmt::Write;
 
 use super::{
     MARGIN, WIDTH,
-    results::{Measured, Results, Subject},
+    results::{Measured, Phase, Results},
     threads_label,
 };
-use crate::svg::{heading, text, text_before};
+use crate::output::svg::{heading, text, text_before};
 
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = MARGIN + 44.0;
@@ -84,7 +85,7 @@ fn key(body: &mut String, series: &[Series], y: f64) -> f64 {
 
 fn series(results: &Results) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
-    let is_decode = |row: &&Measured| matches!(row.subject(), Some(Subject::Decode { .. })) && row.batch == 1;
+    let is_decode = |row: &&Measured| matches!(row.phase(), Some(Phase::Decode { .. })) && row.batch == 1;
     for row in results.rows.iter().filter(is_decode) {
         let Some(limit) = row.limit_tokens_per_s() else { continue };
         let point = (row.depth as f64, 1e3 / row.tokens_per_s, 1e3 / limit);
@@ -110,7 +111,7 @@ fn axis(largest: f64, count: usize) -> (f64, f64) {
 }
 
 fn ticks(step: f64, end: f64) -> impl Iterator<Item = f64> {
-    // Multiples of a decimal step, without the last bits of a binary product.
+    // Multiples of a decimal step, without binary rounding errors.
     (0..=(end / step).round() as usize).map(move |index| (index as f64 * step * 1e6).round() / 1e6)
 }
 

@@ -1,11 +1,11 @@
-//! Results as a picture: tokens a second beside other programs' and the machine's limits, and decoding over depth.
+//! Results as an SVG chart: tokens a second with other programs' and the machine's limits, and decode over depth.
 
 mod bars;
 mod depths;
 mod results;
 
 pub(super) use self::results::Results;
-use crate::svg::{document, text};
+use crate::output::svg::{document, text};
 
 const WIDTH: f64 = 860.0;
 const MARGIN: f64 = 20.0;

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::files;
+use crate::input;
 
 /// A file of results.
 #[derive(Default, Deserialize)]
@@ -35,10 +35,10 @@ pub(super) struct Measured {
     pub(super) tokens_per_s: f64,
     pub(super) bytes_per_token: f64,
     pub(super) read_bandwidth_bytes_per_s: f64,
-    /// Of decoding: what part of the machine's read bandwidth it reaches.
+    /// Decode: the share of the read bandwidth.
     #[serde(default)]
     bandwidth_fraction: Option<f64>,
-    /// Of a prompt: what part of the processor's peak of int16 products it reaches.
+    /// Prefill: the share of the peak of int16 dot products.
     #[serde(default)]
     dot_fraction: Option<f64>,
 }
@@ -51,50 +51,50 @@ pub(super) struct Peer {
     pub(super) threads: usize,
     pub(super) depth: usize,
     pub(super) tokens_per_s: f64,
-    /// How many times faster this program was, side by side.
+    /// How many times faster this program was in the same run.
     #[serde(default)]
     pub(super) ratio: Option<f64>,
 }
 
-/// What is compared: prompts of one length, decoding at one depth.
+/// What is compared: prefill of one length, or decode at one depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum Phase {
     Prefill { tokens: usize, depth: usize },
     Decode { depth: usize },
 }
 
-impl Subject {
-    /// Of `pp512` or `tg128`.
+impl Phase {
+    /// Parses `pp512` or `tg128`.
     fn of(test: &str, depth: usize) -> Option<Self> {
         let number = |text: &str| text.parse::<usize>().ok();
-        let prefill = |tokens| Subject::Prefill { tokens, depth };
-        let decode = |_| Subject::Decode { depth };
+        let prefill = |tokens| Phase::Prefill { tokens, depth };
+        let decode = |_| Phase::Decode { depth };
         let tokens = test.strip_prefix("pp").and_then(number);
         tokens.map(prefill).or_else(|| test.strip_prefix("tg").and_then(number).map(decode))
     }
 }
 
 impl Measured {
-    pub(super) fn subject(&self) -> Option<Subject> {
-        Subject::of(&self.test, self.depth)
+    pub(super) fn phase(&self) -> Option<Phase> {
+        Phase::of(&self.test, self.depth)
     }
 
-    /// What the machine allows: its read bandwidth (decoding), its peak of int16 products (a prompt).
+    /// The machine's limit: read bandwidth (decode), peak of int16 dot products (prefill).
     pub(super) fn limit_tokens_per_s(&self) -> Option<f64> {
-        match self.subject()? {
-            // The fraction holds each stretch against the moments around it, the bandwidth is of all of them.
-            Subject::Decode { .. } => Some(match self.bandwidth_fraction {
+        match self.phase()? {
+            // The fraction is relative to limits around each segment, the bandwidth is a median over all.
+            Phase::Decode { .. } => Some(match self.bandwidth_fraction {
                 Some(fraction) if fraction > 0.0 => self.tokens_per_s / fraction,
                 _ => self.read_bandwidth_bytes_per_s / self.bytes_per_token,
             }),
-            Subject::Prefill { .. } => self.dot_fraction.map(|fraction| self.tokens_per_s / fraction),
+            Phase::Prefill { .. } => self.dot_fraction.map(|fraction| self.tokens_per_s / fraction),
         }
     }
 }
 
 impl Peer {
-    pub(super) fn subject(&self) -> Option<Subject> {
-        Subject::of(&self.test, self.depth)
+    pub(super) fn phase(&self) -> Option<Phase> {
+        Phase::of(&self.test, self.depth)
     }
 }
 
@@ -107,7 +107,7 @@ impl Results {
 
     /// Reads a list of rows, or an object that has them.
     pub(in crate::verbs::bench) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = files::text(path, files::MAX_SMALL_BYTES)?;
+        let text = input::text(path, input::MAX_SMALL_BYTES)?;
         let read = || -> anyhow::Result<Results> {
             let results = if text.trim_start().starts_with('[') {
                 Results { rows: serde_json::from_str(&text)?, ..Results::default() }
@@ -126,16 +126,13 @@ impl Results {
             ensure!(value > 0.0 && value.is_finite(), "{place}.{field} is {value}: it must be above 0");
             Ok(())
         };
-        let subject = |place: &str, test: &str, subject: Option<Subject>| {
-            ensure!(
-                subject.is_some(),
-                "{place}.test is {test:?}: it must be pp or tg and a number of tokens"
-            );
+        let phase = |place: &str, test: &str, phase: Option<Phase>| {
+            ensure!(phase.is_some(), "{place}.test is {test:?}: it must be pp or tg and a number of tokens");
             Ok(())
         };
         for (index, row) in self.rows.iter().enumerate() {
             let place = format!("rows[{index}]");
-            subject(&place, &row.test, row.subject())?;
+            phase(&place, &row.test, row.phase())?;
             positive(&place, "tokens_per_s", row.tokens_per_s)?;
             positive(&place, "bytes_per_token", row.bytes_per_token)?;
             positive(&place, "read_bandwidth_bytes_per_s", row.read_bandwidth_bytes_per_s)?;
@@ -143,7 +140,7 @@ impl Results {
         }
         for (index, peer) in self.peers.iter().enumerate() {
             let place = format!("peers[{index}]");
-            subject(&place, &peer.test, peer.subject())?;
+            phase(&place, &peer.test, peer.phase())?;
             positive(&place, "tokens_per_s", peer.tokens_per_s)?;
         }
         Ok(self)

@@ -18,7 +18,7 @@ pub(super) const HELP: &str = "\
 /// A line of a chat.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command<'a> {
-    /// Words for the model.
+    /// A message for the model.
     Say(&'a str),
     Help,
     Set {

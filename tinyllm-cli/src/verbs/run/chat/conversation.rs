@@ -1,4 +1,4 @@
-//! What was said so far, as messages and as tokens, and as a file.
+//! The conversation so far: as messages, as tokens, and as a file.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use tinyllm_model::{
 };
 
 use super::settings::Settings;
-use crate::files;
+use crate::{input, output};
 
-/// What was said so far.
+/// The conversation so far.
 #[derive(Clone, Default)]
 pub(super) struct Conversation {
-    /// What the model is told first; nothing where empty.
+    /// The system message; none where empty.
     pub(super) system: String,
     pub(super) messages: Vec<Message>,
 }
@@ -59,20 +59,20 @@ impl Conversation {
         self.starts().count()
     }
 
-    /// Lets go of the oldest turns, and of what was said before them.
+    /// Drops the `count` oldest turns and any messages before them.
     pub(super) fn drop_turns(&mut self, count: usize) {
         let first = self.starts().nth(count).unwrap_or(self.messages.len());
         self.messages.drain(..first);
     }
 
-    /// Where turns begin.
+    /// Indices of the messages that begin a turn.
     fn starts(&self) -> impl Iterator<Item = usize> {
         self.messages.iter().enumerate().filter(|(_, message)| message.role == "user").map(|(index, _)| index)
     }
 
-    /// Writes it beside `path`, then gives it its name. Replaces a conversation, and nothing else.
+    /// Writes a temporary file and renames it to `path`. Replaces a saved conversation, and no other file.
     pub(super) fn save(&self, path: &Path, model: &str, settings: &Settings) -> anyhow::Result<()> {
-        if path.exists() && files::json::<Saved>(path, files::MAX_PROMPT_BYTES).is_err() {
+        if path.exists() && input::json::<Saved>(path, input::MAX_PROMPT_BYTES).is_err() {
             bail!(
                 "{}: exists and is no saved conversation; choose another name, or remove it",
                 path.display()
@@ -86,13 +86,13 @@ impl Conversation {
         };
         let mut text = serde_json::to_vec_pretty(&saved)?;
         text.push(b'\n');
-        crate::output::write_file(path, &text)
+        output::write_file(path, &text)
     }
 
     /// Reads one, and its settings.
     pub(super) fn load(path: &Path, settings: &mut Settings) -> anyhow::Result<Self> {
         let name = || path.display().to_string();
-        let saved: Saved = files::json(path, files::MAX_PROMPT_BYTES)?;
+        let saved: Saved = input::json(path, input::MAX_PROMPT_BYTES)?;
         settings.set_all(&saved.settings).map_err(|problem| anyhow!("{}: settings: {problem}", name()))?;
         Ok(Conversation { system: saved.system, messages: saved.messages })
     }

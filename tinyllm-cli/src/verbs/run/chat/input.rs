@@ -8,19 +8,19 @@ use std::{
 use anyhow::{Context, ensure};
 use rustyline::{DefaultEditor, error::ReadlineError};
 
-use crate::files;
+use crate::input;
 
-/// Marks the beginning and the end of a message of several lines.
+/// The fence around a message of several lines.
 const FENCE: &str = "\"\"\"";
 
 /// The longest message: a line of a pipe, or the lines between fences.
-const MAX_BYTES: u64 = files::MAX_PROMPT_BYTES;
+const MAX_BYTES: u64 = input::MAX_PROMPT_BYTES;
 
-/// What a user did.
+/// One input of the user.
 pub(super) enum Input {
     /// A line, or the several lines of a fenced message.
     Line { text: String, is_fenced: bool },
-    /// A line that is no text.
+    /// A line that is not UTF-8.
     Unreadable,
     /// Ctrl-C at the prompt.
     Interrupted,
@@ -33,7 +33,7 @@ pub(super) struct Lines {
     /// Whether somebody types them.
     is_terminal: bool,
     editor: DefaultEditor,
-    /// A line that was read and is still to be said.
+    /// A line that was read and not yet returned.
     pending: Option<String>,
     history: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new() -> anyhow::Result<Self> {
         let mut editor = DefaultEditor::new().context("the terminal")?;
-        let history = crate::hub::cache().ok().map(|folder| folder.join("chat_history"));
+        let history = crate::cache::folder().ok().map(|folder| folder.join("chat_history"));
         if let Some(path) = &history {
             // There is none the first time.
             let _ = editor.load_history(path);

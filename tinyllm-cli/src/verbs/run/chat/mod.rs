@@ -11,8 +11,10 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use anyhow::bail;
 use tinyllm_mem::{Host, Tracking};
 use tinyllm_model::{
-    Engine, Tokenizer,
+    Engine, ModelFiles, Tokenizer,
     chat::ChatTemplate,
+    engine::SequenceId,
+    files::join,
     generation::{self, Event, FinishReason},
 };
 
@@ -25,7 +27,7 @@ use self::{
     settings::Settings,
 };
 use super::{Arguments, interrupt::Interrupt, report};
-use crate::{models::Model, options::beside, output};
+use crate::{models, output};
 
 /// Everything a chat holds.
 struct Chat {
@@ -34,6 +36,8 @@ struct Chat {
     template: Option<ChatTemplate>,
     template_text: String,
     engine: Engine,
+    /// Holds the conversation's tokens.
+    sequence: SequenceId,
     tracking: Arc<Tracking<Host>>,
     interrupt: Interrupt,
     conversation: Conversation,
@@ -44,7 +48,7 @@ struct Chat {
 }
 
 /// Chats until the user leaves.
-pub(super) fn run(arguments: &Arguments, model: &Model) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments, model: &ModelFiles) -> anyhow::Result<()> {
     let mut chat = Chat::new(arguments, model)?;
     let mut lines = Lines::new()?;
     if lines.can_ask() {
@@ -81,7 +85,7 @@ impl Chat {
             let command = if is_fenced { Ok(Command::Say(&text)) } else { Command::parse(&text) };
             let outcome = match command {
                 Ok(Command::Bye) => return Ok(()),
-                Ok(command) => self.obey(command, lines),
+                Ok(command) => self.execute(command, lines),
                 Err(problem) => Err(anyhow::anyhow!(problem)),
             };
             match outcome {
@@ -102,20 +106,22 @@ impl Chat {
         }
     }
 
-    fn new(arguments: &Arguments, model: &Model) -> anyhow::Result<Self> {
-        let source = if arguments.raw { None } else { model.template_source()? };
+    fn new(arguments: &Arguments, model: &ModelFiles) -> anyhow::Result<Self> {
+        let source = if arguments.raw { None } else { model.text().template_source()? };
         let template = source.as_ref().map(ChatTemplate::new).transpose()?;
         if template.is_none() && !arguments.raw {
             output::note("this model has no chat template: it continues what you write");
         }
-        let (tokenizer, (engine, tracking)) =
-            beside(|| model.tokenizer(), || arguments.load.load(model, None, 1))?;
+        let (tokenizer, (mut engine, tracking)) =
+            join(|| models::tokenizer(model.text()), || arguments.load.load(model, None, 1))?;
+        let sequence = engine.create_sequence()?;
         Ok(Chat {
-            model: model.name(),
+            model: models::name(model),
             tokenizer,
             template,
             template_text: source.map(|source| source.text).unwrap_or_default(),
             engine,
+            sequence,
             tracking,
             interrupt: Interrupt::install()?,
             conversation: Conversation {
@@ -132,7 +138,7 @@ impl Chat {
         })
     }
 
-    fn obey(&mut self, command: Command<'_>, lines: &mut Lines) -> anyhow::Result<()> {
+    fn execute(&mut self, command: Command<'_>, lines: &mut Lines) -> anyhow::Result<()> {
         match command {
             Command::Say(text) => self.answer(text, lines)?,
             Command::Help => output::print(&format!("{HELP}\n"))?,
@@ -203,8 +209,7 @@ impl Chat {
         Ok(self.settings.overflow == Overflow::Drop)
     }
 
-    /// Lets go of as few of the oldest turns as leave at most `most_tokens`; where the last one alone has more, of all
-    /// others.
+    /// Drops as few of the oldest turns as leave at most `most_tokens`; all but the last where that alone has more.
     ///
     /// # Errors
     /// A last turn that does not fit the context: nothing is dropped then.
@@ -242,6 +247,7 @@ impl Chat {
         let interrupt = &self.interrupt;
         let answer = generation::generate(
             &mut self.engine,
+            self.sequence,
             Some(&self.tokenizer),
             ids,
             &self.settings.generation,
@@ -288,7 +294,7 @@ impl Chat {
                 messages.iter().map(|message| format!("{}: {}\n", message.role, message.content)).collect()
             }
             "model" | "info" => {
-                let used = self.engine.cached_tokens().len();
+                let used = self.engine.sequence_tokens(self.sequence)?.len();
                 format!("{}, {used} of {} tokens of context used\n", self.model, self.engine.context_size())
             }
             "template" => format!("{}\n", self.template_text),

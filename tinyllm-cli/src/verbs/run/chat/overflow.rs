@@ -4,12 +4,12 @@ use std::fmt;
 
 use clap::{ValueEnum, builder::PossibleValue};
 
-/// What to do then.
+/// What to do when the context is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overflow {
     /// Ask, once; where nobody can be asked, as `Stop`.
     Ask,
-    /// Let go of the oldest turns, and say so.
+    /// Drop the oldest turns, and say so.
     Drop,
     /// Answer no more until there is room.
     Stop,
@@ -35,11 +35,11 @@ impl ValueEnum for Overflow {
     }
 }
 
-/// The way out of a full context.
+/// What a user can do about a full context.
 pub(super) const REMEDY: &str =
-    "/clear starts anew, /set overflow drop lets go of the oldest turns, a larger --ctx-size makes room";
+    "/clear starts anew, /set overflow drop drops the oldest turns, a larger --ctx-size makes room";
 
-/// A message that does not fit beside what was said before.
+/// A message that does not fit the context together with the conversation.
 #[derive(Debug)]
 pub(super) struct Full {
     pub(super) tokens: usize,

@@ -8,7 +8,7 @@ use tinyllm_model::generation::GenerationParameters;
 
 use super::super::sampling::{penalty_window, token_limit, top_k};
 use super::Overflow;
-use crate::numbers;
+use crate::output::numbers;
 
 /// What answers are made with.
 #[derive(Clone, Debug, PartialEq)]

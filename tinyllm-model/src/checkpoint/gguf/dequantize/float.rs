@@ -1,4 +1,4 @@
-//! F32, F16, BF16: no blocks, only a wider or narrower float.
+//! F32, F16, BF16: no blocks, only conversions.
 
 pub(super) use crate::checkpoint::rows::halves as f16;
 

@@ -1,6 +1,6 @@
 //! IQ4_NL and IQ4_XS: weights of 4 bits that index one fixed table.
 
-use super::{SUPER_BLOCK, field, half_at, parts};
+use super::block::{SUPER_BLOCK, field, half_at, parts};
 
 /// The table both types index (ggml's `kvalues_iq4nl`).
 const VALUES: [f32; 16] = [

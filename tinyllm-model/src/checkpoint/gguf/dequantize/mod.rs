@@ -1,9 +1,10 @@
 //! Tensor bytes to f32, block by block. One file to a family of types; the layouts are those of ggml's `ggml-common.h`.
 //!
-//! Every product and sum is rounded on its own, in the order of the reference (`scale · quantised`, then the minimum),
-//! so the results are the reference's to the bit. Blocks and their fields are arrays of fixed size: the inner loops
-//! have no bounds checks and vectorise.
+//! Every multiplication and addition is rounded by itself, in the order of the reference (`scale · quantised`, then the
+//! minimum), so the results are the reference's to the bit. Blocks and their fields are arrays of fixed size (`block`):
+//! the inner loops have no bounds checks and vectorise.
 
+mod block;
 mod float;
 mod iq4;
 mod k_scales;
@@ -16,12 +17,10 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
-use half::f16;
-
 use super::GgmlType;
 
-/// Writes the elements of `bytes` to `out`. Both are whole blocks of the type, and equally many; what is left over of
-/// either is not touched, and callers check sizes first.
+/// Writes the elements of `bytes` to `out`. Both are whole blocks of the type, and equally many; a remainder
+/// of either is not touched; callers check sizes first.
 pub(super) fn dequantize(ggml_type: GgmlType, bytes: &[u8], out: &mut [f32]) {
     match ggml_type {
         GgmlType::F32 => float::f32(bytes, out),
@@ -42,9 +41,6 @@ pub(super) fn dequantize(ggml_type: GgmlType, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Elements to a block of the K types and IQ4_XS.
-const SUPER_BLOCK: usize = 256;
-
 fn each_block<const BYTES: usize, const ELEMS: usize>(
     bytes: &[u8],
     out: &mut [f32],
@@ -55,28 +51,6 @@ fn each_block<const BYTES: usize, const ELEMS: usize>(
     for (block, out) in blocks.iter().zip(outs) {
         dequantize_block(block, out);
     }
-}
-
-/// The `N` bytes at `AT` of a block; that they lie inside it is checked by the compiler.
-#[inline(always)]
-fn field<const AT: usize, const N: usize, const BYTES: usize>(block: &[u8; BYTES]) -> &[u8; N] {
-    const { assert!(AT + N <= BYTES) };
-    block[AT..].first_chunk().unwrap_or(const { &[0; N] })
-}
-
-/// The half-precision number at `AT` of a block.
-#[inline(always)]
-fn half_at<const AT: usize, const BYTES: usize>(block: &[u8; BYTES]) -> f32 {
-    f16::from_le_bytes(*field::<AT, 2, BYTES>(block)).to_f32()
-}
-
-/// Cuts a block's output into `PARTS` arrays of `N`; that they cover it is checked by the compiler.
-#[inline(always)]
-fn parts<const N: usize, const PARTS: usize, const ELEMS: usize>(
-    out: &mut [f32; ELEMS],
-) -> &mut [[f32; N]; PARTS] {
-    const { assert!(N * PARTS == ELEMS) };
-    bytemuck::must_cast_mut(out)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Q2_K: 256 weights of 2 bits; to each 16 a scale and a minimum of 4 bits, scaled by one f16 each.
 
-use super::{SUPER_BLOCK, field, half_at, parts};
+use super::block::{SUPER_BLOCK, field, half_at, parts};
 
 /// 16 × (scale low nibble, minimum high nibble), 64 × four weights, scale f16, minimum f16.
 ///

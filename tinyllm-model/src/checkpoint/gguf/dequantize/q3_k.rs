@@ -1,6 +1,6 @@
 //! Q3_K: 256 weights of 3 bits; to each 16 a signed scale of 6 bits, scaled by one f16.
 
-use super::{SUPER_BLOCK, field, half_at, parts};
+use super::block::{SUPER_BLOCK, field, half_at, parts};
 
 /// 32 × eight third bits, 64 × four weights' lower bits, 12 bytes of scales, scale f16.
 ///

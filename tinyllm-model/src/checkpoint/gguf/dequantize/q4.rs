@@ -1,6 +1,6 @@
 //! Q4_0 and Q4_1: 32 weights of 4 bits. Low nibbles are the first 16, high nibbles the last 16.
 
-use super::{field, half_at, parts};
+use super::block::{field, half_at, parts};
 
 /// scale f16, 16 × two nibbles, offset by 8.
 pub(super) fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {

@@ -1,6 +1,9 @@
 //! Q4_K: 256 weights of 4 bits; to each 32 a scale and a minimum of 6 bits, scaled by one f16 each.
 
-use super::{SUPER_BLOCK, field, half_at, k_scales, parts};
+use super::{
+    block::{SUPER_BLOCK, field, half_at, parts},
+    k_scales,
+};
 
 /// scale f16, minimum f16, 12 bytes of scales and minima, 128 × two nibbles: each 32 bytes hold 32 weights in their low
 /// nibbles and the next 32 in their high ones.

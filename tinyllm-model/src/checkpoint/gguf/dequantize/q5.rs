@@ -1,6 +1,6 @@
 //! Q5_0 and Q5_1: 32 weights of 5 bits. Four bits as in Q4, the fifth of weight i is bit i of a u32.
 
-use super::{field, half_at, parts};
+use super::block::{field, half_at, parts};
 
 /// scale f16, fifth bits u32, 16 × two nibbles, offset by 16.
 pub(super) fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {

@@ -1,6 +1,9 @@
 //! Q5_K: 256 weights of 5 bits; to each 32 a scale and a minimum of 6 bits, scaled by one f16 each.
 
-use super::{SUPER_BLOCK, field, half_at, k_scales, parts};
+use super::{
+    block::{SUPER_BLOCK, field, half_at, parts},
+    k_scales,
+};
 
 /// scale f16, minimum f16, 12 bytes of scales and minima, 32 × eight fifth bits, 128 × two nibbles as in Q4_K. The fifth
 /// bit of weight l + 32·j is bit j of byte l.

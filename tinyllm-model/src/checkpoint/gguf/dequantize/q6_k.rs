@@ -1,6 +1,6 @@
 //! Q6_K: 256 weights of 6 bits; to each 16 a scale of 8 bits, scaled by one f16.
 
-use super::{SUPER_BLOCK, field, half_at, parts};
+use super::block::{SUPER_BLOCK, field, half_at, parts};
 
 /// 128 × two nibbles, 64 × four weights' upper two bits, 16 × i8 scales, scale f16; weights are offset by 32.
 ///

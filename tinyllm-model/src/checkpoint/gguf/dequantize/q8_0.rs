@@ -1,6 +1,6 @@
 //! Q8_0: 32 weights of 8 bits, one scale.
 
-use super::{field, half_at};
+use super::block::{field, half_at};
 
 /// scale f16, 32 × i8.
 pub(super) fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {

@@ -1,9 +1,9 @@
-//! What the driver's C interface has to know beside the calls of the table: whose memory an address is, what a function takes,
-//! and the pool that each device has from the start.
+//! What the driver's C interface needs beside the calls of the table: the allocation of an address, a function's parameters,
+//! and each device's default pool.
 
 use tinyllm_sys::{DriverCode, DriverError, FunctionHandle, PoolHandle};
 
-use crate::driver::{Emulator, device::Origin};
+use crate::driver::{device::Origin, emulator::Emulator};
 
 /// Memory that the program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,11 @@ impl Emulator {
     /// # Errors
     /// `InvalidHandle` where it is no function.
     pub fn function_params(&self, function: FunctionHandle) -> Result<Vec<(u32, u32)>, DriverError> {
-        self.call("cuFuncGetParamInfo", || function.to_string(), |state| state.function_params(function.0))
+        self.call(
+            "cuFuncGetParamInfo",
+            || function.to_string(),
+            |state| state.modules.function_params(function.0),
+        )
     }
 
     /// `cuDeviceGetDefaultMemPool`: the pool that each device has without a call. It is no leak.
@@ -59,16 +63,14 @@ impl Emulator {
             "cuDeviceGetDefaultMemPool",
             || format!("device {ordinal}"),
             |state| {
-                let known = state
-                    .pools
-                    .iter()
-                    .find(|(_, pool)| pool.of_the_device && pool.device == ordinal as usize);
+                let known =
+                    state.pools.iter().find(|(_, pool)| pool.is_default && pool.device == ordinal as usize);
                 if let Some((handle, _)) = known {
                     return Ok(PoolHandle(*handle));
                 }
                 let handle = state.pool_create(ordinal, 0)?;
                 if let Some(pool) = state.pools.get_mut(&handle) {
-                    pool.of_the_device = true;
+                    pool.is_default = true;
                 }
                 Ok(PoolHandle(handle))
             },
@@ -91,7 +93,7 @@ impl Emulator {
         )
     }
 
-    /// The bytes that a pool holds before it gives back what nobody uses.
+    /// The bytes that a pool keeps reserved before it releases free segments.
     ///
     /// # Errors
     /// `InvalidHandle` where it is no pool.

@@ -4,10 +4,7 @@ use std::thread;
 
 use tinyllm_sys::{ContextHandle, CudaVersion, DeviceAttribute, DeviceHandle, DriverCode, DriverError};
 
-use crate::driver::{
-    Emulator, limits,
-    state::{Failure, State},
-};
+use crate::driver::{emulator::Emulator, failure::Failure, limits, state::State};
 
 /// Contexts' handles: the device's number and this.
 const CONTEXTS: u64 = 0x100;
@@ -139,15 +136,15 @@ impl Emulator {
 
     pub(in crate::driver) fn context_synchronize(&self) -> Result<(), DriverError> {
         self.on_device("cuCtxSynchronize", String::new, |state, device, thread| {
-            state.disturb(thread)?;
+            state.captures.refuse_unsafe_call(thread)?;
             state.wait_device(device);
-            state.still_there(device)
+            state.check_context(device)
         })
     }
 }
 
 impl State {
-    /// The device of a context that somebody retains.
+    /// The device of a retained context.
     fn device_of_context(&self, context: ContextHandle) -> Result<usize, Failure> {
         let device = context.0.checked_sub(CONTEXTS).map(|device| device as usize);
         let device =

@@ -1,12 +1,12 @@
 //! Captures and graphs.
 
-use std::thread;
+use std::thread::{self, ThreadId};
 
 use tinyllm_sys::{
     CaptureMode, CaptureStatus, DriverCode, DriverError, GraphExecHandle, GraphHandle, StreamHandle,
 };
 
-use crate::driver::Emulator;
+use crate::driver::{emulator::Emulator, failure::Failure, state::State};
 
 impl Emulator {
     pub(in crate::driver) unsafe fn stream_begin_capture(
@@ -19,7 +19,7 @@ impl Emulator {
             "cuStreamBeginCapture",
             stream,
             || format!("{stream}, {mode:?}"),
-            |state, key| state.begin_capture(key, mode, thread),
+            |state, key| begin(state, key, mode, thread),
         )
     }
 
@@ -32,7 +32,7 @@ impl Emulator {
             "cuStreamEndCapture",
             stream,
             || stream.to_string(),
-            |state, key| state.end_capture(key, thread).map(GraphHandle),
+            |state, key| end(state, key, thread).map(GraphHandle),
         )
     }
 
@@ -44,7 +44,10 @@ impl Emulator {
             "cuStreamIsCapturing",
             stream,
             || stream.to_string(),
-            |state, key| state.capture_status(key),
+            |state, key| {
+                let capture = state.streams.get(key)?.capture;
+                Ok(capture.map_or(CaptureStatus::None, |id| state.captures.status(id)))
+            },
         )
     }
 
@@ -63,7 +66,13 @@ impl Emulator {
         self.call(
             "cuGraphInstantiate",
             || graph.to_string(),
-            |state| state.instantiate(graph.0).map(GraphExecHandle),
+            |state| {
+                let graph = state.graphs.get(&graph.0).ok_or(DriverCode::InvalidHandle)?;
+                let exec = graph.instantiate(&mut state.handles);
+                let handle = state.handles.next();
+                state.execs.insert(handle, exec);
+                Ok(GraphExecHandle(handle))
+            },
         )
     }
 
@@ -75,7 +84,11 @@ impl Emulator {
         self.call(
             "cuGraphExecUpdate",
             || format!("{exec}, {graph}"),
-            |state| state.update_exec(exec.0, graph.0),
+            |state| {
+                let graph = state.graphs.get(&graph.0).ok_or(DriverCode::InvalidHandle)?;
+                let exec = state.execs.get_mut(&exec.0).ok_or(DriverCode::InvalidHandle)?;
+                Ok(exec.update(graph))
+            },
         )
     }
 
@@ -99,7 +112,48 @@ impl Emulator {
             "cuGraphLaunch",
             stream,
             || format!("{exec}, {stream}"),
-            |state, key| state.launch_graph(exec.0, key),
+            |state, key| launch(state, exec.0, key),
         )
     }
+}
+
+/// Begins a capture with a stream.
+fn begin(state: &mut State, key: u64, mode: CaptureMode, thread: ThreadId) -> Result<(), Failure> {
+    if state.streams.is_default(key) {
+        return Err(DriverCode::StreamCaptureUnsupported.into());
+    }
+    let stream = state.streams.get_mut(key)?;
+    if stream.capture.is_some() {
+        return Err(DriverCode::IllegalState.into());
+    }
+    let id = state.handles.next();
+    stream.capture = Some(id);
+    state.captures.begin(id, key, stream.device, mode, thread);
+    Ok(())
+}
+
+/// Ends a stream's capture; the graph is the caller's.
+fn end(state: &mut State, key: u64, thread: ThreadId) -> Result<u64, Failure> {
+    let id = state.streams.get(key)?.capture.ok_or(DriverCode::IllegalState)?;
+    let capture = state.captures.end(id, key, thread)?;
+    state.streams.end_capture(id);
+    for event in state.events.values_mut() {
+        event.captured = event.captured.filter(|(of, _)| *of != id);
+    }
+    let graph = capture.into_graph()?;
+    let handle = state.handles.next();
+    state.graphs.insert(handle, graph);
+    Ok(handle)
+}
+
+/// Launches a graph: its work comes after the stream's, and after the graph's own last launch.
+fn launch(state: &mut State, exec: u64, key: u64) -> Result<(), Failure> {
+    let exec = state.execs.get_mut(&exec).ok_or(DriverCode::InvalidHandle)?;
+    if state.streams.get(key)?.capture.is_some() {
+        return Err(DriverCode::StreamCaptureUnsupported.into());
+    }
+    let before = state.streams.before(key)?;
+    let stream = state.streams.get_mut(key)?;
+    stream.last = Some(exec.launch(&mut state.schedule, before, stream.lane, &stream.name));
+    Ok(())
 }

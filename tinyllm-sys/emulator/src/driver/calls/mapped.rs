@@ -2,7 +2,7 @@
 
 use tinyllm_sys::{DeviceHandle, DevicePointer, DriverCode, DriverError, MemoryHandle};
 
-use crate::driver::{Emulator, virtual_memory};
+use crate::driver::{emulator::Emulator, virtual_memory};
 
 impl Emulator {
     pub(in crate::driver) fn mem_allocation_granularity(&self, ordinal: u32) -> Result<usize, DriverError> {
@@ -25,7 +25,10 @@ impl Emulator {
             "cuMemAddressReserve",
             || format!("{bytes} bytes, {align_bytes}"),
             |state, device, _| {
-                state.reserve_addresses(device, bytes as u64, align_bytes as u64).map(DevicePointer)
+                let device = &mut state.devices[device];
+                let reserved =
+                    state.virtual_memory.reserve_addresses(device, bytes as u64, align_bytes as u64);
+                reserved.map(DevicePointer)
             },
         )
     }
@@ -38,7 +41,7 @@ impl Emulator {
         self.call(
             "cuMemAddressFree",
             || format!("{pointer}, {bytes} bytes"),
-            |state| state.free_addresses(pointer.0, bytes as u64),
+            |state| state.virtual_memory.free_addresses(pointer.0, bytes as u64),
         )
     }
 
@@ -50,12 +53,21 @@ impl Emulator {
         self.call(
             "cuMemCreate",
             || format!("device {ordinal}, {bytes} bytes"),
-            |state| state.create_memory(ordinal, bytes as u64).map(MemoryHandle),
+            |state| {
+                let devices = &mut state.devices;
+                let memory =
+                    state.virtual_memory.create_memory(devices, ordinal, bytes as u64, &mut state.handles);
+                memory.map(MemoryHandle)
+            },
         )
     }
 
     pub(in crate::driver) unsafe fn mem_release(&self, memory: MemoryHandle) -> Result<(), DriverError> {
-        self.call("cuMemRelease", || memory.to_string(), |state| state.release_memory(memory.0))
+        self.call(
+            "cuMemRelease",
+            || memory.to_string(),
+            |state| state.virtual_memory.release_memory(&mut state.devices, memory.0),
+        )
     }
 
     pub(in crate::driver) unsafe fn mem_map(
@@ -68,7 +80,7 @@ impl Emulator {
         self.call(
             "cuMemMap",
             || format!("{pointer}, {bytes} bytes, {offset}, {memory}"),
-            |state| state.map(pointer.0, bytes as u64, offset as u64, memory.0),
+            |state| state.virtual_memory.map(pointer.0, bytes as u64, offset as u64, memory.0),
         )
     }
 
@@ -80,7 +92,7 @@ impl Emulator {
         self.on_device(
             "cuMemUnmap",
             || format!("{pointer}, {bytes} bytes"),
-            |state, _, _| state.unmap(pointer.0, bytes as u64),
+            |state, _, _| state.virtual_memory.unmap(&mut state.devices, pointer.0, bytes as u64),
         )
     }
 
@@ -93,7 +105,11 @@ impl Emulator {
         self.call(
             "cuMemSetAccess",
             || format!("{pointer}, {bytes} bytes, device {ordinal}"),
-            |state| state.set_access(pointer.0, bytes as u64, ordinal),
+            |state| {
+                let device = state.devices.get_mut(ordinal as usize);
+                let device = device.ok_or(DriverCode::InvalidDevice)?;
+                state.virtual_memory.set_access(device, pointer.0, bytes as u64)
+            },
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use tinyllm_sys::{DevicePointer, DriverCode, DriverError, PoolHandle, PoolUsage, StreamHandle};
 
-use crate::driver::Emulator;
+use crate::driver::emulator::Emulator;
 
 impl Emulator {
     pub(in crate::driver) fn mem_alloc(&self, bytes: usize) -> Result<DevicePointer, DriverError> {
@@ -123,7 +123,7 @@ impl Emulator {
             |state, key| {
                 state.refuse_captured(key)?;
                 state.copy_to_device(name, dst.0, src, bytes, key, true)?;
-                state.still_there(state.stream(key)?.device)
+                state.check_context(state.streams.get(key)?.device)
             },
         )
     }
@@ -141,7 +141,7 @@ impl Emulator {
             || format!("{src}, {bytes} bytes"),
             |state, key| {
                 state.copy_to_host(name, dst, src.0, bytes, key, true)?;
-                state.still_there(state.stream(key)?.device)
+                state.check_context(state.streams.get(key)?.device)
             },
         )
     }
@@ -191,7 +191,7 @@ impl Emulator {
             || format!("{src}, {bytes} bytes, {stream}"),
             |state, key| {
                 state.copy_to_host(name, dst, src.0, bytes, key, false)?;
-                state.still_there(state.stream(key)?.device)
+                state.check_context(state.streams.get(key)?.device)
             },
         )
     }

@@ -11,13 +11,9 @@ mod streams;
 use std::thread::{self, ThreadId};
 
 pub use abi::Allocated;
-use tinyllm_sys::{DeviceHandle, DriverCode, DriverError, EventHandle, StreamHandle};
+use tinyllm_sys::{DriverError, StreamHandle};
 
-use super::{
-    Emulator,
-    state::{Event, Failure, State},
-    work::Issued,
-};
+use super::{emulator::Emulator, failure::Failure, state::State};
 
 impl Emulator {
     /// Runs a call that needs no context.
@@ -30,7 +26,7 @@ impl Emulator {
         let mut state = self.lock();
         state.advance();
         let result = run(&mut state);
-        // What was asked for may run before the caller's next line, or after it.
+        // Work may run before the caller's next line, or after it.
         state.advance();
         result.map_err(|failure| {
             let mut arguments = arguments();
@@ -68,44 +64,5 @@ impl Emulator {
             let key = state.stream_key(stream, thread)?;
             run(state, key)
         })
-    }
-}
-
-impl State {
-    pub(super) fn device_of(&self, device: DeviceHandle) -> Result<usize, Failure> {
-        let ordinal = usize::try_from(device.0).ok().filter(|ordinal| *ordinal < self.devices.len());
-        ordinal.ok_or(DriverCode::InvalidDevice.into())
-    }
-
-    pub(super) fn event(&self, event: EventHandle) -> Result<&Event, Failure> {
-        self.events.get(&event.0).ok_or(DriverCode::InvalidHandle.into())
-    }
-
-    /// The work that an event stands for, if it was recorded.
-    pub(super) fn recorded(&self, event: EventHandle) -> Result<Option<Issued>, Failure> {
-        let event = self.event(event)?;
-        if event.captured.is_some() {
-            return Err(DriverCode::CapturedEvent.into());
-        }
-        Ok(event.recorded.as_ref().map(|(issued, _)| issued.clone()))
-    }
-
-    /// Fails where work that was waited for lost the context.
-    pub(super) fn still_there(&self, device: usize) -> Result<(), Failure> {
-        match self.devices[device].lost {
-            Some(code) => Err(code.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether work is done; where it is, the host knows it.
-    pub(super) fn query(&mut self, issued: &Issued) -> bool {
-        // Whoever asks again and again gets there.
-        self.run_any();
-        let done = self.schedule.is_done(issued.id);
-        if done {
-            self.wait(issued);
-        }
-        done
     }
 }

@@ -6,7 +6,7 @@ use tinyllm_sys::{
     DevicePointer, DriverError, FunctionAttribute, FunctionHandle, LaunchConfig, ModuleHandle, StreamHandle,
 };
 
-use crate::driver::Emulator;
+use crate::driver::emulator::Emulator;
 
 impl Emulator {
     pub(in crate::driver) fn module_load_data(&self, image: &CStr) -> Result<ModuleHandle, DriverError> {
@@ -26,7 +26,7 @@ impl Emulator {
     ) -> Result<FunctionHandle, DriverError> {
         let arguments = || format!("{module}, {}", name.to_string_lossy());
         self.call("cuModuleGetFunction", arguments, |state| {
-            state.get_function(module.0, name).map(FunctionHandle)
+            state.modules.get_function(module.0, name, &mut state.handles).map(FunctionHandle)
         })
     }
 
@@ -37,7 +37,7 @@ impl Emulator {
     ) -> Result<(DevicePointer, usize), DriverError> {
         let arguments = || format!("{module}, {}", name.to_string_lossy());
         self.call("cuModuleGetGlobal", arguments, |state| {
-            let (address, bytes) = state.get_variable(module.0, name)?;
+            let (address, bytes) = state.modules.get_variable(module.0, name)?;
             Ok((DevicePointer(address), bytes as usize))
         })
     }
@@ -50,7 +50,7 @@ impl Emulator {
         self.call(
             "cuFuncGetAttribute",
             || format!("{attribute:?}, {function}"),
-            |state| state.function_attribute(function.0, attribute),
+            |state| state.modules.function_attribute(function.0, attribute),
         )
     }
 
@@ -63,7 +63,7 @@ impl Emulator {
         self.call(
             "cuFuncSetAttribute",
             || format!("{function}, {attribute:?}, {value}"),
-            |state| state.set_function_attribute(function.0, attribute, value),
+            |state| state.modules.set_function_attribute(function.0, attribute, value),
         )
     }
 
@@ -75,7 +75,7 @@ impl Emulator {
     ) -> Result<u32, DriverError> {
         let arguments = || format!("{function}, {block_threads} threads, {shared_bytes} bytes");
         self.call("cuOccupancyMaxActiveBlocksPerMultiprocessor", arguments, |state| {
-            state.occupancy(function.0, block_threads, shared_bytes)
+            state.modules.occupancy(function.0, block_threads, shared_bytes)
         })
     }
 
@@ -93,7 +93,8 @@ impl Emulator {
             || format!("{function}, {config:?}, {stream}"),
             |state, key| {
                 // SAFETY: the caller promises the same of this call.
-                unsafe { state.launch(function.0, config, key, params) }
+                let work = unsafe { state.modules.launch(function.0, config, params) }?;
+                state.issue(key, work).map(drop)
             },
         )
     }

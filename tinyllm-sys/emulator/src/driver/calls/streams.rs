@@ -3,8 +3,10 @@
 use tinyllm_sys::{DriverCode, DriverError, EventHandle, EventTiming, StreamFlags, StreamHandle};
 
 use crate::driver::{
-    Emulator,
-    state::{Event, Failure, State},
+    emulator::Emulator,
+    event::Event,
+    failure::Failure,
+    state::State,
     work::{Stamp, Work},
 };
 
@@ -13,12 +15,17 @@ impl Emulator {
         self.on_device(
             "cuStreamCreate",
             || format!("{flags:?}"),
-            |state, device, _| Ok(StreamHandle(state.create_stream(device, flags))),
+            |state, device, _| Ok(StreamHandle(state.streams.create(device, flags, &mut state.handles))),
         )
     }
 
     pub(in crate::driver) unsafe fn stream_destroy(&self, stream: StreamHandle) -> Result<(), DriverError> {
-        self.on_stream("cuStreamDestroy", stream, || stream.to_string(), State::destroy_stream)
+        self.on_stream(
+            "cuStreamDestroy",
+            stream,
+            || stream.to_string(),
+            |state, key| state.streams.destroy(key),
+        )
     }
 
     pub(in crate::driver) unsafe fn stream_synchronize(
@@ -31,10 +38,10 @@ impl Emulator {
             || stream.to_string(),
             |state, key| {
                 state.refuse_captured(key)?;
-                for last in state.before(key)? {
+                for last in state.streams.before(key)? {
                     state.wait(&last);
                 }
-                state.still_there(state.stream(key)?.device)
+                state.check_context(state.streams.get(key)?.device)
             },
         )
     }
@@ -46,12 +53,12 @@ impl Emulator {
             || stream.to_string(),
             |state, key| {
                 state.refuse_captured(key)?;
-                let device = state.stream(key)?.device;
+                let device = state.streams.get(key)?.device;
                 let mut done = true;
-                for last in state.before(key)? {
+                for last in state.streams.before(key)? {
                     done &= state.query(&last);
                 }
-                state.still_there(device)?;
+                state.check_context(device)?;
                 Ok(done)
             },
         )
@@ -68,19 +75,18 @@ impl Emulator {
             || format!("{stream}, {event}"),
             |state, key| {
                 if let Some((capture, node)) = state.event(event)?.captured {
-                    return state.join_capture(key, capture, node);
+                    return join_capture(state, key, capture, node);
                 }
                 let Some(issued) = state.recorded(event)? else { return Ok(()) };
-                if state.stream(key)?.capture.is_some() {
+                if state.streams.get(key)?.capture.is_some() {
                     return Err(DriverCode::StreamCaptureIsolation.into());
                 }
-                let mut before = state.before(key)?;
+                let mut before = state.streams.before(key)?;
                 before.push(issued);
-                let stream = state.stream(key)?;
-                let (device, lane) = (stream.device, stream.lane);
+                let stream = state.streams.get_mut(key)?;
                 let name = format!("wait on {}", stream.name);
-                let waits = state.add_work(device, lane, Work::Nothing, name, &before);
-                state.stream_mut(key)?.last = Some(waits);
+                let waits = state.schedule.add(stream.device, stream.lane, Work::Nothing, name, &before);
+                stream.last = Some(waits);
                 Ok(())
             },
         )
@@ -91,7 +97,7 @@ impl Emulator {
             "cuEventCreate",
             || format!("{timing:?}"),
             |state, _, _| {
-                let handle = state.handle();
+                let handle = state.handles.next();
                 state.events.insert(handle, Event { timing, recorded: None, captured: None });
                 Ok(EventHandle(handle))
             },
@@ -117,8 +123,12 @@ impl Emulator {
             || format!("{event}, {stream}"),
             |state, key| {
                 state.event(event)?;
-                if let Some(capture) = state.stream(key)?.capture {
-                    return state.keep_event(capture, key, event.0);
+                if let Some(capture) = state.streams.get(key)?.capture {
+                    let node = state.captures.add_event(capture, key)?;
+                    if let Some(found) = state.events.get_mut(&event.0) {
+                        found.captured = Some((capture, node));
+                    }
+                    return Ok(());
                 }
                 let stamp = Stamp::default();
                 let issued = state.issue(key, Work::Event(stamp.clone()))?;
@@ -138,7 +148,7 @@ impl Emulator {
             |state, device, _| {
                 let Some(issued) = state.recorded(event)? else { return Ok(true) };
                 let done = state.query(&issued);
-                state.still_there(device)?;
+                state.check_context(device)?;
                 Ok(done)
             },
         )
@@ -152,7 +162,7 @@ impl Emulator {
                 if let Some(issued) = state.recorded(event)? {
                     state.wait(&issued);
                 }
-                state.still_there(device)
+                state.check_context(device)
             },
         )
     }
@@ -184,4 +194,17 @@ impl Emulator {
             },
         )
     }
+}
+
+/// A stream waits for an event of a capture: it joins the capture.
+fn join_capture(state: &mut State, key: u64, id: u64, node: usize) -> Result<(), Failure> {
+    let is_default = state.streams.is_default(key);
+    let stream = state.streams.get_mut(key)?;
+    match stream.capture {
+        Some(other) if other != id => return Err(DriverCode::StreamCaptureMerge.into()),
+        Some(_) => {}
+        None if is_default => return Err(DriverCode::StreamCaptureImplicit.into()),
+        None => stream.capture = Some(id),
+    }
+    state.captures.join(id, key, node)
 }

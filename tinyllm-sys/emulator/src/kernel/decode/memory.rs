@@ -13,7 +13,7 @@ use crate::{
     ptx::ast::{Instruction, Operand, Type},
 };
 
-/// State spaces as modifiers name them. Constant memory is memory of the device that nobody writes.
+/// State spaces as modifiers name them. Constant memory is memory of the device that is not written.
 const SPACES: [(&str, Target); 6] = [
     ("global", Target::Global),
     ("const", Target::Global),
@@ -23,7 +23,7 @@ const SPACES: [(&str, Target); 6] = [
     ("param", Target::Param),
 ];
 
-/// Who has to see an access, and in which order: everything is seen by everybody here.
+/// Scope and order of an access: here every access is seen by all threads at once.
 fn take_scope(modifiers: &mut Modifiers<'_>) {
     for scope in ["cta", "gpu", "sys"] {
         modifiers.flag(scope);

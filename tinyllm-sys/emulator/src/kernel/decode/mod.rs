@@ -1,5 +1,5 @@
 //! From text to instructions: names become slots, labels positions, modifiers functions. Device functions are put in where they
-//! are called, so a kernel is one straight list. Only forms of [`crate::forms`] come so far that they are looked at here.
+//! are called, so a kernel is one straight list. Only forms of [`crate::forms`] are decoded here.
 
 mod bits;
 mod body;

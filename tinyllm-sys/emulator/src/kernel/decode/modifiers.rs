@@ -1,4 +1,4 @@
-//! What follows an opcode's name, taken one by one: what nobody took is a form that is not there.
+//! The modifiers after an opcode's name, taken one by one: one that is left over is a form that is not there.
 
 use super::unsupported;
 use crate::{

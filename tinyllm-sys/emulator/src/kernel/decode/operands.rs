@@ -232,7 +232,7 @@ impl Decoder<'_> {
         Ok(d)
     }
 
-    /// Where a result goes; `_` is a register that nobody reads.
+    /// Where a result goes; `_` is a register that is never read.
     pub(super) fn destination(
         &mut self,
         instruction: &Instruction,

@@ -1,4 +1,4 @@
-//! What the lanes of a warp tell each other.
+//! Exchanges between the lanes of a warp.
 
 use super::{Decoded, body::Decoder, modifiers::Modifiers, unsupported};
 use crate::{

@@ -71,7 +71,7 @@ pub(super) struct Flow {
     registers: u32,
 }
 
-/// Where lanes may go on after an instruction that is not simply followed by the next.
+/// The successors of an instruction that is not simply followed by the next.
 fn targets(op: &Op) -> Option<&[u32]> {
     match op {
         Op::Branch { target } => Some(std::slice::from_ref(target)),

@@ -15,7 +15,7 @@ pub(super) enum Access {
     Write,
 }
 
-/// Told of each slot: all reads of an instruction come before its writes.
+/// Called for each slot: all reads of an instruction come before its writes.
 type Visit<'a> = &'a mut dyn FnMut(&mut Slot, Class, Access);
 
 /// The class of a register of so many bits.

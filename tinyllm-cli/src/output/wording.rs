@@ -1,0 +1,87 @@
+//! What the program says of a model's errors: the error, and the way out in the program's own options.
+
+use tinyllm_model::ModelError;
+
+/// The sentence for `error`.
+pub(crate) fn sentence(error: &ModelError) -> String {
+    format!("{error}{}", remedy(error).unwrap_or_default())
+}
+
+/// What to do about it, to follow the error's own words.
+fn remedy(error: &ModelError) -> Option<String> {
+    Some(match error {
+        ModelError::ContextExceeded { rope_limit: None, .. } => "; --ctx-size makes room for more".into(),
+        ModelError::ContextExceeded { rope_limit: Some(_), .. } => {
+            "; dynamic-NTK RoPE is supported within the original context only".into()
+        }
+        ModelError::ContextBeyondRope { rope_limit, .. } => {
+            format!(": pass --ctx-size {rope_limit} or less")
+        }
+        ModelError::GroupSizeMismatch { .. } => {
+            "; choose another --group-size, or --force to write it for this program only".into()
+        }
+        ModelError::OverBudget { largest_context, largest_context_int8, largest_batch, .. } => {
+            let context = match (largest_context, largest_context_int8) {
+                (Some(asked), Some(int8)) => {
+                    format!("; --ctx-size {asked} would fit, and --ctx-size {int8} with --kv int8")
+                }
+                (None, Some(int8)) => format!("; --ctx-size {int8} with --kv int8 would fit"),
+                _ => "; no context fits beside these weights".into(),
+            };
+            let batch = largest_batch.map(|sequences| format!("; or a batch of {sequences}"));
+            context + &batch.unwrap_or_default()
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn over_budget(contexts: (Option<usize>, Option<usize>), largest_batch: Option<usize>) -> String {
+        sentence(&ModelError::OverBudget {
+            needed_bytes: 100,
+            budget_bytes: 90,
+            weights_bytes: 50,
+            kv_bytes: 20,
+            slots_bytes: 10,
+            arena_bytes: 20,
+            max_seq_len: 64,
+            max_batch_size: 4,
+            largest_context: contexts.0,
+            largest_context_int8: contexts.1,
+            largest_batch,
+        })
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_fit() {
+        assert_eq!(
+            over_budget((Some(32), Some(48)), None),
+            "100 bytes are needed and the budget is 90, 10 too few: weights 50, KV cache 20 (64 tokens of context, \
+             batch of 4), sequence slots 10, activations 20; --ctx-size 32 would fit, and --ctx-size 48 with --kv int8"
+        );
+        assert!(
+            over_budget((None, Some(16)), Some(2))
+                .ends_with("; --ctx-size 16 with --kv int8 would fit; or a batch of 2")
+        );
+        assert!(over_budget((None, None), None).ends_with("; no context fits beside these weights"));
+    }
+
+    #[test]
+    fn a_context_that_is_too_short_has_a_way_out_where_there_is_one() {
+        let exceeded = |rope_limit| ModelError::ContextExceeded { tokens: 40, context: 32, rope_limit };
+        assert_eq!(
+            sentence(&exceeded(None)),
+            "40 tokens do not fit the context of 32; --ctx-size makes room for more"
+        );
+        assert!(sentence(&exceeded(Some(32))).contains("dynamic-NTK"));
+        let beyond = ModelError::ContextBeyondRope { path: Some("model".into()), tokens: 40, rope_limit: 32 };
+        assert_eq!(
+            sentence(&beyond),
+            "model: rope_scaling: dynamic-NTK RoPE over a context of 40 tokens is not supported; it runs within the \
+             original context of 32: pass --ctx-size 32 or less"
+        );
+    }
+}
