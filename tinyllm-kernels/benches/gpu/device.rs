@@ -68,8 +68,8 @@ impl Device {
         if self.is_emulated() { measured.min(emulated) } else { measured }
     }
 
-    /// Number of sets of `set_bytes` bytes that take `total_bytes` together, so that launches that rotate over them
-    /// find none in a cache.
+    /// Number of sets of `bytes` bytes that take `total_bytes` together, so that launches that rotate over them find
+    /// none in a cache.
     pub(crate) fn sets(&self, bytes: usize, total_bytes: usize) -> usize {
         if self.is_emulated() { 2 } else { total_bytes.div_ceil(bytes).min(MOST_SETS) }
     }

@@ -58,7 +58,7 @@ impl<'device> Matrices<'device> {
     }
 
     /// The dot product of a row and a vector, and the sum of its products' magnitudes.
-    pub(crate) fn product(&self, set: usize, row: usize, x: impl Fn(usize) -> f16) -> (f64, f64) {
+    pub(crate) fn dot_product(&self, set: usize, row: usize, x: impl Fn(usize) -> f16) -> (f64, f64) {
         let row = set * self.rows + row;
         let terms = (0..self.columns).map(|column| {
             let scale = self.scales.at(row * self.groups() + column / self.group).to_f64();

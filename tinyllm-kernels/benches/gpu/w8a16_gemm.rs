@@ -59,7 +59,7 @@ pub(crate) fn run(device: &Device, report: &mut Report) -> Outcome {
         for m in ROWS {
             for kernel in &KERNELS {
                 let case = format!("{}x{} m {m}", shape[0], shape[1]);
-                operands.product(report, kernel, case, device.size(m, 130))?;
+                operands.matmul(report, kernel, case, device.size(m, 130))?;
             }
         }
     }
@@ -67,7 +67,7 @@ pub(crate) fn run(device: &Device, report: &mut Report) -> Outcome {
 }
 
 impl Operands<'_> {
-    fn product(&self, report: &mut Report, kernel: &Kernel, case: String, m: usize) -> Outcome {
+    fn matmul(&self, report: &mut Report, kernel: &Kernel, case: String, m: usize) -> Outcome {
         let Operands { device, matrices, x, out, clamped, .. } = self;
         let (n, k) = (matrices.rows, matrices.columns);
         let function = self.module.function(kernel.name)?;
@@ -112,9 +112,9 @@ impl Operands<'_> {
         finite(&results)?;
         for row in some_of(m) {
             for column in some_of(n) {
-                let (product, size) = matrices.product(set, column, |at| x.at(row * k + at));
-                let allowed = size * OF_MAGNITUDES + product.abs() * of_result;
-                near(results[row * n + column], product, allowed, [row, column])?;
+                let (matmul, size) = matrices.dot_product(set, column, |at| x.at(row * k + at));
+                let allowed = size * OF_MAGNITUDES + matmul.abs() * of_result;
+                near(results[row * n + column], matmul, allowed, [row, column])?;
             }
         }
         Ok(())

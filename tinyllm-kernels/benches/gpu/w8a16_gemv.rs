@@ -23,12 +23,12 @@ const TOTAL_BYTES: usize = 1 << 30;
 pub(crate) fn run(device: &Device, report: &mut Report) -> Outcome {
     let module = device.load(PTX)?;
     for shape in SHAPES {
-        products(device, report, &module, shape, GROUP, &KERNELS)?;
+        matmuls(device, report, &module, shape, GROUP, &KERNELS)?;
     }
-    products(device, report, &module, SHAPES[1], 128, &KERNELS[..1])
+    matmuls(device, report, &module, SHAPES[1], 128, &KERNELS[..1])
 }
 
-fn products(
+fn matmuls(
     device: &Device,
     report: &mut Report,
     module: &Module<'_>,
@@ -62,9 +62,9 @@ fn products(
             finite(&results)?;
             for vector in some_of(batch) {
                 for row in some_of(rows) {
-                    let (product, size) =
-                        matrices.product(last % matrices.sets, row, |column| x.at(vector * columns + column));
-                    near(results[vector * rows + row], product, size * OF_MAGNITUDES, [vector, row])?;
+                    let (dot_product, size) = matrices
+                        .dot_product(last % matrices.sets, row, |column| x.at(vector * columns + column));
+                    near(results[vector * rows + row], dot_product, size * OF_MAGNITUDES, [vector, row])?;
                 }
             }
             Ok(())

@@ -216,7 +216,7 @@ impl Checker<'_> {
         })
     }
 
-    /// f32 rows of so many columns.
+    /// Checks that a region is f32 with `columns` columns.
     fn float(&self, region: RegionId, columns: usize) -> Result<(), KernelError> {
         self.width(region, columns)?;
         let format = self.program.region(region).format;
@@ -245,8 +245,8 @@ impl Checker<'_> {
         matmul.bias.map_or(Ok(()), |bias| self.vector(bias, weight.n))
     }
 
-    /// The matmuls of one operation are computed side by side: from the same rows, and from one input where they read the
-    /// same format.
+    /// The matmuls of one operation are computed in one pass: they have one row set, and one input region if their
+    /// input formats are the same.
     fn fused(&self, matmuls: &[&Matmul]) -> Result<(), KernelError> {
         let Some(first) = matmuls.first() else {
             return self.require(false, || "no part".into());
@@ -332,13 +332,13 @@ impl Checker<'_> {
     /// it must not change the regions that it reads before it writes them.
     fn entries(&mut self) -> Result<(), KernelError> {
         for entry in self.program.entries.iter().filter(|entry| entry.operations.start > 0) {
-            let (mut written, mut found) = (Vec::new(), Vec::new());
+            let (mut written, mut read_first) = (Vec::new(), Vec::new());
             for index in entry.operations.clone() {
                 self.index = index;
                 let op = &self.program.ops[index];
-                found.extend(op.reads().into_iter().filter(|region| !written.contains(region)));
+                read_first.extend(op.reads().into_iter().filter(|region| !written.contains(region)));
                 let writes = op.writes();
-                if let Some(region) = writes.iter().find(|region| found.contains(region)) {
+                if let Some(region) = writes.iter().find(|region| read_first.contains(region)) {
                     let (entry, region) = (entry.name, self.name(*region));
                     return self.require(false, || {
                         format!("{entry} may run again, and changes {region}, which it begins with")

@@ -1,4 +1,4 @@
-//! The barrier between two operations. A waiting worker first spin, because the others usually arrive within
+//! The barrier between two operations. A waiting worker first spins, because the others usually arrive within
 //! microseconds; then it yields its core, which another worker may need; at last it sleeps on a condition variable
 //! until the last worker arrives.
 
@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How a worker waits: it spin, then yields, then sleeps.
+/// How a worker waits: it spins, then yields, then sleeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitPolicy {
-    /// For how long it spin: longer than workers wait for each other when each has a core.
+    /// For how long it spins: longer than workers wait for each other when each has a core.
     pub(super) spin: Duration,
     /// Time since its arrival after which it stops yielding and sleeps: shorter than a scheduler's time slice of some
     /// milliseconds, so that a worker sleeps while another one is preempted.
@@ -98,7 +98,7 @@ impl Barrier {
         }
     }
 
-    /// Waits on, by the clock: spin, yields, sleeps.
+    /// Waits on, by the clock: spins, yields, sleeps.
     fn wait_long(&self, index: usize, generation: usize) {
         let start = Instant::now();
         while !self.is_complete(generation) {
