@@ -4,29 +4,8 @@ use std::cmp::Ordering;
 
 use super::double::f64_canonical;
 use super::mode::{Mode, Rounding};
+use super::rounding::{redirect_f32, round_f64_to_f32};
 use super::single::{F32_NAN_BITS, f32_canonical, f32_saturate, flush_result};
-
-/// Moves the nearest `f32` to the one that `rounding` asks for; `against_exact` compares it with the exact value.
-#[inline(always)]
-fn redirect_f32(nearest: f32, against_exact: Ordering, rounding: Rounding) -> f32 {
-    match (rounding, against_exact) {
-        (Rounding::Down, Ordering::Greater) => nearest.next_down(),
-        (Rounding::Up, Ordering::Less) => nearest.next_up(),
-        (Rounding::Zero, Ordering::Greater) if nearest > 0.0 => nearest.next_down(),
-        (Rounding::Zero, Ordering::Less) if nearest < 0.0 => nearest.next_up(),
-        _ => nearest,
-    }
-}
-
-/// `value` rounded once to `f32`. A NaN stays some NaN.
-#[inline]
-pub(super) fn round_f64_to_f32(value: f64, rounding: Rounding) -> f32 {
-    let nearest = value as f32;
-    match f64::from(nearest).partial_cmp(&value) {
-        Some(order) => redirect_f32(nearest, order, rounding),
-        None => nearest,
-    }
-}
 
 /// `cvt.f32.f64` with any modifiers.
 #[inline]

@@ -23,6 +23,7 @@ mod integer;
 mod mode;
 mod odd;
 mod property;
+mod rounding;
 mod single;
 
 #[cfg(test)]

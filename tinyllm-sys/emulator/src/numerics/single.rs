@@ -2,9 +2,9 @@
 //!
 //! NaN results are the canonical NaN, [`F32_NAN_BITS`]. The `.approx` forms are in `approx`.
 
-use super::convert::round_f64_to_f32;
 use super::mode::{Mode, Rounding};
 use super::odd;
+use super::rounding::round_f64_to_f32;
 
 /// The encoding of every NaN that an `.f32` instruction computes.
 pub const F32_NAN_BITS: u32 = 0x7fff_ffff;
