@@ -5,6 +5,7 @@ mod error;
 mod image;
 mod op;
 mod registers;
+mod variable;
 
 pub use error::LoadError;
 pub(crate) use image::Image;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{super::image::variable_bytes, unsupported};
+use super::{super::variable::variable_bytes, unsupported};
 use crate::{
     kernel::{
         Constant, Guard, Instr, Kernel, LoadError, Op, Special,
