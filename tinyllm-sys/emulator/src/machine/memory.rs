@@ -1,7 +1,7 @@
 //! Loads, stores and copies of a warp, in whatever space their addresses are.
 
 use super::{
-    Fault, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW,
+    Fault,
     addresses::addresses,
     context::Context,
     global, private,
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     kernel::{Target, Transfer},
     lanes::LANES,
+    memory::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW},
 };
 
 /// Bits of a generic address that are its place in a space's window.

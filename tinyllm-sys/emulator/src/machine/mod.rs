@@ -37,15 +37,6 @@ use crate::{
     report::Finding,
 };
 
-/// Where shared memory is among generic addresses.
-pub(crate) const SHARED_WINDOW: u64 = 1 << 56;
-
-/// Where local memory is among generic addresses.
-pub(crate) const LOCAL_WINDOW: u64 = 2 << 56;
-
-/// Where a kernel's parameters are among generic addresses.
-pub(crate) const PARAM_WINDOW: u64 = 3 << 56;
-
 /// A kernel and everything it is started with.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {

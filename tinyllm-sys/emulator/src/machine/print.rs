@@ -1,6 +1,7 @@
 //! `printf` in kernels: what `vprintf` is given, formatted as C does.
 
-use super::{Fault, LOCAL_WINDOW, context::Context, transfer::lanes_of, warp::Warp};
+use super::{Fault, context::Context, transfer::lanes_of, warp::Warp};
+use crate::memory::LOCAL_WINDOW;
 
 /// Bytes of a format or a text that are read at most.
 const MAX_TEXT: u64 = 1 << 14;

@@ -4,10 +4,12 @@ mod bits;
 mod bytes;
 mod space;
 mod touched;
+mod windows;
 mod words;
 
 pub(crate) use bits::Bits;
 pub(crate) use bytes::Bytes;
 pub(crate) use space::{Freed, Name, Region, Space};
 pub(crate) use touched::{CHUNK_BYTES, Chunk, Touched};
+pub(crate) use windows::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 pub(crate) use words::{load, store, update};

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     kernel::{LoadError, Op},
     lanes::{Operands, Slot, lanes},
-    machine::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW},
+    memory::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW},
     ptx::ast::{Instruction, Operand, Type},
 };
 
