@@ -4,14 +4,13 @@ use super::{
     Fault, Launch,
     barriers::Barriers,
     context::Context,
-    copies::Copies,
     groups::{Groups, Wait},
     order::Order,
     recorder::Recorder,
     shared::Shared,
     step::Pause,
     transfer::lanes_of,
-    warp::{Local, Warp},
+    warp::{Copies, Local, Warp},
 };
 use crate::{
     kernel::{BarrierMode, Op, Special},

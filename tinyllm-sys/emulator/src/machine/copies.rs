@@ -10,7 +10,7 @@ use super::{
     recorder::Touch,
     shared::Shared,
     transfer::{Places, lanes_of},
-    warp::Warp,
+    warp::{AsyncCopy, COPY_BYTES, Copies, CopyData, Warp},
     words::Use,
 };
 use crate::{
@@ -18,47 +18,6 @@ use crate::{
     lanes::{LANES, Slot},
     memory::load,
 };
-
-/// The largest copy of a lane.
-const COPY_BYTES: usize = 16;
-
-/// What a warp's lanes copy: each its own bytes.
-type Data = [[u8; COPY_BYTES]; LANES];
-
-/// A warp's copy under way.
-#[derive(Clone, Debug)]
-struct Copy {
-    pc: u32,
-    /// Lanes whose part is not complete.
-    mask: u32,
-    /// For each lane the number of the lane's group that it will be, or is, part of.
-    groups: [u32; LANES],
-    /// Where in shared memory.
-    to: [u64; LANES],
-    bytes: u32,
-    data: Data,
-}
-
-/// A warp's copies under way.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Copies {
-    pending: Vec<Copy>,
-    /// Groups that each lane has committed.
-    committed: [u32; LANES],
-}
-
-impl Copies {
-    pub(super) fn reset(&mut self) {
-        self.pending.clear();
-        self.committed = [0; LANES];
-    }
-
-    pub(super) fn commit(&mut self, mask: u32) {
-        for (lane, committed) in self.committed.iter_mut().enumerate() {
-            *committed += mask >> lane & 1;
-        }
-    }
-}
 
 /// The lanes where something holds.
 #[inline(always)]
@@ -118,7 +77,7 @@ impl Context<'_> {
         self.shared(shared, &request)?;
         self.shared_races(shared, &request, |_, _| false);
         let groups = warp.copies.committed;
-        warp.copies.pending.push(Copy { pc, mask, groups, to: offsets, bytes, data });
+        warp.copies.pending.push(AsyncCopy { pc, mask, groups, to: offsets, bytes, data });
         Ok(())
     }
 
@@ -132,7 +91,7 @@ impl Context<'_> {
         sources: &[u64; LANES],
         size: u32,
         bytes: u32,
-        data: &mut Data,
+        data: &mut CopyData,
     ) -> Result<(), Fault> {
         let request = |mask, bytes| global::Request {
             pc,
@@ -190,7 +149,7 @@ impl Context<'_> {
     }
 
     #[inline(always)]
-    fn land(&mut self, shared: &mut Shared, warp: u32, copy: &Copy, mask: u32) {
+    fn land(&mut self, shared: &mut Shared, warp: u32, copy: &AsyncCopy, mask: u32) {
         let bytes = copy.bytes as usize;
         let to = shared.bytes.as_mut_slice();
         for lane in lanes_of(mask) {

@@ -1,6 +1,6 @@
 //! The state of a warp: registers, live lanes, their program counters, local memory, asynchronous copies.
 
-use super::{aligned::Aligned, copies::Copies, groups::Groups};
+use super::{aligned::Aligned, groups::Groups};
 use crate::lanes::{LANES, Registers};
 
 /// A warp of a block.
@@ -51,5 +51,46 @@ impl Local {
     pub(super) fn write(&mut self, lane: usize, offset: u64, bytes: u64) {
         let range = self.range(lane, offset, bytes);
         self.written[range].fill(true);
+    }
+}
+
+/// The largest copy of a lane.
+pub(super) const COPY_BYTES: usize = 16;
+
+/// What a warp's lanes copy: each its own bytes.
+pub(super) type CopyData = [[u8; COPY_BYTES]; LANES];
+
+/// A warp's `cp.async` under way.
+#[derive(Clone, Debug)]
+pub(super) struct AsyncCopy {
+    pub(super) pc: u32,
+    /// Lanes whose part is not complete.
+    pub(super) mask: u32,
+    /// For each lane the number of the lane's group that it will be, or is, part of.
+    pub(super) groups: [u32; LANES],
+    /// Where in shared memory.
+    pub(super) to: [u64; LANES],
+    pub(super) bytes: u32,
+    pub(super) data: CopyData,
+}
+
+/// A warp's copies under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Copies {
+    pub(super) pending: Vec<AsyncCopy>,
+    /// Groups that each lane has committed.
+    pub(super) committed: [u32; LANES],
+}
+
+impl Copies {
+    pub(super) fn reset(&mut self) {
+        self.pending.clear();
+        self.committed = [0; LANES];
+    }
+
+    pub(super) fn commit(&mut self, mask: u32) {
+        for (lane, committed) in self.committed.iter_mut().enumerate() {
+            *committed += mask >> lane & 1;
+        }
     }
 }
