@@ -12,8 +12,9 @@ use tinyllm_emulator::Emulator;
 use tinyllm_sys::{ContextHandle, DeviceHandle, DriverApi, DriverCode};
 
 use crate::{
-    driver::{Answer, Refusal, driver, put, put_if_wanted},
+    driver::driver,
     export::exports,
+    result::{Answer, Refusal, put, put_if_wanted},
 };
 
 /// A context's handle, as programs have it.
@@ -24,6 +25,9 @@ const FIRST_MADE: Context = 0x10_0000;
 
 /// What the driver calls `CUlimit` 0 to 6, as a device has them from the start.
 const LIMITS: [usize; 7] = [1024, 1 << 20, 8 << 20, 2, 2048, 64, 0];
+
+/// The greatest and the least priority of a stream: the device's are accepted, and change nothing.
+pub(crate) const STREAM_PRIORITIES: (c_int, c_int) = (-5, 0);
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -388,8 +392,8 @@ exports! {
         on_context()?;
         // SAFETY: as above; either may be null.
         unsafe {
-            put_if_wanted(least, crate::streams::PRIORITIES.1);
-            put_if_wanted(greatest, crate::streams::PRIORITIES.0);
+            put_if_wanted(least, STREAM_PRIORITIES.1);
+            put_if_wanted(greatest, STREAM_PRIORITIES.0);
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use tinyllm_sys::{DevicePointer, DriverApi, DriverCode, DriverError, StreamHandl
 
 use crate::{
     contexts::{self, Context, on_context},
-    driver::Answer,
     export::exports,
+    result::Answer,
     streams::Stream,
 };
 

@@ -5,8 +5,9 @@ use std::ffi::{CStr, c_char, c_int};
 use tinyllm_sys::{DeviceAttribute, DeviceHandle, DriverApi, DriverCode};
 
 use crate::{
-    driver::{Answer, driver, put},
+    driver::driver,
     export::exports,
+    result::{Answer, Refusal, put},
 };
 
 /// Attributes that the table does not name and that are not 0, by number: `CU_DEVICE_ATTRIBUTE_MAX_PITCH`,
@@ -21,7 +22,7 @@ const ATTRIBUTES: std::ops::Range<c_int> = 1..200;
 /// What begins each device's UUID.
 const UUID: [u8; 12] = *b"tinyllm-emul";
 
-fn known(device: c_int) -> Result<DeviceHandle, crate::driver::Refusal> {
+fn known(device: c_int) -> Result<DeviceHandle, Refusal> {
     let device = DeviceHandle(device);
     driver()?.device_total_mem(device)?;
     Ok(device)
@@ -51,7 +52,7 @@ unsafe fn text(out: *mut c_char, length: c_int, text: &str) -> Answer {
     Ok(())
 }
 
-fn bus_id(device: DeviceHandle) -> Result<String, crate::driver::Refusal> {
+fn bus_id(device: DeviceHandle) -> Result<String, Refusal> {
     let bus = driver()?.device_attribute(DeviceAttribute::PciBusId, device)?;
     Ok(format!("0000:{bus:02x}:00.0"))
 }

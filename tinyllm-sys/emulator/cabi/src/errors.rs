@@ -9,8 +9,8 @@ use std::{
 use tinyllm_sys::DriverCode;
 
 use crate::{
-    driver::{Refusal, put},
     export::exports,
+    result::{Refusal, put},
 };
 
 /// Name and description by number.

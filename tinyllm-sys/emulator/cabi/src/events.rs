@@ -2,7 +2,7 @@
 
 use tinyllm_sys::{DriverApi, DriverCode, EventHandle, EventTiming, StreamHandle};
 
-use crate::{contexts::on_context, driver::put, export::exports, streams::Stream};
+use crate::{contexts::on_context, export::exports, result::put, streams::Stream};
 
 /// `CU_EVENT_BLOCKING_SYNC`, which changes nothing here.
 const BLOCKING_SYNC: u32 = 1;

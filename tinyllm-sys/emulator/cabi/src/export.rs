@@ -1,5 +1,12 @@
 //! How a call is written: its names, its arguments, and what it answers.
 
+use tinyllm_sys::StreamHandle;
+
+/// The stream of a call whose default is the calling thread's.
+pub(crate) fn of_thread(stream: u64) -> u64 {
+    if stream == StreamHandle::LEGACY.0 { StreamHandle::PER_THREAD.0 } else { stream }
+}
+
 /// Declares calls and the function that finds them by name.
 ///
 /// `cuA | cuA_v2 (argument: Type) { … }` is one call under two names. After `; stream =>` come the names under which the default
@@ -14,7 +21,7 @@ macro_rules! exports {
         #[unsafe(no_mangle)]
         #[allow(non_snake_case)]
         unsafe extern "C" fn $name($($argument: $ty),*) -> u32 {
-            $crate::driver::answer(stringify!($name), move || $body)
+            $crate::result::answer(stringify!($name), move || $body)
         }
     };
     (@of_thread $name:ident $stream:ident ($($argument:ident: $ty:ty),*) $body:block) => {
@@ -22,8 +29,8 @@ macro_rules! exports {
         #[unsafe(no_mangle)]
         #[allow(non_snake_case)]
         unsafe extern "C" fn $name($($argument: $ty),*) -> u32 {
-            let $stream = $crate::streams::of_thread($stream);
-            $crate::driver::answer(stringify!($name), move || $body)
+            let $stream = $crate::export::of_thread($stream);
+            $crate::result::answer(stringify!($name), move || $body)
         }
     };
     ($($($name:ident)|+ $(; $stream:ident => $($of_thread:ident)|+)? ($($arguments:tt)*) $body:block)*) => {

@@ -6,9 +6,9 @@ use tinyllm_sys::{DeviceAttribute, DriverApi, DriverCode, FunctionAttribute};
 
 use crate::{
     contexts::{current_device, on_context},
-    driver::{Answer, Refusal, put, put_if_wanted},
     export::exports,
     libraries::function,
+    result::{Answer, Refusal, put, put_if_wanted},
 };
 
 /// Bytes of dynamic shared memory for a block's size, as a program computes them.

@@ -6,8 +6,9 @@ use tinyllm_sys::{
 
 use crate::{
     contexts::on_context,
-    driver::{Answer, Refusal, driver, put, put_if_wanted},
+    driver::driver,
     export::exports,
+    result::{Answer, Refusal, put, put_if_wanted},
     streams::Stream,
     structs::{InstantiateParams, UpdateResult},
 };

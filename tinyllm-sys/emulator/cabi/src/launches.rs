@@ -6,10 +6,10 @@ use tinyllm_sys::{DriverApi, DriverCode, LaunchConfig, StreamHandle};
 
 use crate::{
     contexts::on_context,
-    driver::{Answer, Refusal},
-    export::exports,
+    export::{exports, of_thread},
     libraries::function,
-    streams::{Stream, of_thread},
+    result::{Answer, Refusal},
+    streams::Stream,
     structs::Launch,
 };
 

@@ -22,5 +22,6 @@ mod modules;
 mod pools;
 mod proc_address;
 mod refused;
+mod result;
 mod streams;
 mod structs;

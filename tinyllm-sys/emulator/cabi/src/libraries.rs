@@ -10,9 +10,10 @@ use tinyllm_sys::{DriverApi, DriverCode, FunctionAttribute, FunctionHandle, Modu
 
 use crate::{
     contexts::{current_device, current_if_any, on_context},
-    driver::{Answer, Refusal, driver, put},
+    driver::driver,
     export::exports,
     modules::{self, Options},
+    result::{Answer, Refusal, put},
 };
 
 /// Handles of libraries and kernels: odd, so that they are nothing of the emulator's.

@@ -11,9 +11,9 @@ use tinyllm_sys::DriverCode;
 
 use crate::{
     contexts::on_context,
-    driver::{Answer, Refusal, put, put_if_wanted},
     export::exports,
     modules::{self, Options},
+    result::{Answer, Refusal, put, put_if_wanted},
 };
 
 /// `CU_JIT_INPUT_PTX`.

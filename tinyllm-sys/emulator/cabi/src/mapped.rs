@@ -4,9 +4,10 @@ use tinyllm_sys::{DevicePointer, DriverApi, DriverCode, MemoryHandle};
 
 use crate::{
     contexts::on_context,
-    driver::{Refusal, driver, put},
+    driver::driver,
     export::exports,
     pools::ordinal,
+    result::{Refusal, put},
     structs::{AccessDesc, AllocationProp, Location, PINNED, READ_WRITE},
 };
 

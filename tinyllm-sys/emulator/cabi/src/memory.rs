@@ -7,8 +7,9 @@ use tinyllm_sys::{DevicePointer, DriverApi, DriverCode, StreamHandle};
 
 use crate::{
     contexts::{self, on_context},
-    driver::{Answer, Refusal, driver, put, put_if_wanted},
+    driver::driver,
     export::exports,
+    result::{Answer, Refusal, put, put_if_wanted},
 };
 
 /// What rows of `cuMemAllocPitch` are multiples of.

@@ -9,8 +9,9 @@ use tinyllm_sys::{DriverApi, DriverCode, ModuleHandle};
 
 use crate::{
     contexts::on_context,
-    driver::{Answer, Refusal, driver, put, put_if_wanted, say},
+    driver::driver,
     export::exports,
+    result::{Answer, Refusal, put, put_if_wanted, say},
 };
 
 /// `CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES`, `CU_JIT_ERROR_LOG_BUFFER` and its size: what of `CUjit_option` is answered.

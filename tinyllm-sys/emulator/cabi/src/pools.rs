@@ -10,8 +10,9 @@ use tinyllm_sys::{DeviceHandle, DevicePointer, DriverApi, DriverCode, PoolHandle
 
 use crate::{
     contexts::{current_device, on_context},
-    driver::{Answer, Refusal, driver, put},
+    driver::driver,
     export::exports,
+    result::{Answer, Refusal, put},
     streams::Stream,
     structs::{AccessDesc, DEVICE, Location, PINNED, PoolProps, READ_WRITE},
 };

@@ -5,11 +5,11 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use tinyllm_sys::DriverCode;
 
 use crate::{
-    contexts, copies, devices, driver,
-    driver::{Refusal, put, put_if_wanted},
-    errors, events,
+    contexts, copies, devices, driver, errors, events,
     export::exports,
-    functions, graphs, launches, libraries, links, mapped, memory, modules, pools, refused, streams,
+    functions, graphs, launches, libraries, links, mapped, memory, modules, pools, refused,
+    result::{Refusal, put, put_if_wanted},
+    streams,
 };
 
 /// `CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM`.

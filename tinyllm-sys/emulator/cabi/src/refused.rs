@@ -11,7 +11,7 @@ macro_rules! refused {
             #[unsafe(no_mangle)]
             #[allow(non_snake_case)]
             extern "C" fn $name() -> u32 {
-                $crate::driver::answer(stringify!($name), || Err(DriverCode::NotSupported.into()))
+                $crate::result::answer(stringify!($name), || Err(DriverCode::NotSupported.into()))
             }
         )*
 

@@ -9,16 +9,13 @@ use std::{
 use tinyllm_sys::{DriverApi, DriverCode, EventHandle, StreamFlags, StreamHandle};
 
 use crate::{
-    contexts::{self, Context, on_context},
-    driver::{Refusal, put},
+    contexts::{self, Context, STREAM_PRIORITIES, on_context},
     export::exports,
+    result::{Refusal, put, put_if_wanted},
 };
 
 /// A stream's handle, as programs have it.
 pub(crate) type Stream = u64;
-
-/// The greatest and the least priority: the device's are accepted, and change nothing.
-pub(crate) const PRIORITIES: (c_int, c_int) = (-5, 0);
 
 /// The default streams that handles name.
 const DEFAULTS: std::ops::RangeInclusive<Stream> = 0..=2;
@@ -36,11 +33,6 @@ fn streams() -> MutexGuard<'static, BTreeMap<Stream, Known>> {
     STREAMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The stream of a call whose default is the calling thread's.
-pub(crate) fn of_thread(stream: Stream) -> Stream {
-    if stream == StreamHandle::LEGACY.0 { StreamHandle::PER_THREAD.0 } else { stream }
-}
-
 fn create(flags: u32, priority: c_int) -> Result<Stream, Refusal> {
     let driver = on_context()?;
     let kind = match flags {
@@ -49,7 +41,7 @@ fn create(flags: u32, priority: c_int) -> Result<Stream, Refusal> {
         _ => return Err(DriverCode::InvalidValue.into()),
     };
     let stream = driver.stream_create(kind)?.0;
-    let priority = priority.clamp(PRIORITIES.0, PRIORITIES.1);
+    let priority = priority.clamp(STREAM_PRIORITIES.0, STREAM_PRIORITIES.1);
     streams().insert(stream, Known { flags, priority, context: contexts::current()? });
     Ok(stream)
 }
@@ -114,7 +106,7 @@ exports! {
         // SAFETY: as above; no context here is a green one.
         unsafe {
             put(context, found)?;
-            crate::driver::put_if_wanted(green, 0);
+            put_if_wanted(green, 0);
         }
         Ok(())
     }
