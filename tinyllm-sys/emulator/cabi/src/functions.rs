@@ -7,27 +7,12 @@ use tinyllm_sys::{DeviceAttribute, DriverApi, DriverCode, FunctionAttribute};
 use crate::{
     contexts::{current_device, on_context},
     export::exports,
-    libraries::function,
-    result::{Answer, Refusal, put, put_if_wanted},
+    libraries::{function, param_info},
+    result::{Refusal, put},
 };
 
 /// Bytes of dynamic shared memory for a block's size, as a program computes them.
 type SharedOf = Option<unsafe extern "C" fn(c_int) -> usize>;
-
-/// Where a parameter of a function is.
-///
-/// # Safety
-/// Both places are null or have room.
-pub(crate) unsafe fn param_info(handle: u64, index: usize, offset: *mut usize, bytes: *mut usize) -> Answer {
-    let params = on_context()?.function_params(function(handle)?)?;
-    let (at, size) = params.get(index).copied().ok_or(DriverCode::InvalidValue)?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        put(offset, at as usize)?;
-        put_if_wanted(bytes, size as usize);
-    }
-    Ok(())
-}
 
 fn blocks(handle: u64, threads: c_int, shared_bytes: usize) -> Result<c_int, Refusal> {
     let threads = u32::try_from(threads).map_err(|_| DriverCode::InvalidValue)?;

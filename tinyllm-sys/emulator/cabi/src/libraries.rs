@@ -13,7 +13,7 @@ use crate::{
     driver::driver,
     export::exports,
     modules::{self, Options},
-    result::{Answer, Refusal, put},
+    result::{Answer, Refusal, put, put_if_wanted},
 };
 
 /// Handles of libraries and kernels: odd, so that they are nothing of the emulator's.
@@ -116,6 +116,21 @@ fn function_on(kernel: u64, device: c_int) -> Result<FunctionHandle, Refusal> {
     function(kernel)
 }
 
+/// Where a parameter is, of a function or of a library's kernel.
+///
+/// # Safety
+/// Both places are null or have room.
+pub(crate) unsafe fn param_info(handle: u64, index: usize, offset: *mut usize, bytes: *mut usize) -> Answer {
+    let params = on_context()?.function_params(function(handle)?)?;
+    let (at, size) = params.get(index).copied().ok_or(DriverCode::InvalidValue)?;
+    // SAFETY: the caller's promise.
+    unsafe {
+        put(offset, at as usize)?;
+        put_if_wanted(bytes, size as usize);
+    }
+    Ok(())
+}
+
 fn unload(library: u64) -> Answer {
     let driver = driver()?;
     let found = {
@@ -210,6 +225,6 @@ exports! {
     }
     cuKernelGetParamInfo(kernel: u64, index: usize, offset: *mut usize, bytes: *mut usize) {
         // SAFETY: the caller gives room for what it wants.
-        unsafe { crate::functions::param_info(kernel, index, offset, bytes) }
+        unsafe { param_info(kernel, index, offset, bytes) }
     }
 }
