@@ -15,7 +15,7 @@ pub use self::table::SECTIONS;
 pub struct Form {
     /// Names of opcodes that have it, between spaces.
     pub opcodes: &'static str,
-    /// What follows the name, in the manual's notation. Words in capitals are sets: [`sets`].
+    /// What follows the name, in the manual's notation. Words in capitals are sets: [`sets()`].
     pub notation: &'static str,
     /// The least target: 80 for sm_80, which is also said of what older ones have.
     pub target: u32,

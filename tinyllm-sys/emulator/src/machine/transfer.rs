@@ -113,7 +113,7 @@ pub(super) fn read(registers: &mut Registers, transfer: &Transfer, places: &Plac
     }
 }
 
-/// Writes what a store stores; as [`read`].
+/// Writes what a store stores; as [`read()`].
 pub(super) fn write(registers: &Registers, transfer: &Transfer, places: &Places, mask: u32) {
     for (index, slot) in transfer.registers.iter().enumerate() {
         if let Some(slot) = *slot {
