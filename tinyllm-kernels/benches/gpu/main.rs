@@ -1,9 +1,9 @@
 //! The shipped CUDA kernels on this machine's GPU: microseconds per launch, bytes and operations a second.
 //!
 //! `cargo bench -p tinyllm-kernels --bench gpu` prints a table, `-- --json` an array of rows; other arguments select
-//! benches whose names contain them. Every result is checked before it is timed, and a wrong one makes the exit status
-//! 1. Without a GPU nothing is measured. `--emulated`, and `cargo test --benches`, run each case once, much smaller, on
-//! the emulated device.
+//! benches whose names contain them. Every result is checked before it is timed; with a wrong one the exit status is 1.
+//! Without a GPU nothing is measured. `--emulated`, and `cargo test --benches`, run each case once, much smaller, on the
+//! emulated device.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod attention_decode;

@@ -2,10 +2,10 @@
 //!
 //! Online softmax over segments of 256 keys, aligned to position 0 (as in FlashAttention). For each segment: the scores
 //! s in units of ln 2, their exact maximum m, p = 2^(s - m), the sum l of p (key j in lane j mod 16, then a tree) and
-//! acc = Σ p·v in key order. Segments are merged in order: with M the larger maximum, `L = fma(l, 2^(m - M), L · 2^(M₀
-//! - M))`, and acc likewise. A row (one query of one head) is computed in this order whatever rows are computed with
-//! it, and by whichever worker. An int8 cache's scales multiply whole scores (K) and whole p (V), so the sums over
-//! elements are over exactly converted integers.
+//! acc = Σ p·v in key order. Segments are merged in order: with M the larger of M₀ and m,
+//! `L = fma(l, 2^(m - M), L · 2^(M₀ - M))`, and acc likewise. A row (one query of one head) is computed in this order
+//! whatever rows are computed with it, and by whichever worker. An int8 cache's scales multiply whole scores (K) and
+//! whole p (V), so the sums over elements are over exactly converted integers.
 
 mod passes;
 mod reading;
