@@ -1,4 +1,5 @@
 //! One W8A16 matmul: `y = x · wᵀ`, with w quantised to int8 in groups of 32. Run it with `cargo run --example matmul`.
+#![allow(clippy::print_stdout)] // an example shows what it computed
 
 use std::sync::Arc;
 
