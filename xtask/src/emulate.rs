@@ -1,5 +1,5 @@
 //! `cargo xtask emulate -- PROGRAM`: an unmodified program on the emulated driver, which is copied under the driver's names into a
-//! directory that comes first in the library search path.
+//! directory that comes first in the library search path, with the CUDA runtime beside it.
 
 use std::{
     env, fs,
@@ -13,30 +13,59 @@ use serde_json::Value;
 
 use crate::{cargo, flags::Emulate};
 
-/// The package, and what its library is called.
-const PACKAGE: &str = "tinyllm-emulator-cabi";
-const LIBRARY: &str = "libtinyllm_emulator_cuda.so";
+/// A library: its package, what cargo calls it, and the name under which programs look for it.
+struct Library {
+    package: &'static str,
+    file: &'static str,
+    soname: &'static str,
+}
 
-/// Names under which programs look for the driver: the one of its interface, and the one that linkers follow.
-const SONAME: &str = "libcuda.so.1";
+/// The driver, and the runtime in its versions.
+const DRIVER: Library =
+    Library { package: "tinyllm-emulator-cabi", file: "libtinyllm_emulator_cuda.so", soname: "libcuda.so.1" };
+const LIBRARIES: [Library; 3] = [
+    DRIVER,
+    Library {
+        package: "tinyllm-emulator-cudart-v12",
+        file: "libtinyllm_emulator_cudart_v12.so",
+        soname: "libcudart.so.12",
+    },
+    Library {
+        package: "tinyllm-emulator-cudart-v13",
+        file: "libtinyllm_emulator_cudart_v13.so",
+        soname: "libcudart.so.13",
+    },
+];
+
+/// The driver's name that linkers follow.
 const LINK: &str = "libcuda.so";
 
 /// Added to a signal's number, the status of a program that it ended, as in shells.
 const SIGNALS: i32 = 128;
 
 pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
-    ensure!(cfg!(target_os = "linux"), "only programs on Linux look for {SONAME}");
+    ensure!(cfg!(target_os = "linux"), "only programs on Linux look for {}", DRIVER.soname);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
     let directory = tempfile::Builder::new().prefix("tinyllm-emulate-").tempdir()?;
-    let driver = directory.path().join(SONAME);
-    fs::copy(build(root)?, &driver).with_context(|| format!("copying {LIBRARY}"))?;
-    symlink(SONAME, directory.path().join(LINK))?;
+    let built = build(root)?;
+    for library in &LIBRARIES {
+        let file = built.iter().find(|path| path.ends_with(library.file));
+        let file = file.with_context(|| format!("cargo built no {}", library.file))?;
+        fs::copy(file, directory.path().join(library.soname))
+            .with_context(|| format!("copying {}", library.file))?;
+    }
+    symlink(DRIVER.soname, directory.path().join(LINK))?;
     let report = directory.path().join("findings.jsonl");
 
     let mut command = Command::new(&options.program);
     command.args(&options.args).env("LD_LIBRARY_PATH", search_path(directory.path())?);
     command.env("TINYLLM_EMULATOR_REPORT", &report);
-    let settings = [("MEMORY", &options.memory), ("SEED", &options.seed), ("CHECK", &options.only)];
+    let settings = [
+        ("MEMORY", &options.memory),
+        ("SEED", &options.seed),
+        ("CHECK", &options.only),
+        ("DRIVER_VERSION", &options.driver_version),
+    ];
     for (name, value) in settings {
         if let Some(value) = value {
             command.env(format!("TINYLLM_EMULATOR_{name}"), value);
@@ -52,13 +81,14 @@ pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if found > 0 { 1 } else { code(status) }))
 }
 
-/// The emulated driver, built, and where it is.
-fn build(root: &Path) -> anyhow::Result<PathBuf> {
+/// Builds the libraries: every file that cargo made.
+fn build(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let manifest = root.join("Cargo.toml");
     let manifest = manifest.to_str().context("the workspace's path")?;
-    let arguments = ["build", "--release", "--package", PACKAGE, "--manifest-path", manifest];
-    let mut files = cargo::files(&arguments)?.into_iter();
-    files.find(|path| path.ends_with(LIBRARY)).with_context(|| format!("cargo built no {LIBRARY}"))
+    let packages = LIBRARIES.iter().flat_map(|library| ["--package", library.package]);
+    let arguments: Vec<&str> =
+        ["build", "--release", "--manifest-path", manifest].into_iter().chain(packages).collect();
+    cargo::files(&arguments)
 }
 
 /// The library search path with the directory in front.

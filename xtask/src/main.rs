@@ -36,7 +36,8 @@ mod flags {
                 optional --ptxas
             }
             /// Runs a program on the emulated driver and prints what the checks found, one finding a line; 1 if anything
-            /// was found, else the program's status: cargo xtask emulate [OPTIONS] -- PROGRAM ARGS
+            /// was found, else the program's status. Beside libcuda.so.1 there are libcudart.so.12 and .13, for programs that nvcc
+            /// made with PTX and -cudart shared: cargo xtask emulate [OPTIONS] -- PROGRAM ARGS
             cmd emulate {
                 /// Memory of the device, such as 512M; 8G without it
                 optional --memory memory: String
@@ -44,6 +45,8 @@ mod flags {
                 optional --seed seed: String
                 /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream; all without it
                 optional --only list: String
+                /// What the driver says its version is, such as 13000; 12000 without it
+                optional --driver-version driver_version: String
                 /// Findings as lines of JSON
                 optional --json
                 /// Prints each failing call, and why, while the program runs

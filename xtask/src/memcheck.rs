@@ -20,9 +20,16 @@ const TESTS: [(&str, &str, &str); 2] =
 pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
     let checks = checks(options.only.as_deref())?;
     if let Some(program) = options.program {
-        let (memory, seed, only) = (None, None, Some(checks.join(",")));
-        let (json, errors, args) = (options.json, false, options.args);
-        return emulate::run(&flags::Emulate { memory, seed, only, json, errors, program, args });
+        return emulate::run(&flags::Emulate {
+            memory: None,
+            seed: None,
+            only: Some(checks.join(",")),
+            driver_version: None,
+            json: options.json,
+            errors: false,
+            program,
+            args: options.args,
+        });
     }
     let directory = tempfile::Builder::new().prefix("tinyllm-memcheck-").tempdir()?;
     let report = directory.path().join("findings.jsonl");

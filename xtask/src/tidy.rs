@@ -46,18 +46,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     bail!("not tidy:\n{}", problems.join("\n"))
 }
 
-/// The folders of the workspace's crates.
+/// The folders of the workspace's crates, those within others too.
 fn crates(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut crates = Vec::new();
     for entry in fs::read_dir(root)? {
         let path = entry?.path();
         if path.join("Cargo.toml").exists() {
-            for nested in fs::read_dir(&path)? {
-                let nested = nested?.path();
-                if nested.join("Cargo.toml").exists() {
-                    crates.push(nested);
-                }
-            }
+            crates.extend(self::crates(&path)?);
             crates.push(path);
         }
     }

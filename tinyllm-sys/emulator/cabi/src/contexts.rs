@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     ffi::c_int,
+    mem::ManuallyDrop,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -58,7 +59,9 @@ static CONTEXTS: Mutex<Contexts> = Mutex::new(Contexts {
 });
 
 thread_local! {
-    static STACK: RefCell<Vec<Context>> = const { RefCell::new(Vec::new()) };
+    /// Not dropped: destructors of a program's globals free memory and unload modules on the main thread, after its thread-local
+    /// values are gone. A thread that ends while contexts are on its stack leaves a few words behind.
+    static STACK: ManuallyDrop<RefCell<Vec<Context>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 fn contexts() -> MutexGuard<'static, Contexts> {

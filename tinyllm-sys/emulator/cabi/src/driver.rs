@@ -6,7 +6,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use tinyllm_emulator::{Builder, Emulator};
+use tinyllm_emulator::{BadSetting, Builder, Emulator};
 use tinyllm_sys::{DriverApi, DriverCode};
 
 use crate::{
@@ -34,13 +34,29 @@ pub(crate) fn driver() -> Result<Emulator, Refusal> {
     }
 }
 
+/// The setting of the version that `cuDriverGetVersion` gives.
+const VERSION: &str = "TINYLLM_EMULATOR_DRIVER_VERSION";
+
+/// The version that the environment asks for, such as 13000 for CUDA 13.0. It changes no call: programs look at it before they start.
+fn version_from_env() -> Result<Option<c_int>, BadSetting> {
+    let Some(value) = env::var_os(VERSION).filter(|value| !value.is_empty()) else { return Ok(None) };
+    match value.to_str().and_then(|value| value.parse::<c_int>().ok()) {
+        Some(version) if version >= 1000 => Ok(Some(version)),
+        _ => Err(BadSetting {
+            variable: VERSION,
+            value: value.to_string_lossy().into_owned(),
+            expected: "a version as the driver gives it, such as 12000 or 13000",
+        }),
+    }
+}
+
 fn initialize(flags: u32) -> Answer {
     if flags != 0 {
         return Err(DriverCode::InvalidValue.into());
     }
     let mut phase = PHASE.write().unwrap_or_else(PoisonError::into_inner);
     if let Phase::Before = *phase {
-        *phase = match Builder::from_env() {
+        *phase = match version_from_env().and_then(|_| Builder::from_env()) {
             Ok(builder) => Phase::Ready(builder.build()),
             Err(error) => {
                 say(format_args!("{error}"));
@@ -83,13 +99,15 @@ exports! {
         initialize(flags)
     }
     cuDriverGetVersion(version: *mut c_int) {
-        // The one call that answers before `cuInit`.
-        let known = match driver() {
-            Ok(driver) => driver.driver_version()?,
-            Err(_) => Emulator::builder().build().driver_version()?,
+        // The one call that answers before `cuInit`, which reports a setting that cannot be read.
+        let asked = version_from_env().map_err(|_| DriverCode::InvalidValue)?;
+        let known = match (asked, driver()) {
+            (Some(asked), _) => asked,
+            (None, Ok(driver)) => driver.driver_version()?.0 as c_int,
+            (None, Err(_)) => Emulator::builder().build().driver_version()?.0 as c_int,
         };
         // SAFETY: the caller gives room for one number.
-        unsafe { put(version, known.0 as c_int) }
+        unsafe { put(version, known) }
     }
     cuProfilerInitialize(_config: *const u8, _output: *const u8, _mode: u32) {
         driver().map(drop)

@@ -25,3 +25,5 @@ mod refused;
 mod result;
 mod streams;
 mod structs;
+
+pub use proc_address::find_by_name;

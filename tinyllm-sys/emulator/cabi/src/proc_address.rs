@@ -75,6 +75,11 @@ fn named(name: &str) -> Option<*const c_void> {
     groups.iter().find_map(|find| find(name))
 }
 
+/// The address of the call of exactly this name, such as `cuMemAlloc_v2`, or null: for a process that this crate is linked into.
+pub fn find_by_name(name: &CStr) -> *const c_void {
+    name.to_str().ok().and_then(named).unwrap_or(std::ptr::null())
+}
+
 /// The newest call of a name that a version has.
 fn search(name: &str, version: c_int, flags: u64) -> Result<*const c_void, Found> {
     // The header of CUDA 12 gives this name to another call.
