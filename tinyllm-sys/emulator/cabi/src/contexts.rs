@@ -72,7 +72,7 @@ fn known(context: Context) -> Result<Known, Refusal> {
     contexts().known.get(&context).copied().ok_or(DriverCode::InvalidContext.into())
 }
 
-/// Works on the calling thread's stack; a thread that ends has none.
+/// Works on the calling thread's stack.
 fn stack<T>(work: impl FnOnce(&mut Vec<Context>) -> T) -> Result<T, Refusal> {
     STACK.try_with(|stack| work(&mut stack.borrow_mut())).map_err(|_| DriverCode::InvalidContext.into())
 }
@@ -399,5 +399,38 @@ exports! {
             put_if_wanted(greatest, STREAM_PRIORITIES.0);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// Says at the end of its thread which context is current there.
+    struct AtTheEnd(Sender<Option<Context>>);
+
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            // Without a receiver the test has failed already.
+            let _ = self.0.send(current_if_any().unwrap_or(None));
+        }
+    }
+
+    thread_local! {
+        static AT_THE_END: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+    }
+
+    #[test]
+    fn a_threads_context_outlasts_its_thread_local_values() {
+        let (sender, receiver) = channel();
+        let thread = std::thread::spawn(move || {
+            // Made first, so dropped last.
+            AT_THE_END.with(|last| last.replace(Some(AtTheEnd(sender))));
+            stack(|stack| stack.push(FIRST_MADE)).is_ok()
+        });
+        assert!(matches!(thread.join(), Ok(true)));
+        assert_eq!(receiver.recv(), Ok(Some(FIRST_MADE)));
     }
 }

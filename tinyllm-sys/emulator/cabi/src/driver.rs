@@ -1,7 +1,8 @@
 //! The one emulator of the process, made by `cuInit`, and its findings at the end.
 
 use std::{
-    ffi::c_int,
+    env,
+    ffi::{OsStr, c_int},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{PoisonError, RwLock},
 };
@@ -39,15 +40,16 @@ const VERSION: &str = "TINYLLM_EMULATOR_DRIVER_VERSION";
 
 /// The version that the environment asks for, such as 13000 for CUDA 13.0. It changes no call: programs look at it before they start.
 fn version_from_env() -> Result<Option<c_int>, BadSetting> {
-    let Some(value) = env::var_os(VERSION).filter(|value| !value.is_empty()) else { return Ok(None) };
-    match value.to_str().and_then(|value| value.parse::<c_int>().ok()) {
-        Some(version) if version >= 1000 => Ok(Some(version)),
-        _ => Err(BadSetting {
-            variable: VERSION,
-            value: value.to_string_lossy().into_owned(),
-            expected: "a version as the driver gives it, such as 12000 or 13000",
-        }),
-    }
+    env::var_os(VERSION).filter(|value| !value.is_empty()).map(|value| version(&value)).transpose()
+}
+
+fn version(value: &OsStr) -> Result<c_int, BadSetting> {
+    let number = value.to_str().and_then(|value| value.parse::<c_int>().ok());
+    number.filter(|version| *version >= 1000).ok_or_else(|| BadSetting {
+        variable: VERSION,
+        value: value.to_string_lossy().into_owned(),
+        expected: "a version as the driver gives it, such as 12000 or 13000",
+    })
 }
 
 fn initialize(flags: u32) -> Answer {
@@ -117,5 +119,18 @@ exports! {
     }
     cuProfilerStop() {
         driver().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_a_number_as_the_driver_gives_it() {
+        assert_eq!(version(OsStr::new("13000")), Ok(13_000));
+        for value in ["13", "13.0", "-12000", "new", "99999999999"] {
+            assert_eq!(version(OsStr::new(value)).map_err(|error| error.value), Err(value.to_owned()));
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     contexts::{device, on_context, within},
-    driver::Driver,
+    driver::{Driver, if_loaded},
     fatbin::{self, Unusable, Wrapper},
     outcome::{Error, say},
 };
@@ -90,7 +90,7 @@ pub(crate) fn name(table: Table, id: usize, address: usize, name: CString) -> Re
 }
 
 /// Forgets a fat binary and unloads its modules.
-pub(crate) fn unregister(driver: &Driver, id: usize) {
+pub(crate) fn unregister(id: usize) {
     let binary = {
         let mut registered = write();
         let registered = registered.get_or_insert_default();
@@ -100,7 +100,8 @@ pub(crate) fn unregister(driver: &Driver, id: usize) {
         variables.retain(|_, known| known.id != id);
         registered.binaries.remove(&id)
     };
-    let Some(binary) = binary else { return };
+    // A driver that was never needed has nothing to unload.
+    let (Some(binary), Some(driver)) = (binary, if_loaded()) else { return };
     let modules = std::mem::take(&mut *binary.modules.lock().unwrap_or_else(PoisonError::into_inner));
     for (context, module) in modules {
         if let Ok(module) = module {

@@ -277,12 +277,18 @@ fn load() -> Result<Driver, Error> {
     Ok(unsafe { Driver::found(|name| libc::dlsym(library, name.as_ptr()).cast_const()) })
 }
 
+static DRIVER: OnceLock<Result<Driver, Error>> = OnceLock::new();
+
+/// The driver, if a call needed it already.
+pub(crate) fn if_loaded() -> Option<&'static Driver> {
+    DRIVER.get()?.as_ref().ok()
+}
+
 /// The driver, loaded, before `cuInit`.
 ///
 /// # Errors
 /// `INSUFFICIENT_DRIVER` where there is none.
 pub(crate) fn loaded() -> Result<&'static Driver, Error> {
-    static DRIVER: OnceLock<Result<Driver, Error>> = OnceLock::new();
     DRIVER.get_or_init(load).as_ref().map_err(|error| *error)
 }
 

@@ -4,7 +4,6 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use crate::{
     binaries::{self, Table},
-    driver,
     fatbin::Wrapper,
     outcome::{Answer, Error, answer},
 };
@@ -48,8 +47,8 @@ extern "C" fn __cudaRegisterFatBinaryEnd(_handle: Handle) {}
 #[allow(non_snake_case)]
 extern "C" fn __cudaUnregisterFatBinary(handle: Handle) {
     answer("__cudaUnregisterFatBinary", || {
-        // A driver that was never needed has nothing to unload.
-        driver::loaded().map(|driver| binaries::unregister(driver, handle.addr()))
+        binaries::unregister(handle.addr());
+        Ok(())
     });
 }
 
