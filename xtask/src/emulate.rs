@@ -98,23 +98,27 @@ fn search_path(directory: &Path) -> anyhow::Result<std::ffi::OsString> {
     Ok(env::join_paths([directory.to_path_buf()].into_iter().chain(before))?)
 }
 
-/// Prints the findings and counts them.
+/// Prints the findings, and counts those that are no mere notes.
 pub(crate) fn print(report: &Path, as_json: bool) -> anyhow::Result<usize> {
     // Without findings there is no file.
     let Ok(report) = fs::read_to_string(report) else { return Ok(0) };
+    let mut count = 0;
     for line in report.lines() {
+        let finding: Value = serde_json::from_str(line).context("a line of the emulator's report")?;
+        count += usize::from(finding.get("is_note").and_then(Value::as_bool) != Some(true));
         if as_json {
             println!("{line}");
             continue;
         }
-        let finding: Value = serde_json::from_str(line).context("a line of the emulator's report")?;
         let Some(text) = finding.get("text").and_then(Value::as_str) else {
             bail!("a line of the emulator's report has no text: {line}");
         };
         println!("{}", text.split('\n').map(str::trim).collect::<Vec<_>>().join(", "));
     }
-    let count = report.lines().count();
-    eprintln!("{count} findings");
+    match report.lines().count() - count {
+        0 => eprintln!("{count} findings"),
+        notes => eprintln!("{count} findings, {notes} notes"),
+    }
     Ok(count)
 }
 

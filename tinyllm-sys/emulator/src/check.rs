@@ -46,7 +46,7 @@ impl Check {
             | Kind::DoubleFree
             | Kind::InvalidFree => self.memcheck,
             Kind::Uninitialized => self.initcheck,
-            Kind::SharedRace | Kind::GlobalRace => self.racecheck,
+            Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => self.racecheck,
             Kind::BarrierDivergence => self.synccheck,
             Kind::StreamRace => self.stream,
             Kind::Leak => self.leak,

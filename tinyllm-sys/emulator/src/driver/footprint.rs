@@ -50,6 +50,12 @@ impl Footprint {
         overlaps.into_iter().min_by_key(|overlap| overlap.address)
     }
 
+    /// Bytes of the copy or the allocation that has an address.
+    pub(super) fn range_bytes(&self, address: u64) -> Option<u64> {
+        let range = self.ranges().map(|(range, _)| range).find(|range| range.contains(&address))?;
+        Some(range.end - range.start)
+    }
+
     fn ranges(&self) -> impl Iterator<Item = (&Range<u64>, bool)> {
         let reads = self.reads.iter().map(|range| (range, false));
         reads.chain(self.writes.iter().map(|range| (range, true)))

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     kernel::Kernel,
-    memory::CHUNK_BYTES,
+    memory::{CHUNK_BYTES, Touch},
     report::{Access, Finding, Kind, MemorySpace, Other, Site},
 };
 
@@ -39,10 +39,16 @@ impl Past {
         }
     }
 
-    /// The instruction that touched an address last.
-    fn site(&self, address: u64, writes: bool) -> Option<Site> {
-        let chunk = self.footprint.touched.chunks.get(&(address / CHUNK_BYTES))?;
-        self.kernel.as_ref()?.site(if writes { chunk.writer } else { chunk.reader })
+    /// The access that has an address: where in a kernel, its first address, and its bytes.
+    fn access_at(&self, address: u64, writes: bool) -> (Option<Site>, u64, u64) {
+        let of_kernel = self.kernel.as_ref().and_then(|kernel| {
+            let chunk = self.footprint.touched.chunks.get(&(address / CHUNK_BYTES))?;
+            let touches = if writes { [Touch::Write, Touch::Atomic] } else { [Touch::Read, Touch::Observe] };
+            let trace = touches.into_iter().find_map(|touch| chunk.find(touch, address % CHUNK_BYTES))?;
+            let bytes = kernel.code.get(trace.pc as usize)?.op.access_bytes().max(1);
+            Some((kernel.site(trace.pc), address - address % bytes, bytes))
+        });
+        of_kernel.unwrap_or((None, address, self.footprint.range_bytes(address).unwrap_or(1)))
     }
 }
 
@@ -80,17 +86,21 @@ impl History {
 
 fn finding(first: &Past, second: &Past, overlap: Overlap, device: &Device) -> Finding {
     let Overlap { address, writes, other_writes } = overlap;
+    let (other_site, other_address, other_bytes) = first.access_at(address, writes);
+    let (site, address, bytes) = second.access_at(address, other_writes);
     Finding {
-        site: second.site(address, other_writes),
+        site,
         access: Some(second.access(other_writes)),
         space: Some(MemorySpace::Global),
         address: Some(address),
-        bytes: 1,
+        bytes,
         place: device.place(address),
         other: Some(Other {
             access: first.access(writes),
+            address: Some(other_address),
+            bytes: other_bytes,
             thread: None,
-            site: first.site(address, writes),
+            site: other_site,
             work: Some(first.name.clone()),
         }),
         note: format!("{}; no event orders the two", second.name),

@@ -16,7 +16,9 @@ fn leak(name: String, bytes: u64, address: Option<u64>, note: &str) -> Finding {
 /// A line of the report: a finding's fields, and as `text` what people read.
 fn line(finding: &Finding) -> Option<String> {
     let mut value = serde_json::to_value(finding).ok()?;
-    value.as_object_mut()?.insert("text".into(), finding.to_string().into());
+    let object = value.as_object_mut()?;
+    object.insert("text".into(), finding.to_string().into());
+    object.insert("is_note".into(), finding.kind.is_note().into());
     serde_json::to_string(&value).ok()
 }
 

@@ -10,8 +10,8 @@ mod variable;
 pub use error::LoadError;
 pub(crate) use image::Image;
 pub(crate) use op::{
-    Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType, Mma,
-    Op, ReduceMode, ShuffleMode, Special, Target, Transfer, VoteMode,
+    Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType,
+    MemoryOrder, Mma, Op, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
 };
 
 use std::sync::Arc;

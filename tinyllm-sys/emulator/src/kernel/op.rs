@@ -47,6 +47,31 @@ pub(crate) struct Element {
     pub(crate) register_bits: u32,
 }
 
+/// Threads that a strong access or a fence is for. A kernel runs on one device, so that `.sys` has the same threads as `.gpu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// `.cta`.
+    Block,
+    /// `.gpu` and `.sys`.
+    Device,
+}
+
+/// The memory order of an access: `.weak`, `.relaxed`, `.acquire`, `.release`, `.acq_rel`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryOrder {
+    /// `None` for a weak access.
+    pub(crate) scope: Option<Scope>,
+    pub(crate) acquires: bool,
+    pub(crate) releases: bool,
+}
+
+impl MemoryOrder {
+    /// Whether it is strong towards threads of other blocks.
+    pub(crate) fn reaches_blocks(self) -> bool {
+        self.scope == Some(Scope::Device)
+    }
+}
+
 /// `ld`, `st` and their kin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transfer {
@@ -55,8 +80,14 @@ pub(crate) struct Transfer {
     pub(crate) element: Element,
     /// One register an element; `None` for `_`.
     pub(crate) registers: Vec<Option<Slot>>,
-    /// Volatile, relaxed, acquire or release: meant to be seen by others at the same time.
-    pub(crate) strong: bool,
+    pub(crate) order: MemoryOrder,
+}
+
+impl Transfer {
+    /// Bytes of a lane.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.element.bytes) * self.registers.len() as u64
+    }
 }
 
 /// What an atomic does with the old value and its operands.
@@ -104,6 +135,7 @@ pub(crate) struct Atomic {
     pub(crate) c: Slot,
     /// Bits of the registers.
     pub(crate) register_bits: u32,
+    pub(crate) order: MemoryOrder,
 }
 
 /// Which lane a shuffle reads.
@@ -191,6 +223,9 @@ pub(crate) struct Mma {
     pub(crate) c: Vec<Slot>,
 }
 
+/// What a lane of `ldmatrix` names: eight elements of 16 bits.
+const MATRIX_ROW_BYTES: u64 = 16;
+
 /// What a step of a warp does.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -267,7 +302,9 @@ pub(crate) enum Op {
     WarpBarrier {
         members: Slot,
     },
-    Fence,
+    Fence {
+        scope: Scope,
+    },
     Branch {
         target: u32,
     },
@@ -291,6 +328,17 @@ pub(crate) enum Op {
 }
 
 impl Op {
+    /// Bytes that each lane reads or writes; 0 where it is no access.
+    pub(crate) fn access_bytes(&self) -> u64 {
+        match self {
+            Op::Load(transfer) | Op::Store(transfer) => transfer.bytes(),
+            Op::Atomic(atomic) => u64::from(atomic.bytes),
+            Op::CopyAsync { bytes, .. } => u64::from(*bytes),
+            Op::LoadMatrix { .. } => MATRIX_ROW_BYTES,
+            _ => 0,
+        }
+    }
+
     /// A function of registers, as this processor runs it.
     pub(crate) fn lanes(function: LaneFn, operands: Operands) -> Self {
         Op::Lanes { run: function.pick(), signature: function.signature, operands }

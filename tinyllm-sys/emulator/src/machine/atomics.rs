@@ -104,12 +104,14 @@ impl Context<'_> {
         for (target, mask) in spaces.into_iter().filter(|(_, mask)| *mask != 0) {
             match target {
                 Target::Global => {
-                    self.synchronize(true);
-                    let touch = Touch::Atomic;
+                    self.before_atomic(&addresses, mask, atomic);
+                    let strong = atomic.order.reaches_blocks();
+                    let touch = if strong { Touch::Atomic } else { Touch::BlockAtomic };
                     let request =
                         global::Request { pc, warp: warp.index, mask, addresses: &addresses, bytes, touch };
                     let places = self.global(&request)?;
-                    run(warp, atomic, true, &places, mask);
+                    let written = run(warp, atomic, true, &places, mask);
+                    self.after_atomic(&addresses, written, atomic);
                 }
                 Target::Shared => {
                     let request = private::Request {
@@ -121,7 +123,7 @@ impl Context<'_> {
                         what: Use::Atomic,
                     };
                     let places = self.shared(shared, &request)?;
-                    self.shared_races(shared, &request, |_, _| false);
+                    self.shared_races(shared, &request);
                     run(warp, atomic, false, &places, mask);
                 }
                 // Local memory has no other thread, and the hardware refuses.
@@ -132,12 +134,17 @@ impl Context<'_> {
     }
 }
 
-fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u32) {
+/// Gives the lanes that have written: all but those whose comparison failed.
+fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u32) -> u32 {
+    let mut written = mask;
     for lane in lanes_of(mask) {
         let b = register(&warp.registers, atomic.b, atomic.register_bits, lane);
         let c = register(&warp.registers, atomic.c, atomic.register_bits, lane);
         // SAFETY: the place was given for an aligned value of this size; what others use meanwhile is used through words alone.
         let old = unsafe { update(places[lane], atomic.bytes, |old| combine(atomic, global, old, b, c)) };
+        if atomic.kind == AtomicKind::CompareExchange && old != b {
+            written &= !(1 << lane);
+        }
         if let Some(d) = atomic.d {
             match atomic.register_bits {
                 64 => warp.registers.wide_mut(d)[lane] = old,
@@ -145,4 +152,5 @@ fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u3
             }
         }
     }
+    written
 }

@@ -15,6 +15,8 @@ struct State {
     arrived: u32,
     /// Threads that are waited for; 0 before the first arrived.
     expected: u32,
+    /// It is for all threads of the block.
+    all_threads: bool,
     /// The joined clocks of the warps that arrived.
     known: [u32; MAX_WARPS],
     /// Threads whose predicate was set.
@@ -23,7 +25,8 @@ struct State {
     voters: u32,
 }
 
-const EMPTY: State = State { arrived: 0, expected: 0, known: [0; MAX_WARPS], set: 0, voters: 0 };
+const EMPTY: State =
+    State { arrived: 0, expected: 0, all_threads: false, known: [0; MAX_WARPS], set: 0, voters: 0 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Barriers {
@@ -57,6 +60,8 @@ pub(super) struct Arrival {
     pub(super) mask: u32,
     /// How many threads are waited for.
     pub(super) expected: u32,
+    /// Whether all of the block are.
+    pub(super) all_threads: bool,
     /// Lanes whose predicate is set.
     pub(super) set: u32,
 }
@@ -72,6 +77,7 @@ impl Barriers {
         let count = lanes_of(arrival.mask).count() as u32;
         state.arrived += count;
         state.expected = arrival.expected;
+        state.all_threads = arrival.all_threads;
         state.set += (arrival.set & arrival.mask).count_ones();
         state.voters += count;
         clocks.arrive(arrival.warp, &mut state.known);
@@ -82,6 +88,11 @@ impl Barriers {
     pub(super) fn complete(&mut self, id: u32) -> Complete {
         let state = std::mem::replace(&mut self.states[id as usize % BARRIERS], EMPTY);
         Complete { known: state.known, set: state.set, voters: state.voters }
+    }
+
+    /// Whether threads wait at a barrier for all threads of the block.
+    pub(super) fn is_for_all(&self, id: u32) -> bool {
+        self.states[id as usize % BARRIERS].all_threads
     }
 
     /// Barriers where some threads arrived, and how many are missing.

@@ -5,7 +5,7 @@ use super::{
     barriers::Barriers,
     context::Context,
     groups::{Groups, Wait},
-    order::Order,
+    order::{Interval, Own},
     recorder::Recorder,
     shared::Shared,
     step::Pause,
@@ -39,7 +39,7 @@ pub(super) struct Block {
     barriers: Barriers,
     /// What it has touched, and how that is ordered, while another block runs.
     recorder: Recorder,
-    order: Order,
+    order: Own,
 }
 
 impl Block {
@@ -66,13 +66,14 @@ impl Block {
             ),
             barriers: Barriers::new(),
             recorder: Recorder::new(),
-            order: Order::default(),
+            order: Own::default(),
         }
     }
 
     /// Makes it the block of a number, at its beginning.
     pub(super) fn start(&mut self, context: &Context<'_>, prototype: &Registers, index: u64) {
         self.index = index;
+        self.order = Own::new(index);
         self.shared.reset();
         self.barriers = Barriers::new();
         let launch = context.launch;
@@ -109,6 +110,11 @@ impl Block {
         result
     }
 
+    /// What it did until now that will not change, after it was run and has more to do.
+    pub(super) fn take_done(&mut self) -> Vec<Interval> {
+        self.order.take_done()
+    }
+
     fn run_turns(&mut self, context: &mut Context<'_>, turns: u64) -> Result<Progress, Fault> {
         for _ in 0..turns {
             let mut moved = false;
@@ -125,6 +131,9 @@ impl Block {
             }
             if self.warps.iter().all(|warp| warp.groups.is_empty()) {
                 return Ok(Progress::Done);
+            }
+            if context.order.is_waiting() {
+                return Ok(Progress::More);
             }
             if !moved {
                 self.unstick(context)?;
@@ -184,7 +193,9 @@ impl Block {
         let ended = context.launch.threads() - live;
         let complete = self.barriers.incomplete().find(|(_, missing)| *missing <= ended && ended > 0);
         if let Some((id, missing)) = complete {
-            self.release(context, id, Some(missing));
+            // "If the exiting threads are holding up the barrier, the barrier is released": one for all threads, not for a number.
+            let missing = (!self.barriers.is_for_all(id)).then_some(missing);
+            self.release(context, id, missing);
             return Ok(());
         }
         // Threads wait at different barriers: a deadlock.

@@ -21,6 +21,8 @@ pub(super) struct Clocks {
     previous: [u32; MAX_WARPS],
     /// All warps' work until then happens before what a warp does now.
     settled: [u32; MAX_WARPS],
+    /// When each warp's lanes exchanged values last, and by which instruction.
+    exchanged: [(u32, u32); MAX_WARPS],
 }
 
 impl Clocks {
@@ -31,6 +33,7 @@ impl Clocks {
             known: Box::new([[NEVER; MAX_WARPS]; MAX_WARPS]),
             previous: [NEVER; MAX_WARPS],
             settled: [NEVER; MAX_WARPS],
+            exchanged: [(NEVER, 0); MAX_WARPS],
         };
         clocks.reset();
         clocks
@@ -42,6 +45,7 @@ impl Clocks {
         self.known.fill([NEVER; MAX_WARPS]);
         self.previous = [NEVER; MAX_WARPS];
         self.settled = [NEVER; MAX_WARPS];
+        self.exchanged = [(NEVER, 0); MAX_WARPS];
         for warp in 0..self.warps {
             self.advance(warp);
         }
@@ -87,6 +91,22 @@ impl Clocks {
             *time = (*time).max(*barrier);
         }
         self.settle(warp as usize);
+    }
+
+    /// Lanes of the warp exchange values, which orders no memory.
+    pub(super) fn exchange(&mut self, warp: u32, pc: u32) {
+        self.exchanged[warp as usize % MAX_WARPS] = (self.time(warp), pc);
+    }
+
+    /// The last exchange of the warp, where it came between two instructions since the warp's last barrier.
+    pub(super) fn exchange_between(&self, warp: u32, earlier: u32, later: u32) -> Option<u32> {
+        let (time, pc) = self.exchanged[warp as usize % MAX_WARPS];
+        let between = match earlier < later {
+            true => (earlier..later).contains(&pc),
+            // Around a loop.
+            false => pc > earlier || pc < later,
+        };
+        (time == self.time(warp) && between).then_some(pc)
     }
 
     /// The warp's own barrier.

@@ -35,6 +35,8 @@ pub(super) struct Context<'a> {
     pub(super) executed: Vec<Executed>,
     pub(super) recorder: Recorder,
     pub(super) order: Order,
+    /// Whether blocks can be ordered, and it matters.
+    pub(super) orders: bool,
     pub(super) params: Aligned,
     /// What the block at hand has printed.
     pub(super) printed: Vec<u8>,
@@ -69,6 +71,7 @@ impl<'a> Context<'a> {
             executed: vec![Executed::default(); code],
             recorder: Recorder::new(),
             order: Order::default(),
+            orders: launch.kernel.ordered && launch.check.racecheck && launch.grid != [1; 3],
             params,
             printed: Vec::new(),
             regions: vec![0; code],

@@ -75,7 +75,7 @@ impl Context<'_> {
             what: Use::CopyBegun,
         };
         self.shared(shared, &request)?;
-        self.shared_races(shared, &request, |_, _| false);
+        self.shared_races(shared, &request);
         let groups = warp.copies.committed;
         warp.copies.pending.push(AsyncCopy { pc, mask, groups, to: offsets, bytes, data });
         Ok(())
@@ -169,7 +169,7 @@ impl Context<'_> {
             bytes: u64::from(copy.bytes),
             what: Use::CopyLanded,
         };
-        self.shared_races(shared, &request, |_, _| false);
+        self.shared_races(shared, &request);
     }
 }
 

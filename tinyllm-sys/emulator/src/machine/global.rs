@@ -30,7 +30,7 @@ impl Request<'_> {
         match self.touch {
             Touch::Read | Touch::Observe => Access::Read,
             Touch::Write => Access::Write,
-            Touch::Atomic => Access::Atomic,
+            Touch::Atomic | Touch::BlockAtomic => Access::Atomic,
         }
     }
 
@@ -79,7 +79,7 @@ impl<'a> Context<'a> {
                 counters.global_store_requests += 1;
                 counters.global_store_sectors += sectors;
             }
-            Touch::Atomic => counters.global_atomic_requests += 1,
+            Touch::Atomic | Touch::BlockAtomic => counters.global_atomic_requests += 1,
         }
         Ok(places)
     }
@@ -102,7 +102,7 @@ impl<'a> Context<'a> {
         {
             self.uninitialized(request, region, run.mask);
         }
-        if matches!(request.touch, Touch::Write | Touch::Atomic) {
+        if request.touch.writes() {
             written.insert(offset, run.bytes);
         }
         self.recorder.touch(request.touch, run.address, run.bytes, request.pc);

@@ -125,7 +125,10 @@ fn in_order(launch: &Launch<'_>, blocks: u64, gathered: &mut Gathered) {
             block
         };
         match block.run(&mut context, TURNS) {
-            Ok(Progress::More) => resident.push_back(block),
+            Ok(Progress::More) => {
+                gathered.races.add(launch, block.index, block.take_done());
+                resident.push_back(block);
+            }
             result => {
                 let outcome = finished(&mut context, result);
                 gathered.add(launch, block.index, outcome);

@@ -70,7 +70,7 @@ impl Context<'_> {
             what: Use::Read,
         };
         let places = self.shared(shared, &request)?;
-        self.shared_races(shared, &request, |_, _| false);
+        self.shared_races(shared, &request);
         // All are read before any is written: a register may be an address too.
         let mut rows = [[[0u32; 4]; 8]; 4];
         for (row, place) in rows.as_flattened_mut().iter_mut().zip(places).take(registers.len() * 8) {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     kernel::{Target, Transfer},
-    lanes::LANES,
+    lanes::{LANES, Registers},
     memory::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW},
 };
 
@@ -65,9 +65,6 @@ impl Context<'_> {
         transfer: &Transfer,
     ) -> Result<(), Fault> {
         let addresses = addresses(&warp.registers, transfer.address);
-        if transfer.strong && transfer.target != Target::Shared {
-            self.synchronize(false);
-        }
         let (spaces, offsets) = parts(transfer.target, &addresses, mask);
         for (target, mask) in spaces.into_iter().filter(|(_, mask)| *mask != 0) {
             let at = if target == Target::Global { &addresses } else { &offsets };
@@ -88,9 +85,10 @@ impl Context<'_> {
         transfer: &Transfer,
         at: &[u64; LANES],
     ) -> Result<(), Fault> {
-        let bytes = u64::from(transfer.element.bytes) * transfer.registers.len() as u64;
+        let bytes = transfer.bytes();
         if target == Target::Global {
-            let touch = if transfer.strong { Touch::Observe } else { Touch::Read };
+            let touch = if transfer.order.reaches_blocks() { Touch::Observe } else { Touch::Read };
+            self.before_load(at, mask, transfer);
             let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, touch };
             let places = self.global(&request)?;
             read(&mut warp.registers, transfer, &places, mask);
@@ -100,7 +98,7 @@ impl Context<'_> {
         let places = match target {
             Target::Shared => {
                 let places = self.shared(shared, &request)?;
-                self.shared_races(shared, &request, |_, _| false);
+                self.shared_races(shared, &request);
                 places
             }
             Target::Local => self.local(warp, &request)?,
@@ -120,9 +118,6 @@ impl Context<'_> {
         transfer: &Transfer,
     ) -> Result<(), Fault> {
         let addresses = addresses(&warp.registers, transfer.address);
-        if transfer.strong && transfer.target != Target::Shared {
-            self.synchronize(true);
-        }
         let (spaces, offsets) = parts(transfer.target, &addresses, mask);
         for (target, mask) in spaces.into_iter().filter(|(_, mask)| *mask != 0) {
             let at = if target == Target::Global { &addresses } else { &offsets };
@@ -143,32 +138,30 @@ impl Context<'_> {
         transfer: &Transfer,
         at: &[u64; LANES],
     ) -> Result<(), Fault> {
-        let bytes = u64::from(transfer.element.bytes) * transfer.registers.len() as u64;
+        let bytes = transfer.bytes();
         if target == Target::Global {
             // A strong store is seen like an atomic: two of them do not race.
-            let touch = if transfer.strong { Touch::Atomic } else { Touch::Write };
+            let touch = if transfer.order.reaches_blocks() { Touch::Atomic } else { Touch::Write };
+            self.before_store(transfer.order);
             let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, touch };
             let places = self.global(&request)?;
             write(&warp.registers, transfer, &places, mask);
+            self.after_store(at, mask, transfer);
             return Ok(());
         }
         let request = private::Request { pc, warp: warp.index, mask, offsets: at, bytes, what: Use::Write };
         match target {
             Target::Shared => {
                 let places = self.shared(shared, &request)?;
-                write(&warp.registers, transfer, &places, mask);
+                let races = shared.touch(&request);
                 let registers = &warp.registers;
-                self.shared_races(shared, &request, |bytes, lane| {
-                    transfer.registers.iter().enumerate().all(|(index, slot)| {
-                        let element = transfer.element;
-                        let at = at[lane] as usize + index * element.bytes as usize;
-                        let there = &bytes.as_slice()[at..at + element.bytes as usize];
-                        slot.is_none_or(|slot| {
-                            let value = lane_value(registers, slot, element, lane).to_le_bytes();
-                            there == &value[..element.bytes as usize]
-                        })
-                    })
-                });
+                let before =
+                    if races.is_empty() { 0 } else { are_there(registers, transfer, shared, at, mask) };
+                write(registers, transfer, &places, mask);
+                if !races.is_empty() {
+                    let after = are_there(registers, transfer, shared, at, mask);
+                    self.stores_race(shared, &request, &races, before, after);
+                }
             }
             Target::Local => {
                 let places = self.local(warp, &request)?;
@@ -191,7 +184,7 @@ impl Context<'_> {
         offset: u32,
         transfer: &Transfer,
     ) -> Result<(), Fault> {
-        let bytes = u64::from(transfer.element.bytes) * transfer.registers.len() as u64;
+        let bytes = transfer.bytes();
         let offsets = [u64::from(offset); LANES];
         let what = Use::Read;
         let request = private::Request { pc, warp: warp.index, mask, offsets: &offsets, bytes, what };
@@ -199,10 +192,27 @@ impl Context<'_> {
         read(&mut warp.registers, transfer, &places, mask);
         Ok(())
     }
+}
 
-    /// An atomic, a strong load or a strong store: what it orders is noted.
-    pub(super) fn synchronize(&mut self, stores: bool) {
-        let recorder = &mut self.recorder;
-        self.order.synchronize(stores, || recorder.take());
-    }
+/// The lanes whose values are in shared memory.
+#[cold]
+fn are_there(
+    registers: &Registers,
+    transfer: &Transfer,
+    shared: &Shared,
+    at: &[u64; LANES],
+    mask: u32,
+) -> u32 {
+    let element = transfer.element;
+    let bytes = element.bytes as usize;
+    let is_there = |lane: usize| {
+        transfer.registers.iter().enumerate().all(|(index, slot)| {
+            let start = at[lane] as usize + index * bytes;
+            slot.is_none_or(|slot| {
+                let value = lane_value(registers, slot, element, lane).to_le_bytes();
+                shared.bytes.as_slice()[start..start + bytes] == value[..bytes]
+            })
+        })
+    };
+    lanes_of(mask).filter(|lane| is_there(*lane)).fold(0, |lanes, lane| lanes | 1 << lane)
 }

@@ -3,7 +3,6 @@
 use super::{
     Fault,
     addresses::wavefronts,
-    aligned::Aligned,
     context::{Context, Culprit},
     shared::Shared,
     transfer::{Places, lanes_of},
@@ -11,6 +10,7 @@ use super::{
     words::{Race, Use},
 };
 use crate::{
+    kernel::Op,
     lanes::LANES,
     report::{Access, Kind, MemorySpace, Other},
 };
@@ -88,19 +88,36 @@ impl Context<'_> {
         Ok(places)
     }
 
-    /// Notes an access for each lane, and reports those that nothing orders after an earlier one. `same` says whether what a
-    /// lane wrote is what is there now, after all have written.
+    /// Notes an access for each lane, and reports those that nothing orders after an earlier one.
     #[inline(always)]
-    pub(super) fn shared_races(
+    pub(super) fn shared_races(&mut self, shared: &mut Shared, request: &Request<'_>) {
+        for (lane, race) in shared.touch(request) {
+            self.shared_race(shared, request, lane, race, Kind::SharedRace);
+        }
+    }
+
+    /// Reports stores that nothing orders after earlier accesses. `before` are the lanes whose values were there before they stored,
+    /// `after` those whose values are there now, after all have.
+    #[cold]
+    pub(super) fn stores_race(
         &mut self,
-        shared: &mut Shared,
+        shared: &Shared,
         request: &Request<'_>,
-        same: impl Fn(&Aligned, usize) -> bool,
+        races: &[(usize, Race)],
+        before: u32,
+        after: u32,
     ) {
-        let Request { pc, warp, what, offsets, bytes, mask } = *request;
-        shared.touch((warp, pc, what), offsets, bytes, mask, same, |lane, race| {
-            self.shared_race(request, lane, race);
-        });
+        for (lane, race) in races {
+            // Both have to be there: the later one always is, where no third comes after it.
+            let (lane, other) = (*lane, race.earlier.lane());
+            let also = request.mask >> other & 1 == 1 && request.offsets[other] == request.offsets[lane];
+            if race.same_store && after >> lane & 1 == 1 && (!also || after >> other & 1 == 1) {
+                continue;
+            }
+            let equal = race.earlier_writes && !race.earlier_under_way && before >> lane & 1 == 1;
+            let kind = if equal && !race.same_store { Kind::EqualStores } else { Kind::SharedRace };
+            self.shared_race(shared, request, lane, *race, kind);
+        }
     }
 
     #[cold]
@@ -111,17 +128,32 @@ impl Context<'_> {
     }
 
     #[cold]
-    fn shared_race(&mut self, request: &Request<'_>, lane: usize, race: Race) {
-        let culprit = request.culprit(Kind::SharedRace, MemorySpace::Shared, lane);
+    fn shared_race(&mut self, shared: &Shared, request: &Request<'_>, lane: usize, race: Race, kind: Kind) {
+        let culprit = request.culprit(kind, MemorySpace::Shared, lane);
+        let exchange = shared.clocks.exchange_between(race.earlier.warp(), race.earlier.pc, request.pc);
+        let exchange = exchange.filter(|_| race.earlier.warp() == request.warp && !race.earlier_under_way);
         self.find(culprit, race.earlier.pc, |context, finding| {
+            let code = &context.launch.kernel.code;
+            let op = code.get(race.earlier.pc as usize).map(|instruction| &instruction.op);
+            let bytes = op.map_or(1, Op::access_bytes).max(1);
             finding.other = Some(Other {
-                access: if race.earlier_writes { Access::Write } else { Access::Read },
+                access: match op {
+                    Some(Op::Atomic(_)) => Access::Atomic,
+                    _ if race.earlier_writes => Access::Write,
+                    _ => Access::Read,
+                },
+                address: Some(race.offset - race.offset % bytes),
+                bytes,
                 thread: Some(context.thread(race.earlier.warp(), race.earlier.lane())),
                 site: context.launch.kernel.site(race.earlier.pc),
                 work: None,
             });
             if race.earlier_under_way {
                 finding.note = "the other is a cp.async that has not been waited for".into();
+            }
+            if let Some(site) = exchange.and_then(|pc| context.launch.kernel.site(pc)) {
+                let opcode: Vec<&str> = site.instruction.split('.').take(2).collect();
+                finding.note = format!("{} orders no memory; __syncwarp() does", opcode.join("."));
             }
         });
     }

@@ -1,21 +1,32 @@
 //! Races between blocks: what one touched against what those before it did.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use super::{Launch, order::Interval};
 use crate::{
-    memory::{CHUNK_BYTES, Chunk, Touched},
+    kernel::Op,
+    memory::{CHUNK_BYTES, Chunk, Conflict, Touch, Touched},
     report::{Access, Finding, Kind, MemorySpace, Other},
 };
+
+/// Most chunks of intervals that are remembered: the oldest are forgotten first, and with them races that they would have.
+const MAX_CHUNKS: usize = 1 << 17;
+
+/// Sizes that strong operations have, the largest first.
+const SIZES: [u64; 4] = [8, 4, 2, 1];
 
 /// Blocks' touches so far.
 #[derive(Debug, Default)]
 pub(super) struct Races {
-    /// All of them together, and for each chunk the block that wrote and the block that read there last.
+    /// All of them together.
     all: HashMap<u64, Seen>,
-    /// One by one, where blocks can be ordered.
-    intervals: Vec<(u64, Interval)>,
-    known: HashSet<(u32, u32)>,
+    /// One by one, where blocks can be ordered, and who has touched a chunk.
+    intervals: VecDeque<(u64, Interval)>,
+    /// The number of the first that is not forgotten.
+    first: usize,
+    by_chunk: HashMap<u64, Vec<usize>>,
+    chunks: usize,
+    known: HashMap<(u32, u32), usize>,
     findings: Vec<Finding>,
 }
 
@@ -23,8 +34,6 @@ pub(super) struct Races {
 struct Seen {
     chunk: Box<Chunk>,
     is_written: bool,
-    reader: u64,
-    writer: u64,
 }
 
 /// One side of a race.
@@ -32,124 +41,167 @@ struct Seen {
 struct Side {
     block: u64,
     pc: u32,
-    writes: bool,
+    touch: Touch,
+}
+
+impl Side {
+    fn new(chunk: &Chunk, touch: Touch, byte: u64, block: Option<u64>) -> Option<Self> {
+        let trace = chunk.find(touch, byte)?;
+        Some(Side { block: block.unwrap_or(trace.block), pc: trace.pc, touch })
+    }
+
+    fn access(&self, launch: &Launch<'_>) -> Access {
+        match launch.kernel.code.get(self.pc as usize).map(|instruction| &instruction.op) {
+            Some(Op::Atomic(_)) => Access::Atomic,
+            _ if self.touch.writes() => Access::Write,
+            _ => Access::Read,
+        }
+    }
+
+    /// The access that has a byte: its first address, and its bytes.
+    fn range(&self, launch: &Launch<'_>, byte: u64) -> (u64, u64) {
+        let instruction = launch.kernel.code.get(self.pc as usize);
+        let bytes = instruction.map_or(1, |instruction| instruction.op.access_bytes()).max(1);
+        (byte - byte % bytes, bytes)
+    }
 }
 
 impl Races {
-    /// Adds a block's intervals, and looks for what they race with.
+    /// Adds intervals of a block, and looks for what they race with.
     pub(super) fn add(&mut self, launch: &Launch<'_>, block: u64, intervals: Vec<Interval>) {
-        if launch.check.racecheck {
-            if launch.kernel.ordered {
-                self.check_intervals(launch, block, &intervals);
+        for mut interval in intervals {
+            interval.touched.chunks.values_mut().for_each(|chunk| chunk.set_block(block));
+            if !launch.check.racecheck {
+                self.see(interval.touched);
+            } else if launch.kernel.ordered {
+                self.check_interval(launch, block, &interval);
+                self.remember(block, interval);
             } else {
-                for interval in &intervals {
-                    self.check(launch, block, &interval.touched);
-                }
-            }
-        }
-        if launch.check.racecheck && launch.kernel.ordered {
-            for (index, chunk) in intervals.iter().flat_map(|interval| &interval.touched.chunks) {
-                self.see(block, *index, chunk.clone());
-            }
-            self.intervals.extend(intervals.into_iter().map(|interval| (block, interval)));
-        } else {
-            for (index, chunk) in intervals.into_iter().flat_map(|interval| interval.touched.chunks) {
-                self.see(block, index, chunk);
+                self.check(launch, block, &interval.touched);
+                self.see(interval.touched);
             }
         }
     }
 
-    /// Adds what a block did to a chunk.
-    fn see(&mut self, block: u64, index: u64, chunk: Box<Chunk>) {
-        let reads = any(&chunk.read, &chunk.observed).then_some(chunk.reader);
-        let writes = any(&chunk.written, &chunk.atomic).then_some(chunk.writer);
-        let seen = match self.all.entry(index) {
-            Entry::Occupied(seen) => {
-                let seen = seen.into_mut();
-                seen.chunk.merge(&chunk);
-                seen
+    /// Adds what a block did to all that was done.
+    fn see(&mut self, touched: Touched) {
+        for (index, chunk) in touched.chunks {
+            let is_written = chunk.is_written();
+            match self.all.entry(index) {
+                Entry::Occupied(seen) => {
+                    let seen = seen.into_mut();
+                    seen.is_written |= is_written;
+                    seen.chunk.merge(&chunk);
+                }
+                Entry::Vacant(place) => _ = place.insert(Seen { chunk, is_written }),
             }
-            Entry::Vacant(place) => place.insert(Seen { chunk, is_written: false, reader: 0, writer: 0 }),
-        };
-        if let Some(pc) = reads {
-            (seen.reader, seen.chunk.reader) = (block, pc);
         }
-        if let Some(pc) = writes {
-            (seen.is_written, seen.writer, seen.chunk.writer) = (true, block, pc);
+    }
+
+    fn remember(&mut self, block: u64, interval: Interval) {
+        self.see(interval.touched.clone());
+        let number = self.first + self.intervals.len();
+        for index in interval.touched.chunks.keys() {
+            let numbers = self.by_chunk.entry(*index).or_default();
+            let forgotten = numbers.partition_point(|number| *number < self.first);
+            numbers.drain(..forgotten);
+            numbers.push(number);
         }
+        self.chunks += interval.touched.chunks.len();
+        self.intervals.push_back((block, interval));
+        while self.chunks > MAX_CHUNKS
+            && let Some((_, oldest)) = self.intervals.pop_front()
+        {
+            self.chunks -= oldest.touched.chunks.len();
+            self.first += 1;
+        }
+    }
+
+    /// Whether a block's chunk may race with any other's: most memory is only read.
+    fn may_race(&self, index: u64, chunk: &Chunk) -> Option<Conflict> {
+        let seen = self.all.get(&index)?;
+        if !seen.is_written && !chunk.is_written() {
+            return None;
+        }
+        seen.chunk.conflict(chunk)
     }
 
     fn check(&mut self, launch: &Launch<'_>, block: u64, touched: &Touched) {
         let mut races = Vec::new();
         for (index, chunk) in &touched.chunks {
-            let Some(seen) = self.all.get(index) else { continue };
-            // Most memory is only read.
-            if !seen.is_written && !any(&chunk.written, &chunk.atomic) {
+            let Some(Conflict { byte, touch, other_touch }) = self.may_race(*index, chunk) else { continue };
+            let earlier = self.all.get(index).and_then(|seen| Side::new(&seen.chunk, touch, byte, None));
+            let later = Side::new(chunk, other_touch, byte, Some(block));
+            races.extend(earlier.zip(later).map(|sides| (index * CHUNK_BYTES + byte, sides)));
+        }
+        self.report_all(launch, races);
+    }
+
+    fn check_interval(&mut self, launch: &Launch<'_>, block: u64, later: &Interval) {
+        let mut races = Vec::new();
+        for (index, chunk) in &later.touched.chunks {
+            if self.may_race(*index, chunk).is_none() {
                 continue;
             }
-            let Some(conflict) = seen.chunk.conflict(chunk) else { continue };
-            let earlier = match conflict.writes {
-                true => Side { block: seen.writer, pc: seen.chunk.writer, writes: true },
-                false => Side { block: seen.reader, pc: seen.chunk.reader, writes: false },
-            };
-            races.push((
-                index * CHUNK_BYTES + conflict.byte,
-                earlier,
-                side(block, chunk, conflict.other_writes),
-            ));
-        }
-        races.sort_by_key(|(address, ..)| *address);
-        for (address, earlier, later) in races {
-            self.report(launch, address, earlier, later);
-        }
-    }
-
-    fn check_intervals(&mut self, launch: &Launch<'_>, block: u64, intervals: &[Interval]) {
-        let mut races = Vec::new();
-        for (other, earlier) in &self.intervals {
-            for later in intervals.iter().filter(|later| *other != block && !later.is_ordered_with(earlier)) {
-                let Some((address, _)) = earlier.touched.conflict(&later.touched) else { continue };
-                let index = address / CHUNK_BYTES;
-                let chunks = (earlier.touched.chunks.get(&index), later.touched.chunks.get(&index));
-                let (Some(first), Some(second)) = chunks else { continue };
-                let byte = address % CHUNK_BYTES;
-                let writes = |chunk: &Chunk| {
-                    (chunk.written[byte as usize / 64] | chunk.atomic[byte as usize / 64]) >> (byte % 64) & 1
-                        == 1
+            for number in self.by_chunk.get(index).into_iter().flatten() {
+                let Some(place) = number.checked_sub(self.first) else { continue };
+                let Some((other, earlier)) = self.intervals.get(place) else { continue };
+                if *other == block
+                    || later.knowledge.has_interval(*other, earlier.number)
+                    || earlier.knowledge.has_interval(block, later.number)
+                {
+                    continue;
+                }
+                let Some(earlier_chunk) = earlier.touched.chunks.get(index) else { continue };
+                // A strong write that was observed is before what follows in causality order.
+                let excused = |conflict: &Conflict| {
+                    let address = index * CHUNK_BYTES + conflict.byte;
+                    (conflict.touch == Touch::Atomic && has_observed(later, *other, earlier, address))
+                        || (conflict.other_touch == Touch::Atomic
+                            && has_observed(earlier, block, later, address))
                 };
-                races.push((
-                    address,
-                    side(*other, first, writes(first)),
-                    side(block, second, writes(second)),
-                ));
+                let Some(conflict) = earlier_chunk.conflict_unless(chunk, excused) else { continue };
+                let Conflict { byte, touch, other_touch } = conflict;
+                let first = Side::new(earlier_chunk, touch, byte, Some(*other));
+                let second = Side::new(chunk, other_touch, byte, Some(block));
+                races.extend(first.zip(second).map(|sides| (index * CHUNK_BYTES + byte, sides)));
             }
         }
-        races.sort_by_key(|(address, ..)| *address);
-        for (address, earlier, later) in races {
+        self.report_all(launch, races);
+    }
+
+    fn report_all(&mut self, launch: &Launch<'_>, mut races: Vec<(u64, (Side, Side))>) {
+        races.sort_by_key(|(address, (earlier, later))| (*address, earlier.block, earlier.pc, later.pc));
+        for (address, (earlier, later)) in races {
             self.report(launch, address, earlier, later);
         }
     }
 
-    fn report(&mut self, launch: &Launch<'_>, address: u64, earlier: Side, later: Side) {
-        if !self.known.insert((earlier.pc, later.pc)) {
-            if let Some(finding) = self.findings.iter_mut().find(|finding| {
-                let line = |pc| launch.kernel.site(pc).map(|site| site.ptx_line);
-                finding.site.as_ref().map(|site| site.ptx_line) == line(later.pc)
-            }) {
-                finding.count += 1;
+    fn report(&mut self, launch: &Launch<'_>, byte: u64, earlier: Side, later: Side) {
+        let known = match self.known.entry((earlier.pc, later.pc)) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(place) => {
+                place.insert(self.findings.len());
+                None
             }
+        };
+        if let Some(known) = known.and_then(|known| self.findings.get_mut(known)) {
+            known.count += 1;
             return;
         }
-        let access = |side: Side| if side.writes { Access::Write } else { Access::Read };
+        let (address, bytes) = later.range(launch, byte);
+        let (other_address, other_bytes) = earlier.range(launch, byte);
         self.findings.push(Finding {
             site: launch.kernel.site(later.pc),
-            access: Some(access(later)),
+            access: Some(later.access(launch)),
             space: Some(MemorySpace::Global),
             address: Some(address),
-            bytes: 1,
+            bytes,
             place: launch.space.place(address),
             other: Some(Other {
-                access: access(earlier),
+                access: earlier.access(launch),
+                address: Some(other_address),
+                bytes: other_bytes,
                 thread: None,
                 site: launch.kernel.site(earlier.pc),
                 work: Some(format!("block {:?}", launch.block_position(earlier.block))),
@@ -166,11 +218,10 @@ impl Races {
     }
 }
 
-/// Whether one of two sets has something in it.
-fn any(set: &[u64], other: &[u64]) -> bool {
-    set.iter().zip(other).fold(0, |all, (word, other)| all | word | other) != 0
-}
-
-fn side(block: u64, chunk: &Chunk, writes: bool) -> Side {
-    Side { block, pc: if writes { chunk.writer } else { chunk.reader }, writes }
+/// Whether an interval comes after an observation of the last strong write that another block did at an address in an interval of its.
+fn has_observed(interval: &Interval, writer: u64, writes: &Interval, address: u64) -> bool {
+    SIZES.into_iter().any(|size| {
+        let strong = writes.strong.get(&(address - address % size));
+        strong.is_some_and(|(location, write)| interval.knowledge.has_observed(*location, writer, *write))
+    })
 }

@@ -3,8 +3,9 @@
 use super::{
     aligned::Aligned,
     clocks::Clocks,
+    private::Request,
     transfer::lanes_of,
-    words::{Parts, Race, Toucher, Use, Words},
+    words::{Parts, Race, Toucher, Words},
 };
 use crate::lanes::LANES;
 
@@ -58,19 +59,12 @@ impl Shared {
         }
     }
 
-    /// Notes an access of a warp. Calls `report` with every lane that nothing orders after an earlier access; `same` says whether
-    /// what a lane wrote is what is there now, after all have written.
+    /// Notes an access of a warp, and gives every lane that nothing orders after an earlier access.
     #[inline(always)]
-    pub(super) fn touch(
-        &mut self,
-        (warp, pc, what): (u32, u32, Use),
-        offsets: &[u64; LANES],
-        bytes: u64,
-        mask: u32,
-        same: impl Fn(&Aligned, usize) -> bool,
-        mut report: impl FnMut(usize, Race),
-    ) {
-        let Some(words) = &mut self.words else { return };
+    pub(super) fn touch(&mut self, request: &Request<'_>) -> Vec<(usize, Race)> {
+        let Request { pc, warp, what, offsets, bytes, mask } = *request;
+        let mut races = Vec::new();
+        let Some(words) = &mut self.words else { return races };
         let toucher = Toucher::new(&self.clocks, warp, pc, what);
         let parts = Parts::new(offsets, bytes, mask, what);
         for lanes in parts {
@@ -78,18 +72,11 @@ impl Shared {
                 continue;
             }
             for lane in lanes_of(lanes) {
-                let Some(race) = words.touch(&self.clocks, &toucher, lane, offsets[lane], bytes) else {
-                    continue;
-                };
-                // Both have to be there: the later one always is, where no third comes after it.
-                let other = race.earlier.lane();
-                let also = mask >> other & 1 == 1 && offsets[other] == offsets[lane];
-                let agree = same(&self.bytes, lane) && (!also || same(&self.bytes, other));
-                if !(race.same_store && agree) {
-                    report(lane, race);
-                }
+                let race = words.touch(&self.clocks, &toucher, lane, offsets[lane], bytes);
+                races.extend(race.map(|race| (lane, race)));
             }
         }
+        races
     }
 }
 

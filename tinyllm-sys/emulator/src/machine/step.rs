@@ -151,9 +151,7 @@ impl Context<'_> {
             Op::CommitCopies => warp.copies.commit(active),
             Op::WaitCopies { groups } => self.wait_for_copies(shared, warp, active, Some(*groups)),
             Op::WaitAllCopies => self.wait_for_copies(shared, warp, active, None),
-            Op::Fence => {
-                self.order.fence();
-            }
+            Op::Fence { scope } => self.fence(*scope),
             Op::Clock { d, wide } => clock(warp, active, *d, *wide),
             Op::ActiveMask { d } => {
                 let row = warp.registers.row_mut(*d);
@@ -234,6 +232,9 @@ impl Context<'_> {
             Op::WarpBarrier { .. } => shared.clocks.warp_barrier(warp.index),
             _ => {}
         }
+        if matches!(op, Op::Shuffle { .. } | Op::Vote { .. } | Op::Match { .. } | Op::Reduce { .. }) {
+            shared.clocks.exchange(warp.index, pc);
+        }
         Ok(Next::Follow)
     }
 
@@ -295,7 +296,8 @@ impl Context<'_> {
         let all = self.launch.threads();
         let expected = barrier.threads.map_or(all, |slot| warp.registers.row(slot)[first]);
         let set = holds(&warp.registers, barrier.predicate);
-        let arrival = Arrival { id, warp: warp.index, mask: active, expected, set };
+        let all_threads = barrier.threads.is_none();
+        let arrival = Arrival { id, warp: warp.index, mask: active, expected, all_threads, set };
         let complete = barriers.arrive(&mut shared.clocks, arrival);
         let waits = barrier.mode != BarrierMode::Arrive;
         if mask & !active != 0 {

@@ -157,6 +157,8 @@ pub(super) struct Race {
     pub(super) earlier: Touch,
     pub(super) earlier_writes: bool,
     pub(super) earlier_under_way: bool,
+    /// The first byte that both have.
+    pub(super) offset: u64,
     /// Both are stores of one instruction of one warp: none, if they store the same.
     pub(super) same_store: bool,
 }
@@ -300,7 +302,11 @@ impl Words {
             let count = (WORD_BYTES - at % WORD_BYTES).min(end - at);
             let inside = bytes_of_word(at, count);
             let (quad, word) = ((at / QUAD_BYTES) as usize, (at / WORD_BYTES) as usize % QUAD);
-            race = race.or(touch_word(&mut self.quads[quad], word, inside, clocks, toucher, lane));
+            let found = touch_word(&mut self.quads[quad], word, inside, clocks, toucher, lane);
+            race = race.or(found.map(|race| {
+                let first = (inside & race.earlier.who.bytes()).trailing_zeros();
+                Race { offset: at - at % WORD_BYTES + u64::from(first), ..race }
+            }));
             at += count;
         }
         race
@@ -365,6 +371,7 @@ fn touch_word(
                 earlier: written,
                 earlier_writes: true,
                 earlier_under_way: written.is_under_way(),
+                offset: 0,
                 same_store,
             });
         }
@@ -376,8 +383,13 @@ fn touch_word(
         && !both_atomic(read)
         && !is_before(read, clocks, toucher, lane)
     {
-        race =
-            Some(Race { earlier: read, earlier_writes: false, earlier_under_way: false, same_store: false });
+        race = Some(Race {
+            earlier: read,
+            earlier_writes: false,
+            earlier_under_way: false,
+            offset: 0,
+            same_store: false,
+        });
     }
     let mut who = Who::new(toucher, lane, inside);
     if writes

@@ -10,6 +10,6 @@ mod words;
 pub(crate) use bits::Bits;
 pub(crate) use bytes::Bytes;
 pub(crate) use space::{Freed, Name, Region, Space};
-pub(crate) use touched::{CHUNK_BYTES, Chunk, Touched};
+pub(crate) use touched::{CHUNK_BYTES, Chunk, Conflict, Touch, Touched};
 pub(crate) use windows::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 pub(crate) use words::{load, store, update};

@@ -9,6 +9,75 @@ pub(crate) const CHUNK_BYTES: u64 = 4096;
 /// Words of one of a chunk's sets.
 const WORDS: usize = (CHUNK_BYTES / 64) as usize;
 
+/// Most instructions of one chunk that are told apart.
+const MAX_TRACES: usize = 16;
+
+/// How bytes are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Touch {
+    Read,
+    Write,
+    /// A strong write: two of them do not race.
+    Atomic,
+    /// An atomic of the block's scope: to other blocks, a weak read and a weak write.
+    BlockAtomic,
+    /// A strong read: one that is meant to see others' changes.
+    Observe,
+}
+
+impl Touch {
+    /// Whether it changes the bytes.
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, Touch::Write | Touch::Atomic | Touch::BlockAtomic)
+    }
+}
+
+/// Pairs that need an order: one of them writes, and not both are strong.
+const CONFLICTS: [(Touch, Touch); 9] = [
+    (Touch::Write, Touch::Write),
+    (Touch::Write, Touch::Read),
+    (Touch::Read, Touch::Write),
+    (Touch::Write, Touch::Atomic),
+    (Touch::Atomic, Touch::Write),
+    (Touch::Read, Touch::Atomic),
+    (Touch::Atomic, Touch::Read),
+    (Touch::Write, Touch::Observe),
+    (Touch::Observe, Touch::Write),
+];
+
+/// What one instruction did in a chunk, so that a report can name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    pub(crate) pc: u32,
+    pub(crate) touch: Touch,
+    /// The first byte and the last.
+    first: u16,
+    last: u16,
+    /// Which bytes of each 64, in all of them together.
+    pattern: u64,
+    /// The block that did it; the last one where they are too many.
+    pub(crate) block: u64,
+}
+
+impl Trace {
+    fn has(&self, touch: Touch, byte: u64) -> bool {
+        self.touch == touch
+            && (u64::from(self.first)..=u64::from(self.last)).contains(&byte)
+            && self.pattern >> (byte % 64) & 1 == 1
+    }
+
+    fn is_same(&self, other: &Trace) -> bool {
+        self.pc == other.pc && self.touch == other.touch
+    }
+
+    fn extend(&mut self, other: &Trace) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.pattern |= other.pattern;
+        self.block = other.block;
+    }
+}
+
 /// What was done to a chunk's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
@@ -16,14 +85,12 @@ pub(crate) struct Chunk {
     pub(crate) read: [u64; WORDS],
     /// Bytes written.
     pub(crate) written: [u64; WORDS],
-    /// Bytes changed atomically.
+    /// Bytes written by strong writes.
     pub(crate) atomic: [u64; WORDS],
-    /// Bytes read by loads that are meant to see others' changes.
+    /// Bytes read by strong reads.
     pub(crate) observed: [u64; WORDS],
-    /// The instruction that read here last.
-    pub(crate) reader: u32,
-    /// The instruction that wrote or changed here last.
-    pub(crate) writer: u32,
+    /// By which instructions.
+    traces: Vec<Trace>,
 }
 
 impl Default for Chunk {
@@ -33,8 +100,7 @@ impl Default for Chunk {
             written: [0; WORDS],
             atomic: [0; WORDS],
             observed: [0; WORDS],
-            reader: 0,
-            writer: 0,
+            traces: Vec::new(),
         }
     }
 }
@@ -51,20 +117,87 @@ impl Chunk {
         }
     }
 
-    /// The first byte of the chunk where what `self` did and what `other` did is not both reading or both atomic.
-    pub(crate) fn conflict(&self, other: &Chunk) -> Option<Conflict> {
-        (0..WORDS).find_map(|word| {
-            let (mine, theirs) = (self.word(word), other.word(word));
-            let both = mine.conflicts_with(&theirs) | theirs.conflicts_with(&mine);
-            (both != 0).then(|| {
-                let bit = both.trailing_zeros();
-                Conflict {
-                    byte: word as u64 * 64 + u64::from(bit),
-                    writes: (mine.written | mine.atomic) >> bit & 1 == 1,
-                    other_writes: (theirs.written | theirs.atomic) >> bit & 1 == 1,
-                }
-            })
+    /// The set of bytes that are used so.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, touch: Touch) -> &mut [u64; WORDS] {
+        match touch {
+            Touch::Read => &mut self.read,
+            Touch::Write | Touch::BlockAtomic => &mut self.written,
+            Touch::Atomic => &mut self.atomic,
+            Touch::Observe => &mut self.observed,
+        }
+    }
+
+    /// The number of an instruction's trace, made where there is none.
+    pub(crate) fn trace(&mut self, touch: Touch, pc: u32) -> usize {
+        let known = self.traces.iter().position(|trace| trace.pc == pc && trace.touch == touch);
+        known.unwrap_or_else(|| {
+            self.traces.push(Trace { pc, touch, first: u16::MAX, last: 0, pattern: 0, block: 0 });
+            self.traces.len() - 1
         })
+    }
+
+    /// Adds `start .. start + length`, which is not empty, to the trace of a number, and to its set.
+    #[inline(always)]
+    pub(crate) fn touch(&mut self, touch: Touch, trace: usize, start: u64, length: u64) {
+        if let Some(trace) = self.traces.get_mut(trace) {
+            trace.first = trace.first.min(start as u16);
+            trace.last = trace.last.max((start + length - 1) as u16);
+            trace.pattern |= (u64::MAX >> (64 - length.min(64))).rotate_left(start as u32 % 64);
+        }
+        Chunk::insert(self.set(touch), start, length);
+    }
+
+    /// Which instruction used a byte so.
+    pub(crate) fn find(&self, touch: Touch, byte: u64) -> Option<&Trace> {
+        // The one of the fewest bytes is the likeliest where several may have.
+        let traces = self.traces.iter().filter(|trace| trace.has(touch, byte));
+        traces.min_by_key(|trace| trace.last - trace.first)
+    }
+
+    /// All of it was done by a block.
+    pub(crate) fn set_block(&mut self, block: u64) {
+        self.traces.iter_mut().for_each(|trace| trace.block = block);
+    }
+
+    /// Whether any byte is written.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.iter().chain(&self.atomic).fold(0, |all, word| all | word) != 0
+    }
+
+    /// Whether a byte is used by a weak access.
+    pub(crate) fn is_weak(&self, byte: u64) -> bool {
+        let word = (byte / 64) as usize % WORDS;
+        (self.read[word] | self.written[word]) >> (byte % 64) & 1 == 1
+    }
+
+    /// The first byte of the chunk where what `self` did and what `other` did needs an order.
+    pub(crate) fn conflict(&self, other: &Chunk) -> Option<Conflict> {
+        self.conflict_unless(other, |_| false)
+    }
+
+    /// The same without what is excused.
+    pub(crate) fn conflict_unless(
+        &self,
+        other: &Chunk,
+        excused: impl Fn(&Conflict) -> bool,
+    ) -> Option<Conflict> {
+        for word in 0..WORDS {
+            let (mine, theirs) = (self.word(word), other.word(word));
+            let mut both = mine.conflicts_with(&theirs) | theirs.conflicts_with(&mine);
+            while both != 0 {
+                let bit = both.trailing_zeros();
+                both &= both - 1;
+                let has = |word: &Word, touch| word.of(touch) >> bit & 1 == 1;
+                for (touch, other_touch) in CONFLICTS {
+                    let conflict = Conflict { byte: word as u64 * 64 + u64::from(bit), touch, other_touch };
+                    if has(&mine, touch) && has(&theirs, other_touch) && !excused(&conflict) {
+                        return Some(conflict);
+                    }
+                }
+            }
+        }
+        None
     }
 
     fn word(&self, word: usize) -> Word {
@@ -86,8 +219,18 @@ impl Chunk {
         ] {
             set.iter_mut().zip(from).for_each(|(word, from)| *word |= from);
         }
-        self.reader = self.reader.max(other.reader);
-        self.writer = self.writer.max(other.writer);
+        for trace in &other.traces {
+            let full = self.traces.len() >= MAX_TRACES;
+            let known = self
+                .traces
+                .iter_mut()
+                .find(|known| known.is_same(trace) && (full || known.block == trace.block));
+            match known {
+                Some(known) => known.extend(trace),
+                None if !full => self.traces.push(*trace),
+                None => {}
+            }
+        }
     }
 
     /// Bytes read or changed, and bytes written or changed.
@@ -109,10 +252,19 @@ struct Word {
 }
 
 impl Word {
-    /// Bytes that `self` changes and the other uses, unless both are atomic.
+    /// Bytes that `self` changes and the other uses, unless both are strong.
     fn conflicts_with(&self, other: &Word) -> u64 {
         (self.written & (other.read | other.written | other.atomic | other.observed))
             | (self.atomic & other.read)
+    }
+
+    fn of(&self, touch: Touch) -> u64 {
+        match touch {
+            Touch::Read => self.read,
+            Touch::Write | Touch::BlockAtomic => self.written,
+            Touch::Atomic => self.atomic,
+            Touch::Observe => self.observed,
+        }
     }
 }
 
@@ -121,10 +273,10 @@ impl Word {
 pub(crate) struct Conflict {
     /// The byte in its chunk.
     pub(crate) byte: u64,
-    /// Whether the first of the two changes it.
-    pub(crate) writes: bool,
-    /// Whether the other does.
-    pub(crate) other_writes: bool,
+    /// What the first of the two does to it.
+    pub(crate) touch: Touch,
+    /// What the other does.
+    pub(crate) other_touch: Touch,
 }
 
 /// Everything a piece of work touched.
@@ -183,7 +335,7 @@ mod tests {
         assert_eq!(a.conflict(&b), None);
         Chunk::insert(&mut b.chunk(1).written, 9, 1);
         let (address, conflict) = a.conflict(&b).unwrap();
-        assert_eq!((address, conflict.writes, conflict.other_writes), (4105, false, true));
+        assert_eq!((address, conflict.touch, conflict.other_touch), (4105, Touch::Read, Touch::Write));
         assert_eq!((a.unique_bytes(), b.unique_bytes()), ((20, 0), (200, 1)));
     }
 }

@@ -21,6 +21,8 @@ pub enum Kind {
     Uninitialized,
     /// Two threads of a block, the same bytes of shared memory, and no barrier between.
     SharedRace,
+    /// Two threads of a block that store one value to the same bytes of shared memory, and no barrier between: a note.
+    EqualStores,
     /// Two blocks of a kernel, the same bytes of global memory, and nothing that orders them.
     GlobalRace,
     /// A barrier that some threads of its warp or block do not reach.
@@ -41,11 +43,16 @@ impl Kind {
             | Kind::DoubleFree
             | Kind::InvalidFree => "memcheck",
             Kind::Uninitialized => "initcheck",
-            Kind::SharedRace | Kind::GlobalRace => "racecheck",
+            Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => "racecheck",
             Kind::BarrierDivergence => "synccheck",
             Kind::StreamRace => "stream",
             Kind::Leak => "leak",
         }
+    }
+
+    /// Whether it is worth a note and no more: whatever happens, the program's result is one.
+    pub const fn is_note(self) -> bool {
+        matches!(self, Kind::EqualStores)
     }
 }
 
@@ -131,6 +138,10 @@ pub struct Place {
 pub struct Other {
     /// What it does.
     pub access: Access,
+    /// The first address of its access.
+    pub address: Option<u64>,
+    /// Bytes of its access.
+    pub bytes: u64,
     /// Which thread, where one is known.
     pub thread: Option<Thread>,
     /// Where, where it is known.

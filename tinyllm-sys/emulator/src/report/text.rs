@@ -14,6 +14,7 @@ impl fmt::Display for Kind {
             Kind::InvalidFree => "invalid free",
             Kind::Uninitialized => "uninitialized read",
             Kind::SharedRace => "race in shared memory",
+            Kind::EqualStores => "note: equal values stored to shared memory",
             Kind::GlobalRace => "race between blocks",
             Kind::BarrierDivergence => "barrier divergence",
             Kind::StreamRace => "race between streams",
@@ -84,6 +85,9 @@ impl fmt::Display for Other {
         }
         if let Some(site) = &self.site {
             write!(formatter, " at {site}")?;
+        }
+        if let Some(address) = self.address {
+            write!(formatter, ", {} bytes at {address:#x}", self.bytes)?;
         }
         Ok(())
     }

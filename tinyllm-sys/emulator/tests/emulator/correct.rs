@@ -58,6 +58,32 @@ const CASES: &[Case] = &[
         leaves: |word| (word ^ 1) as u32 + 2,
     },
     Case {
+        name: "a barrier after a warp has ended",
+        blocks: 1,
+        threads: 64,
+        body: "setp.ge.u32 %p1, %t, 32; @%p1 exit; mov.u32 %r1, tile; add.u32 %r2, %r1, %word; st.shared.u32 [%r2], %t; bar.sync 0;
+            xor.b32 %r3, %word, 124; add.u32 %r3, %r3, %r1; ld.shared.u32 %r4, [%r3]; st.global.u32 [%b], %r4;",
+        leaves: |word| (word ^ 31) as u32,
+    },
+    Case {
+        name: "a barrier after a part of a warp has ended",
+        blocks: 1,
+        threads: 32,
+        body: "st.global.u32 [%b], %t; setp.ge.u32 %p1, %t, 20; @%p1 exit; mov.u32 %r1, tile; add.u32 %r2, %r1, %word;
+            st.shared.u32 [%r2], %t; bar.sync 0; xor.b32 %r3, %word, 4; add.u32 %r3, %r3, %r1; ld.shared.u32 %r4, [%r3];
+            st.global.u32 [%b], %r4;",
+        leaves: |word| if word < 20 { (word ^ 1) as u32 } else { word as u32 },
+    },
+    Case {
+        name: "a barrier after all but one have ended, twice",
+        blocks: 2,
+        threads: 96,
+        body: "setp.ne.u32 %p1, %t, 70; @%p1 exit; bar.sync 0; mov.u32 %r1, 0; mov.u64 %rd1, %rdb;
+            again: shl.b32 %r2, %r1, 1; add.u32 %r2, %r2, %cta; mul.wide.u32 %rd1, %r2, 4; add.u64 %rd1, %rd1, %rdb;
+            st.global.u32 [%rd1], %r2; barrier.sync 0; add.u32 %r1, %r1, 1; setp.lt.u32 %p2, %r1, 16; @%p2 bra again;",
+        leaves: |word| word as u32,
+    },
+    Case {
         name: "all store one value",
         blocks: 1,
         threads: 32,

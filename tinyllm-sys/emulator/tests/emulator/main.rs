@@ -6,6 +6,7 @@ mod correct;
 mod driver;
 mod faulty;
 mod forms;
+mod litmus;
 mod print;
 mod program;
 mod seeds;

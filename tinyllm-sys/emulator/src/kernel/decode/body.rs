@@ -7,6 +7,7 @@ use crate::{
     kernel::{
         Constant, Guard, Instr, Kernel, LoadError, Op, Special,
         op::{AtomicKind, AtomicType},
+        registers::forget_unread_results,
     },
     lanes::Slot,
     ptx::ast::{Function, Instruction, Linking, Module, Space, Statement, Type, Variable},
@@ -143,6 +144,7 @@ impl<'a> Decoder<'a> {
             self.texts.push("ret".to_owned());
         }
         self.resolve()?;
+        forget_unread_results(&mut self.code);
         let ordered = self.code.iter().any(|instruction| is_ordered(&instruction.op));
         let threads = function.required_threads.or(function.max_threads);
         let max_threads = threads.map_or(1024, |[x, y, z]| x.saturating_mul(y).saturating_mul(z));
@@ -437,7 +439,7 @@ fn is_ordered(op: &Op) -> bool {
             );
             atomic.target != super::super::Target::Shared && (atomic.d.is_some() || float || !commutes)
         }
-        Op::Load(load) => load.strong && load.target != super::super::Target::Shared,
+        Op::Load(load) => load.order.scope.is_some() && load.target != super::super::Target::Shared,
         _ => false,
     }
 }

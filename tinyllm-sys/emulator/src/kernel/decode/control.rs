@@ -62,8 +62,7 @@ impl Decoder<'_> {
             "trap" | "brkpt" => Ok(Some(Op::Trap)),
             "nanosleep" | "pmevent" => {
                 modifiers.flag("mask");
-                // Others may go on meanwhile.
-                Ok(Some(if instruction.opcode == "nanosleep" { Op::Fence } else { Op::Nop }))
+                Ok(Some(Op::Nop))
             }
             "bar" | "barrier" => self.barrier(instruction, modifiers),
             _ => Ok(None),

@@ -8,7 +8,10 @@ use super::{
     unsupported,
 };
 use crate::{
-    kernel::{Address, Atomic, AtomicKind, Element, LoadError, Op, Target, Transfer, op::AtomicType},
+    kernel::{
+        Address, Atomic, AtomicKind, Element, LoadError, MemoryOrder, Op, Scope, Target, Transfer,
+        op::AtomicType,
+    },
     lanes::Slot,
     ptx::ast::{Instruction, Operand, Type},
 };
@@ -23,11 +26,8 @@ const SPACES: [(&str, Target); 6] = [
     ("param", Target::Param),
 ];
 
-/// Scope and order of an access: here every access is seen by all threads at once.
-fn take_scope(modifiers: &mut Modifiers<'_>) {
-    for scope in ["cta", "gpu", "sys"] {
-        modifiers.flag(scope);
-    }
+fn take_scope(modifiers: &mut Modifiers<'_>) -> Option<Scope> {
+    modifiers.one_of(&[("cta", Scope::Block), ("gpu", Scope::Device), ("sys", Scope::Device)])
 }
 
 fn is_signed(ty: Type) -> bool {
@@ -49,22 +49,24 @@ impl Decoder<'_> {
                 Ok(Some(Op::Nop))
             }
             "membar" | "fence" => {
-                take_scope(modifiers);
+                // `membar.cta`, `.gl` and `.sys` are `fence.sc` of the scopes `.cta`, `.gpu` and `.sys`. Every fence acquires and releases.
+                let scope = take_scope(modifiers).unwrap_or(Scope::Device);
                 for word in ["gl", "sc", "acq_rel"] {
                     modifiers.flag(word);
                 }
-                Ok(Some(Op::Fence))
+                Ok(Some(Op::Fence { scope }))
             }
             _ => Ok(None),
         }
     }
 
-    /// Volatile, relaxed, acquire, release: whether others are meant to see it meanwhile.
-    fn strength(&self, modifiers: &mut Modifiers<'_>) -> bool {
-        take_scope(modifiers);
+    /// Weak unless it says otherwise. "A volatile operation has the same memory synchronization semantics as relaxed.sys."
+    fn order(&self, modifiers: &mut Modifiers<'_>) -> MemoryOrder {
+        let scope = take_scope(modifiers).unwrap_or(Scope::Device);
         modifiers.flag("weak");
-        let strong = ["volatile", "relaxed", "acquire", "release"];
-        strong.into_iter().fold(false, |found, name| modifiers.flag(name) | found)
+        let (acquires, releases) = (modifiers.flag("acquire"), modifiers.flag("release"));
+        let strong = modifiers.flag("volatile") | modifiers.flag("relaxed") | acquires | releases;
+        MemoryOrder { scope: strong.then_some(scope), acquires, releases }
     }
 
     /// The space of an access, by its modifier or by the name in its address.
@@ -135,7 +137,7 @@ impl Decoder<'_> {
             [d, address, _] if modifiers.flag("L2::cache_hint") => (d, address),
             _ => return Err(unsupported(instruction, "operands of another form")),
         };
-        let strong = self.strength(modifiers);
+        let order = self.order(modifiers);
         modifiers.cache_hints();
         let (element, registers) = self.element(instruction, modifiers, d, true)?;
         if let Operand::Address { base: Some(name), offset } = address
@@ -149,12 +151,12 @@ impl Decoder<'_> {
             }
             // The address is the same for every lane; the one in the transfer is not looked at.
             let address = Address { base: Slot::default(), wide: false, offset };
-            let transfer = Transfer { target: Target::Param, address, element, registers, strong };
+            let transfer = Transfer { target: Target::Param, address, element, registers, order };
             return Ok(Some(Op::LoadParam { offset: offset as u32, transfer: Box::new(transfer) }));
         }
         let (address, named) = self.address(instruction, address)?;
         let target = self.target(modifiers, named.as_ref());
-        Ok(Some(Op::Load(Box::new(Transfer { target, address, element, registers, strong }))))
+        Ok(Some(Op::Load(Box::new(Transfer { target, address, element, registers, order }))))
     }
 
     fn store(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {
@@ -163,7 +165,7 @@ impl Decoder<'_> {
             [address, value, _] if modifiers.flag("L2::cache_hint") => (address, value),
             _ => return Err(unsupported(instruction, "operands of another form")),
         };
-        let strong = self.strength(modifiers);
+        let order = self.order(modifiers);
         modifiers.cache_hints();
         let (element, registers) = self.element(instruction, modifiers, value, false)?;
         let (address, named) = self.address(instruction, address)?;
@@ -171,15 +173,19 @@ impl Decoder<'_> {
         if target == Target::Param {
             return Err(unsupported(instruction, "a kernel's parameters are not written"));
         }
-        Ok(Some(Op::Store(Box::new(Transfer { target, address, element, registers, strong }))))
+        Ok(Some(Op::Store(Box::new(Transfer { target, address, element, registers, order }))))
     }
 
     fn atomic(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {
         let returns = instruction.opcode == "atom";
-        take_scope(modifiers);
-        for word in ["relaxed", "acquire", "release", "acq_rel", "noftz"] {
+        // Relaxed, and of the device's scope, unless it says otherwise.
+        let scope = Some(take_scope(modifiers).unwrap_or(Scope::Device));
+        for word in ["relaxed", "noftz"] {
             modifiers.flag(word);
         }
+        let both = modifiers.flag("acq_rel");
+        let (acquires, releases) = (modifiers.flag("acquire") | both, modifiers.flag("release") | both);
+        let order = MemoryOrder { scope, acquires, releases };
         modifiers.cache_hints();
         let kind = modifiers.one_of(&[
             ("add", AtomicKind::Add),
@@ -240,6 +246,7 @@ impl Decoder<'_> {
             b,
             c,
             register_bits: register_bits(ty),
+            order,
         }))))
     }
 

@@ -4,9 +4,11 @@
 mod allocation;
 mod liveness;
 mod slots;
+mod unread;
 
 pub(super) use allocation::allocate;
 use slots::Access;
+pub(super) use unread::forget_unread_results;
 
 #[cfg(test)]
 mod tests;

@@ -110,7 +110,7 @@ impl Op {
             Op::CommitCopies
             | Op::WaitCopies { groups: _ }
             | Op::WaitAllCopies
-            | Op::Fence
+            | Op::Fence { scope: _ }
             | Op::Branch { target: _ }
             | Op::Exit
             | Op::Print { format: _, arguments: _ }

@@ -45,6 +45,36 @@ const CASES: &[Case] = &[
         finds: &[&["race in shared memory: write of 4 bytes", "against write by block (0, 0, 0) thread (0, 0, 0)"]],
     },
     Case {
+        name: "several warps store one value",
+        blocks: 1,
+        threads: 96,
+        body: "st.shared.u32 [tile], 7; bar.sync 0; ld.shared.u32 %r1, [tile]; setp.lt.u32 %p1, %t, 32; @%p1 st.global.u32 [%b], %r1;",
+        finds: &[&["note: equal values stored to shared memory: write of 4 bytes", "against write by block (0, 0, 0)", "seen"]],
+    },
+    Case {
+        name: "a store between those of one value",
+        blocks: 1,
+        threads: 64,
+        body: "setp.lt.u32 %p1, %t, 32; @%p1 st.shared.u32 [tile], 7; @!%p1 st.shared.u32 [tile], 8;",
+        finds: &[&["race in shared memory: write of 4 bytes"]],
+    },
+    Case {
+        name: "a shuffle between a read and the write of what was read",
+        blocks: 1,
+        threads: 32,
+        body: "setp.eq.u32 %p1, %t, 0; @%p1 st.shared.u32 [tile], 5; bar.warp.sync -1; ld.shared.u32 %r1, [tile];
+            shfl.sync.bfly.b32 %r2, %r1, 16, 31, -1; @%p1 st.shared.u32 [tile], %r2;",
+        finds: &[&["race in shared memory: write of 4 bytes", "shfl.sync orders no memory; __syncwarp() does", "against read", ", 4 bytes at 0x0"]],
+    },
+    Case {
+        name: "a shuffle before both",
+        blocks: 1,
+        threads: 32,
+        body: "shfl.sync.bfly.b32 %r2, %t, 16, 31, -1; setp.eq.u32 %p1, %t, 0; @%p1 st.shared.u32 [tile], 5; bar.warp.sync -1;
+            shfl.sync.bfly.b32 %r2, %t, 16, 31, -1; ld.shared.u32 %r1, [tile]; @%p1 st.shared.u32 [tile], %r2;",
+        finds: &[&["race in shared memory: write of 4 bytes of shared memory at 0x0, byte 0 of the block's shared memory (1024 bytes)\n"]],
+    },
+    Case {
         name: "a barrier too few in a loop",
         blocks: 1,
         threads: 64,
@@ -180,6 +210,36 @@ const CASES: &[Case] = &[
             st.global.u32 [%rda], %n; atom.global.exch.b32 %r1, [%rda+64], 7; bra done;
             second: atom.global.add.u32 %r1, [%rda+64], 0; ld.global.u32 %r2, [%rda]; st.global.u32 [%rdb+4], %r2; done:",
         finds: &[&["race between blocks: read", "byte 0 of a", "against write in block [0, 0, 0]"]],
+    },
+    Case {
+        name: "sums folded by the last block, without a fence",
+        blocks: 8,
+        threads: 1,
+        body: "atom.global.add.f32 %f1, [%rda], 0f3F800000; atom.global.inc.u32 %r1, [%rda+64], 7; setp.ne.u32 %p1, %r1, 6; @%p1 bra done;
+            ld.global.f32 %f2, [%rda];
+            st.global.f32 [%rdb], %f2; done:",
+        finds: &[&[
+            "race between blocks: read of 4 bytes",
+            "byte 0 of a (128 bytes): block [7, 0, 0]",
+            "ld.global.f32 %f2, [%rda])",
+            "against atomic in block [0, 0, 0]",
+            "atom.global.add.f32 %f1, [%rda], 0f3F800000), 4 bytes at 0x",
+            "seen 7 times",
+        ]],
+    },
+    Case {
+        name: "a store of eight bytes over a neighbour's word",
+        blocks: 2,
+        threads: 1,
+        body: "setp.eq.u32 %p1, %cta, 0; @!%p1 bra second; st.global.u32 [%rda+16], 3; st.global.v2.u32 [%rda+8], {%r1, %r1}; bra done;
+            second: ld.global.u32 %r2, [%rda+32]; ld.global.u32 %r1, [%rda+12]; ld.global.u32 %r3, [%rda+20]; done:",
+        finds: &[&[
+            "race between blocks: read of 4 bytes",
+            "byte 12 of a",
+            "ld.global.u32 %r1, [%rda+12])",
+            "against write in block [0, 0, 0]",
+            "st.global.v2.u32 [%rda+8], {%r1, %r1}), 8 bytes at 0x",
+        ]],
     },
 ];
 

@@ -16,10 +16,10 @@ const CASES: &[Case] = &[
         ]],
     },
     Case {
-        name: "some threads have ended",
+        name: "a barrier for a number of threads, and some have ended",
         blocks: 1,
         threads: 64,
-        body: "setp.ge.u32 %p1, %t, 32; @%p1 exit; bar.sync 0;",
+        body: "setp.ge.u32 %p1, %t, 32; @%p1 exit; bar.sync 1, 64;",
         finds: &[&["barrier divergence", "32 threads of the block have ended without coming to it"]],
     },
     Case {
