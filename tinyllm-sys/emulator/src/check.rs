@@ -47,7 +47,7 @@ impl Check {
             | Kind::InvalidFree => self.memcheck,
             Kind::Uninitialized => self.initcheck,
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => self.racecheck,
-            Kind::BarrierDivergence => self.synccheck,
+            Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane => self.synccheck,
             Kind::StreamRace => self.stream,
             Kind::Leak => self.leak,
         }

@@ -13,8 +13,9 @@ pub(crate) use op::{
     Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType,
     MemoryOrder, Mma, Op, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
 };
+pub(crate) use registers::SlotUses;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     lanes::{Registers, Slot},
@@ -68,6 +69,8 @@ pub(crate) struct Kernel {
     pub(crate) specials: Vec<(Slot, Special)>,
     /// Whether blocks have to run in the order of their numbers: what an atomic returns, or a sum of floats, depends on it.
     pub(crate) ordered: bool,
+    /// [`Kernel::slot_uses`], once it is asked for.
+    pub(crate) slot_uses: OnceLock<Vec<SlotUses>>,
 }
 
 impl Kernel {
@@ -83,6 +86,11 @@ impl Kernel {
             }
         }
         registers
+    }
+
+    /// For each instruction the registers that it reads and sets.
+    pub(crate) fn slot_uses(&self) -> &[SlotUses] {
+        self.slot_uses.get_or_init(|| self.code.iter().map(SlotUses::of).collect())
     }
 
     /// Where an instruction comes from, for a report.

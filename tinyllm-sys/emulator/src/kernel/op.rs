@@ -313,10 +313,12 @@ pub(crate) enum Op {
         targets: Vec<u32>,
     },
     Exit,
-    /// `vprintf`: where in local memory its two pointers are.
+    /// `vprintf`: where in local memory its two pointers are, and its result.
     Print {
         format: u32,
         arguments: u32,
+        /// Where what it returns goes.
+        result: Option<u32>,
     },
     Trap,
     /// `%clock` and its kin: instructions that this warp has begun.

@@ -54,6 +54,7 @@ impl Block {
             groups: Groups::default(),
             local: Local::new(launch.kernel.local_bytes),
             copies: Copies::default(),
+            undefined: None,
             clock: 0,
         });
         Block {
@@ -86,6 +87,7 @@ impl Block {
             warp.groups.start(warp.live);
             warp.local.reset();
             warp.copies.reset();
+            warp.undefined = None;
             warp.clock = 0;
             warp.registers.reset(prototype);
             for (slot, special) in &launch.kernel.specials {

@@ -8,11 +8,12 @@ use super::{
     counts::{Counters, Executed},
     order::Order,
     recorder::Recorder,
+    undefined::Unwritten,
 };
 use crate::{
     lanes::LANES,
     memory::Region,
-    report::{Access, Finding, Kind, MemorySpace, Place, Relation, Thread},
+    report::{Access, Finding, Kind, MemorySpace, Place, Relation, Thread, Used},
 };
 
 /// Findings that differ in these are different ones.
@@ -40,6 +41,8 @@ pub(super) struct Context<'a> {
     pub(super) params: Aligned,
     /// What the block at hand has printed.
     pub(super) printed: Vec<u8>,
+    /// What the access at hand has read that nobody wrote.
+    pub(super) unwritten: Vec<Unwritten>,
     /// For each instruction, the region that it reached last.
     regions: Vec<u32>,
     findings: Vec<Finding>,
@@ -74,6 +77,7 @@ impl<'a> Context<'a> {
             orders: launch.kernel.ordered && launch.check.racecheck && launch.grid != [1; 3],
             params,
             printed: Vec::new(),
+            unwritten: Vec::new(),
             regions: vec![0; code],
             findings: Vec::new(),
             known: HashMap::new(),
@@ -131,12 +135,25 @@ impl<'a> Context<'a> {
         self.findings.push(finding);
     }
 
-    /// A finding about a barrier.
+    /// A finding about a barrier of the block.
     pub(super) fn find_barrier(&mut self, pc: u32, warp: u32, lane: usize, note: String) {
+        self.find_sync(Kind::BarrierDivergence, pc, warp, lane, note, None);
+    }
+
+    /// A finding about threads that do something together.
+    pub(super) fn find_sync(
+        &mut self,
+        kind: Kind,
+        pc: u32,
+        warp: u32,
+        lane: usize,
+        note: String,
+        used: Option<Used>,
+    ) {
         if !self.launch.check.synccheck {
             return;
         }
-        let key = Key { kind: Kind::BarrierDivergence, pc, other: 0, space: None };
+        let key = Key { kind, pc, other: 0, space: None };
         if let Some(index) = self.known.get(&key) {
             self.findings[*index].count += 1;
             return;
@@ -145,13 +162,14 @@ impl<'a> Context<'a> {
             site: self.launch.kernel.site(pc),
             thread: Some(self.thread(warp, lane)),
             note,
-            ..Finding::new(Kind::BarrierDivergence, self.launch.work.clone())
+            used,
+            ..Finding::new(kind, self.launch.work.clone())
         };
         self.known.insert(key, self.findings.len());
         self.findings.push(finding);
     }
 
-    fn place(&self, space: MemorySpace, address: u64) -> Option<Place> {
+    pub(super) fn place(&self, space: MemorySpace, address: u64) -> Option<Place> {
         let (name, bytes) = match space {
             MemorySpace::Global => return self.launch.space.place(address),
             MemorySpace::Shared => ("the block's shared memory", u64::from(self.launch.shared_bytes())),

@@ -66,6 +66,7 @@ impl Context<'_> {
             left &= !same;
             self.read_sources(warp, pc, same, &sources, size, bytes, &mut data)?;
         }
+        let undefined = if self.unwritten.is_empty() { None } else { Some(self.undefined_sources(&sources)) };
         let request = private::Request {
             pc,
             warp: warp.index,
@@ -77,7 +78,7 @@ impl Context<'_> {
         self.shared(shared, &request)?;
         self.shared_races(shared, &request);
         let groups = warp.copies.committed;
-        warp.copies.pending.push(AsyncCopy { pc, mask, groups, to: offsets, bytes, data });
+        warp.copies.pending.push(AsyncCopy { pc, mask, groups, to: offsets, bytes, data, undefined });
         Ok(())
     }
 
@@ -126,6 +127,17 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// The bytes of each lane's source that nobody wrote.
+    #[cold]
+    fn undefined_sources(&mut self, sources: &[u64; LANES]) -> Box<[u32; LANES]> {
+        let mut undefined = Box::new([0; LANES]);
+        for unwritten in self.unwritten.drain(..) {
+            let lane = unwritten.culprit.lane;
+            undefined[lane] |= unwritten.missing << (unwritten.culprit.address - sources[lane]);
+        }
+        undefined
+    }
+
     /// Lets copies of the lanes of a mask land: those of all but the last `groups` groups of a lane, or all.
     #[inline(always)]
     pub(super) fn wait_for_copies(
@@ -161,6 +173,9 @@ impl Context<'_> {
             }
         }
         shared.mark_written(&copy.to, u64::from(copy.bytes), mask);
+        if let Some(undefined) = &copy.undefined {
+            lanes_of(mask).for_each(|lane| shared.store_undefined(copy.to[lane], undefined[lane], copy.pc));
+        }
         let request = private::Request {
             pc: copy.pc,
             warp,

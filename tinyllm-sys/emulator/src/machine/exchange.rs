@@ -32,40 +32,57 @@ struct Asker {
     last: u32,
 }
 
+/// Gives the lanes that read from one outside of the mask, and the lane that each reads.
 #[inline(always)]
-pub(super) fn shuffle(warp: &mut Warp, mask: u32, shuffle: Shuffle) {
+pub(super) fn shuffle(warp: &mut Warp, mask: u32, shuffle: Shuffle) -> (u32, [u32; LANES]) {
     let registers = &mut warp.registers;
-    // One loop for each mode, so that there is nothing to choose in it.
-    let (values, valid) = match shuffle.mode {
-        ShuffleMode::Up => exchange(registers, shuffle, |asker| {
-            let Asker { lane, b, last, .. } = asker;
-            (lane.wrapping_sub(b), lane as i32 - b as i32 >= last as i32)
-        }),
-        ShuffleMode::Down => {
-            exchange(registers, shuffle, |Asker { lane, b, last, .. }| (lane + b, lane + b <= last))
+    let (from, valid) = sources(registers, shuffle);
+    let a = *registers.row(shuffle.a);
+    let mut values = [0; LANES];
+    for (value, from) in values.iter_mut().zip(from) {
+        *value = a[from as usize % LANES];
+    }
+    let mut from_others = 0;
+    if mask != u32::MAX {
+        for (lane, from) in from.iter().enumerate() {
+            from_others |= (!(mask >> (from % LANES as u32)) & 1) << lane;
         }
-        ShuffleMode::Butterfly => {
-            exchange(registers, shuffle, |Asker { lane, b, last, .. }| (lane ^ b, lane ^ b <= last))
-        }
-        ShuffleMode::Index => exchange(registers, shuffle, |Asker { lane, b, segment, last }| {
-            let from = lane & segment | b & !segment;
-            (from, from <= last)
-        }),
-    };
+    }
     write(registers, shuffle.d, &values, mask);
     if let Some(slot) = shuffle.valid {
         registers.set_predicate(slot, valid, mask);
     }
+    (from_others & mask, from)
 }
 
-/// What each lane reads, and the lanes whose source is among those that they may read.
+/// The lane that each lane reads, and the lanes whose source is among those that they may read; the others read their own.
 #[inline(always)]
-fn exchange(
+pub(super) fn sources(registers: &Registers, shuffle: Shuffle) -> ([u32; LANES], u32) {
+    // One loop for each mode, so that there is nothing to choose in it.
+    match shuffle.mode {
+        ShuffleMode::Up => each_source(registers, shuffle, |asker| {
+            let Asker { lane, b, last, .. } = asker;
+            (lane.wrapping_sub(b), lane as i32 - b as i32 >= last as i32)
+        }),
+        ShuffleMode::Down => {
+            each_source(registers, shuffle, |Asker { lane, b, last, .. }| (lane + b, lane + b <= last))
+        }
+        ShuffleMode::Butterfly => {
+            each_source(registers, shuffle, |Asker { lane, b, last, .. }| (lane ^ b, lane ^ b <= last))
+        }
+        ShuffleMode::Index => each_source(registers, shuffle, |Asker { lane, b, segment, last }| {
+            let from = lane & segment | b & !segment;
+            (from, from <= last)
+        }),
+    }
+}
+
+#[inline(always)]
+fn each_source(
     registers: &Registers,
     shuffle: Shuffle,
     source: impl Fn(Asker) -> (u32, bool),
 ) -> ([u32; LANES], u32) {
-    let a = *registers.row(shuffle.a);
     let (b, c) = (registers.row(shuffle.b), registers.row(shuffle.c));
     let mut from = [0; LANES];
     let mut valid = 0;
@@ -76,11 +93,7 @@ fn exchange(
         from[lane] = if inside { source } else { number };
         valid |= u32::from(inside) << lane;
     }
-    let mut values = [0; LANES];
-    for (value, from) in values.iter_mut().zip(from) {
-        *value = a[from as usize % LANES];
-    }
-    (values, valid)
+    (from, valid)
 }
 
 #[inline(always)]

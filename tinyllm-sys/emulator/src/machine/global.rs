@@ -6,6 +6,7 @@ use super::{
     context::{Context, Culprit},
     recorder::Touch,
     transfer::{Places, lanes_of},
+    undefined::Unwritten,
 };
 use crate::{
     lanes::LANES,
@@ -125,17 +126,22 @@ impl<'a> Context<'a> {
         Fault::ILLEGAL_ADDRESS
     }
 
+    /// A read of what nobody wrote is undefined until it is used; an atomic uses it at once.
     #[cold]
     fn uninitialized(&mut self, request: &Request<'_>, region: &Region, mask: u32) {
         let offset = |lane: usize| region.offset + (request.addresses[lane] - region.start);
         let written = region.bytes.written();
         for lane in lanes_of(mask) {
             let Some(missing) = written.first_missing(offset(lane), request.bytes) else { continue };
-            let address = request.addresses[lane] + (missing - offset(lane));
-            self.find(request.culprit(Kind::Uninitialized, lane), 0, |context, finding| {
-                finding.address = Some(address);
-                finding.place = context.launch.space.place(address);
-            });
+            let first = missing - offset(lane);
+            let culprit = request.culprit(Kind::Uninitialized, lane);
+            let is_missing = |byte: &u64| !written.contains(offset(lane) + byte, 1);
+            let missing = (first..request.bytes).filter(is_missing).fold(0, |bits, byte| bits | 1 << byte);
+            let unwritten = Unwritten { culprit, missing, address: culprit.address + first, stored_by: None };
+            match request.access() {
+                Access::Read => self.unwritten.push(unwritten),
+                _ => self.find_unwritten(&unwritten, None),
+            }
         }
     }
 }

@@ -56,7 +56,8 @@ impl Groups {
         match same {
             Some(other) => {
                 other.mask |= group.mask;
-                other.wait = other.wait.or(group.wait);
+                // Who waits for lanes may have got those: it is looked at again.
+                other.wait = other.wait.filter(|wait| matches!(wait, Wait::Barrier(_)));
             }
             None => self.list.push(group),
         }

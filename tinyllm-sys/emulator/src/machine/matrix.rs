@@ -20,7 +20,7 @@ const N: usize = 8;
 const K: usize = 32;
 
 /// Row and column of the element `index` of a lane's A, `packed` of them a register.
-fn a_place(mma: &Mma, packed: usize, lane: usize, index: usize) -> (usize, usize) {
+pub(super) fn a_place(mma: &Mma, packed: usize, lane: usize, index: usize) -> (usize, usize) {
     let (group, thread) = (lane / 4, lane % 4);
     let (register, element) = (index / packed, index % packed);
     let halves = mma.m / 8;
@@ -28,13 +28,13 @@ fn a_place(mma: &Mma, packed: usize, lane: usize, index: usize) -> (usize, usize
 }
 
 /// Row and column of the element `index` of a lane's B.
-fn b_place(packed: usize, lane: usize, index: usize) -> (usize, usize) {
+pub(super) fn b_place(packed: usize, lane: usize, index: usize) -> (usize, usize) {
     let (register, element) = (index / packed, index % packed);
     (lane % 4 * packed + element + 4 * packed * register, lane / 4)
 }
 
 /// Row and column of the element `index` of a lane's C or D.
-fn c_place(lane: usize, index: usize) -> (usize, usize) {
+pub(super) fn c_place(lane: usize, index: usize) -> (usize, usize) {
     (lane / 4 + 8 * (index / 2), lane % 4 * 2 + index % 2)
 }
 
@@ -79,14 +79,24 @@ impl Context<'_> {
                 *row = unsafe { place.cast::<[u32; 4]>().read() };
             }
         }
-        for (slot, rows) in registers.iter().zip(&rows) {
-            let values = if transposed { &transpose(rows) } else { rows };
-            let mut lanes = [0; LANES];
-            lanes.copy_from_slice(values.as_flattened());
+        for (slot, lanes) in registers.iter().zip(fragments(&rows, transposed)) {
             <u32 as Lane>::write(&mut warp.registers, *slot, &lanes, mask);
+        }
+        if !self.unwritten.is_empty() {
+            self.load_matrix_undefined(warp, mask, transposed, registers);
         }
         Ok(())
     }
+}
+
+/// What each lane gets of matrices given by their rows: a register a matrix.
+#[inline(always)]
+pub(super) fn fragments(rows: &[[[u32; 4]; 8]; 4], transposed: bool) -> impl Iterator<Item = [u32; LANES]> {
+    rows.iter().map(move |rows| {
+        let mut lanes = [0; LANES];
+        lanes.copy_from_slice((if transposed { transpose(rows) } else { *rows }).as_flattened());
+        lanes
+    })
 }
 
 /// Rows of eight elements of 16 bits, two a word, as columns.

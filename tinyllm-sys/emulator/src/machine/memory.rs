@@ -92,6 +92,9 @@ impl Context<'_> {
             let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, touch };
             let places = self.global(&request)?;
             read(&mut warp.registers, transfer, &places, mask);
+            if !self.unwritten.is_empty() {
+                self.load_undefined(warp, transfer);
+            }
             return Ok(());
         }
         let request = private::Request { pc, warp: warp.index, mask, offsets: at, bytes, what: Use::Read };
@@ -105,6 +108,9 @@ impl Context<'_> {
             _ => self.params(&request)?,
         };
         read(&mut warp.registers, transfer, &places, mask);
+        if !self.unwritten.is_empty() {
+            self.load_undefined(warp, transfer);
+        }
         Ok(())
     }
 

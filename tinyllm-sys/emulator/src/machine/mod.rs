@@ -25,7 +25,9 @@ mod recorder;
 mod shared;
 mod step;
 mod strong;
+mod together;
 mod transfer;
+mod undefined;
 mod warp;
 mod words;
 

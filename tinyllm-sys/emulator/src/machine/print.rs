@@ -1,19 +1,31 @@
 //! `printf` in kernels: what `vprintf` is given, formatted as C does.
 
-use super::{Fault, context::Context, transfer::lanes_of, warp::Warp};
-use crate::memory::LOCAL_WINDOW;
+use super::{
+    Fault,
+    context::{Context, Culprit},
+    transfer::lanes_of,
+    undefined::Unwritten,
+    warp::Warp,
+};
+use crate::{
+    memory::LOCAL_WINDOW,
+    report::{Access, Kind, MemorySpace},
+};
 
 /// Bytes of a format or a text that are read at most.
 const MAX_TEXT: u64 = 1 << 14;
 
 impl Context<'_> {
-    /// Prints for each lane. `format` and `arguments` are the places in local memory of the two pointers.
+    /// Prints for each lane. `format` and `arguments` are the places in local memory of the two pointers, `result` that of the number of
+    /// values printed.
     pub(super) fn print(
         &mut self,
         warp: &mut Warp,
         mask: u32,
         format: u32,
         arguments: u32,
+        result: Option<u32>,
+        pc: u32,
     ) -> Result<(), Fault> {
         for lane in lanes_of(mask) {
             let pointer = |at: u32| {
@@ -24,7 +36,7 @@ impl Context<'_> {
             };
             let (format, arguments) = (pointer(format), pointer(arguments));
             let format = self.text(warp, lane, format)?;
-            let mut values = Values { at: arguments };
+            let mut values = Values { at: arguments, taken: Vec::new() };
             let mut line = Vec::with_capacity(format.len());
             let mut rest = format.as_slice();
             while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
@@ -36,8 +48,39 @@ impl Context<'_> {
             }
             line.extend_from_slice(rest);
             self.printed.extend_from_slice(&line);
+            self.printed_unwritten(warp, pc, lane, &values.taken);
+            if let Some(result) = result {
+                let start = lane * warp.local.of_thread as usize + result as usize;
+                warp.local.bytes.as_mut_slice()[start..start + 4]
+                    .copy_from_slice(&(values.taken.len() as u32).to_le_bytes());
+                warp.local.write(lane, u64::from(result), 4);
+            }
         }
         Ok(())
+    }
+
+    /// Reports values that nobody wrote, where the thread keeps them.
+    fn printed_unwritten(&mut self, warp: &Warp, pc: u32, lane: usize, values: &[(u64, u64)]) {
+        for (at, bytes) in values.iter().filter(|_| self.launch.check.initcheck) {
+            let offset = at & (LOCAL_WINDOW - 1);
+            if at - offset != LOCAL_WINDOW || warp.local.is_written(lane, offset, *bytes) {
+                continue;
+            }
+            let missing = warp.local.unwritten(lane, offset, *bytes);
+            let address = offset + u64::from(missing.trailing_zeros());
+            let culprit = Culprit {
+                kind: Kind::Uninitialized,
+                pc,
+                warp: warp.index,
+                lane,
+                access: Access::Read,
+                space: MemorySpace::Local,
+                address: offset,
+                bytes: *bytes,
+            };
+            let stored_by = warp.local.undefined_store(lane, address);
+            self.find_unwritten(&Unwritten { culprit, missing, address, stored_by }, None);
+        }
     }
 
     fn print_value(
@@ -127,11 +170,14 @@ impl Context<'_> {
 /// Where the next argument is: each is aligned to its size.
 struct Values {
     at: u64,
+    /// Address and bytes of those that were had.
+    taken: Vec<(u64, u64)>,
 }
 
 impl Values {
     fn next(&mut self, bytes: u64) -> u64 {
         let at = self.at.next_multiple_of(bytes);
+        self.taken.push((at, bytes));
         self.at = at + bytes;
         at
     }

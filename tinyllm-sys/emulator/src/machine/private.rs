@@ -6,6 +6,7 @@ use super::{
     context::{Context, Culprit},
     shared::Shared,
     transfer::{Places, lanes_of},
+    undefined::Unwritten,
     warp::Warp,
     words::{Race, Use},
 };
@@ -74,7 +75,7 @@ impl Context<'_> {
         if matches!(request.what, Use::Read | Use::Atomic) && self.launch.check.initcheck {
             let unwritten = shared.unwritten(offsets, bytes, mask);
             if unwritten != 0 {
-                self.uninitialized_shared(request, unwritten);
+                self.uninitialized_shared(shared, request, unwritten);
             }
         }
         if matches!(request.what, Use::Write | Use::Atomic) {
@@ -120,10 +121,19 @@ impl Context<'_> {
         }
     }
 
+    /// A read of what nobody wrote is undefined until it is used; an atomic uses it at once.
     #[cold]
-    fn uninitialized_shared(&mut self, request: &Request<'_>, lanes: u32) {
+    fn uninitialized_shared(&mut self, shared: &Shared, request: &Request<'_>, lanes: u32) {
         for lane in lanes_of(lanes) {
-            self.find(request.culprit(Kind::Uninitialized, MemorySpace::Shared, lane), 0, |_, _| {});
+            let culprit = request.culprit(Kind::Uninitialized, MemorySpace::Shared, lane);
+            let missing = shared.unwritten_bytes(request.offsets[lane], request.bytes);
+            let address = culprit.address + u64::from(missing.trailing_zeros());
+            let unwritten =
+                Unwritten { culprit, missing, address, stored_by: shared.undefined_store(address) };
+            match request.what {
+                Use::Read => self.unwritten.push(unwritten),
+                _ => self.find_unwritten(&unwritten, None),
+            }
         }
     }
 
@@ -167,7 +177,11 @@ impl Context<'_> {
             let offset = request.offsets[lane];
             if request.what == Use::Read {
                 if self.launch.check.initcheck && !warp.local.is_written(lane, offset, request.bytes) {
-                    self.find(request.culprit(Kind::Uninitialized, MemorySpace::Local, lane), 0, |_, _| {});
+                    let culprit = request.culprit(Kind::Uninitialized, MemorySpace::Local, lane);
+                    let missing = warp.local.unwritten(lane, offset, request.bytes);
+                    let address = offset + u64::from(missing.trailing_zeros());
+                    let stored_by = warp.local.undefined_store(lane, address);
+                    self.unwritten.push(Unwritten { culprit, missing, address, stored_by });
                 }
             } else {
                 warp.local.write(lane, offset, request.bytes);

@@ -1,5 +1,7 @@
 //! A block's shared memory: bytes, which of them were written, and who touched them in what order.
 
+use std::collections::HashMap;
+
 use super::{
     aligned::Aligned,
     clocks::Clocks,
@@ -17,6 +19,8 @@ pub(super) struct Shared {
     pub(super) bytes: Aligned,
     /// A bit a byte.
     written: Vec<u32>,
+    /// The store or copy that put an undefined value at a byte.
+    stores: HashMap<u64, u32>,
     words: Option<Words>,
     pub(super) clocks: Clocks,
 }
@@ -28,6 +32,7 @@ impl Shared {
         Shared {
             bytes: Aligned::new(length),
             written: vec![0; length.div_ceil(PIECE_BYTES)],
+            stores: HashMap::new(),
             words: races.then(|| Words::new(length)),
             clocks: Clocks::new(warps),
         }
@@ -36,6 +41,7 @@ impl Shared {
     /// Makes it a new block's.
     pub(super) fn reset(&mut self) {
         self.written.fill(0);
+        self.stores.clear();
         self.words.iter_mut().for_each(Words::reset);
         self.clocks.reset();
     }
@@ -57,6 +63,26 @@ impl Shared {
             let (piece, inside) = piece(offsets[lane], bytes);
             self.written[piece] |= inside;
         }
+    }
+
+    /// The bytes of a lane's access that nobody wrote, a bit each.
+    pub(super) fn unwritten_bytes(&self, offset: u64, bytes: u64) -> u32 {
+        let (piece, inside) = piece(offset, bytes);
+        (inside & !self.written[piece]) >> (offset as usize % PIECE_BYTES)
+    }
+
+    /// A store of undefined bytes, a bit each: they are again as if nobody had written them.
+    pub(super) fn store_undefined(&mut self, offset: u64, undefined: u32, pc: u32) {
+        for byte in lanes_of(undefined) {
+            let at = offset + byte as u64;
+            self.written[at as usize / PIECE_BYTES] &= !(1 << (at as usize % PIECE_BYTES));
+            self.stores.insert(at, pc);
+        }
+    }
+
+    /// The store that put an undefined value at an offset, if one did.
+    pub(super) fn undefined_store(&self, offset: u64) -> Option<u32> {
+        self.stores.get(&offset).copied()
     }
 
     /// Notes an access of a warp, and gives every lane that nothing orders after an earlier access.

@@ -4,9 +4,8 @@ use super::{
     Fault,
     barriers::{Arrival, BARRIERS, Barriers},
     context::Context,
-    exchange::{self, Match, Shuffle, holds},
+    exchange::holds,
     groups::{Group, Wait},
-    matrix,
     shared::Shared,
     transfer::lanes_of,
     warp::Warp,
@@ -31,7 +30,7 @@ pub(super) enum Pause {
 const LANE_SLICE: u32 = 4096;
 
 /// What an instruction means for the place of its lanes.
-enum Next {
+pub(super) enum Next {
     /// The next instruction, for all.
     Follow,
     /// The group is put back, changed or not, and another is chosen.
@@ -49,12 +48,16 @@ impl Context<'_> {
         warp: &mut Warp,
         slice: u32,
     ) -> Result<Pause, Fault> {
+        warp.undefined.take_if(|undefined| undefined.is_empty());
+        if warp.undefined.is_some() {
+            return self.steps::<true>(shared, barriers, warp, slice);
+        }
         #[cfg(target_arch = "x86_64")]
         if crate::lanes::is_wide() {
             // SAFETY: this processor has what it is compiled for.
             return unsafe { self.steps_wide(shared, barriers, warp, slice) };
         }
-        self.steps(shared, barriers, warp, slice)
+        self.steps::<false>(shared, barriers, warp, slice)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -66,11 +69,12 @@ impl Context<'_> {
         warp: &mut Warp,
         slice: u32,
     ) -> Result<Pause, Fault> {
-        self.steps(shared, barriers, warp, slice)
+        self.steps::<false>(shared, barriers, warp, slice)
     }
 
+    /// `TRACKED` where registers hold values that nobody wrote; a warp that begins to hold some gives up its slice.
     #[inline(always)]
-    fn steps(
+    fn steps<const TRACKED: bool>(
         &mut self,
         shared: &mut Shared,
         barriers: &mut Barriers,
@@ -106,6 +110,7 @@ impl Context<'_> {
                 executed.warps += 1;
                 executed.threads += u64::from(active.count_ones());
                 warp.clock += 1;
+                let stores_undefined = TRACKED && self.track(warp, pc, mask, active);
                 if active == 0 {
                     pc += 1;
                     continue;
@@ -115,16 +120,43 @@ impl Context<'_> {
                     pc += 1;
                     continue;
                 }
-                match self.step(shared, barriers, warp, pc, mask, active, &instruction.op)? {
+                let next = match TRACKED {
+                    true => self.step_apart(shared, barriers, warp, pc, mask, active, &instruction.op)?,
+                    false => self.step(shared, barriers, warp, pc, mask, active, &instruction.op)?,
+                };
+                if stores_undefined && let Op::Store(transfer) = &instruction.op {
+                    self.track_store(shared, warp, pc, active, transfer);
+                }
+                match next {
                     Next::Follow => pc += 1,
                     Next::Regroup => break,
                     Next::Stop(pause) => return Ok(pause),
+                }
+                if warp.undefined.is_some() && !TRACKED {
+                    warp.groups.put(Group { pc, mask, wait: None });
+                    return Ok(Pause::EndOfSlice);
                 }
             }
             if left == 0 {
                 return Ok(Pause::EndOfSlice);
             }
         }
+    }
+
+    /// [`Self::step`], once in the program.
+    #[allow(clippy::too_many_arguments, reason = "a step touches all parts of a block")]
+    #[inline(never)]
+    fn step_apart(
+        &mut self,
+        shared: &mut Shared,
+        barriers: &mut Barriers,
+        warp: &mut Warp,
+        pc: u32,
+        mask: u32,
+        active: u32,
+        op: &Op,
+    ) -> Result<Next, Fault> {
+        self.step(shared, barriers, warp, pc, mask, active, op)
     }
 
     /// An instruction that is more than a function of registers.
@@ -165,7 +197,9 @@ impl Context<'_> {
                 warp.live &= !active;
                 return Ok(leave(warp, pc, mask, active));
             }
-            Op::Print { format, arguments } => self.print(warp, active, *format, *arguments)?,
+            Op::Print { format, arguments, result } => {
+                self.print(warp, active, *format, *arguments, *result, pc)?;
+            }
             Op::Trap => return Err(Fault::LAUNCH_FAILED),
             Op::Barrier(barrier) => return self.barrier(shared, barriers, warp, pc, mask, active, barrier),
             Op::LoadMatrix { .. }
@@ -176,64 +210,6 @@ impl Context<'_> {
             | Op::Reduce { .. }
             | Op::WarpBarrier { .. } => return self.together(shared, warp, pc, mask, active, op),
             Op::Nop | Op::Lanes { .. } => {}
-        }
-        Ok(Next::Follow)
-    }
-
-    /// Instructions that lanes do together: they wait for each other first.
-    #[inline(always)]
-    fn together(
-        &mut self,
-        shared: &mut Shared,
-        warp: &mut Warp,
-        pc: u32,
-        mask: u32,
-        active: u32,
-        op: &Op,
-    ) -> Result<Next, Fault> {
-        let first = active.trailing_zeros() as usize;
-        let members = match op {
-            Op::LoadMatrix { .. } | Op::Mma(_) => u32::MAX,
-            Op::Shuffle { members, .. }
-            | Op::Vote { members, .. }
-            | Op::Match { members, .. }
-            | Op::Reduce { members, .. }
-            | Op::WarpBarrier { members } => warp.registers.row(*members)[first],
-            _ => mask,
-        };
-        let missing = members & warp.live & !mask;
-        if missing != 0 && !warp.forced {
-            warp.groups.put(Group { pc, mask, wait: Some(Wait::Lanes(members)) });
-            return Ok(Next::Regroup);
-        }
-        if missing != 0 || members & active != active {
-            let note = match missing != 0 {
-                true => format!("lanes {missing:#x} of the warp do not come to it"),
-                false => format!("lanes {:#x} execute it and are not among its members", active & !members),
-            };
-            self.find_barrier(pc, warp.index, first, note);
-        }
-        warp.forced = false;
-        match op {
-            Op::LoadMatrix { address, generic, transposed, registers } => {
-                self.load_matrix(shared, warp, pc, active, *address, *generic, *transposed, registers)?;
-            }
-            Op::Mma(mma) => matrix::mma(warp, active, mma),
-            Op::Shuffle { mode, d, valid, a, b, c, .. } => {
-                let operands = Shuffle { mode: *mode, d: *d, valid: *valid, a: *a, b: *b, c: *c };
-                exchange::shuffle(warp, active, operands);
-            }
-            Op::Vote { mode, d, a, .. } => exchange::vote(warp, active, *mode, *d, *a),
-            Op::Match { all, d, valid, a, wide, .. } => {
-                let operands = Match { all: *all, d: *d, valid: *valid, a: *a, wide: *wide };
-                exchange::matches(warp, active, operands);
-            }
-            Op::Reduce { mode, d, a, .. } => exchange::reduce(warp, active, *mode, *d, *a),
-            Op::WarpBarrier { .. } => shared.clocks.warp_barrier(warp.index),
-            _ => {}
-        }
-        if matches!(op, Op::Shuffle { .. } | Op::Vote { .. } | Op::Match { .. } | Op::Reduce { .. }) {
-            shared.clocks.exchange(warp.index, pc);
         }
         Ok(Next::Follow)
     }

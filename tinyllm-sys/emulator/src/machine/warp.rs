@@ -1,6 +1,9 @@
 //! The state of a warp: registers, live lanes, their program counters, local memory, asynchronous copies.
 
-use super::{aligned::Aligned, groups::Groups};
+use std::collections::HashMap;
+
+use super::transfer::lanes_of;
+use super::{aligned::Aligned, groups::Groups, undefined::Undefined};
 use crate::lanes::{LANES, Registers};
 
 /// A warp of a block.
@@ -15,6 +18,8 @@ pub(super) struct Warp {
     pub(super) groups: Groups,
     pub(super) local: Local,
     pub(super) copies: Copies,
+    /// What registers hold of values that nobody wrote; `None` while they hold nothing.
+    pub(super) undefined: Option<Box<Undefined>>,
     /// Instructions begun.
     pub(super) clock: u64,
 }
@@ -24,6 +29,8 @@ pub(super) struct Warp {
 pub(super) struct Local {
     pub(super) bytes: Aligned,
     written: Vec<bool>,
+    /// The store that put an undefined value at a place.
+    stores: HashMap<usize, u32>,
     pub(super) of_thread: u32,
 }
 
@@ -32,11 +39,12 @@ impl Local {
         // Threads' pieces begin where any access is aligned.
         let of_thread = of_thread.next_multiple_of(16);
         let bytes = of_thread as usize * LANES;
-        Local { bytes: Aligned::new(bytes), written: vec![false; bytes], of_thread }
+        Local { bytes: Aligned::new(bytes), written: vec![false; bytes], stores: HashMap::new(), of_thread }
     }
 
     pub(super) fn reset(&mut self) {
         self.written.fill(false);
+        self.stores.clear();
     }
 
     fn range(&self, lane: usize, offset: u64, bytes: u64) -> std::ops::Range<usize> {
@@ -51,6 +59,26 @@ impl Local {
     pub(super) fn write(&mut self, lane: usize, offset: u64, bytes: u64) {
         let range = self.range(lane, offset, bytes);
         self.written[range].fill(true);
+    }
+
+    /// The bytes of an access that nobody wrote, a bit each.
+    pub(super) fn unwritten(&self, lane: usize, offset: u64, bytes: u64) -> u32 {
+        let written = self.written[self.range(lane, offset, bytes)].iter();
+        written.enumerate().fold(0, |missing, (byte, written)| missing | u32::from(!written) << byte)
+    }
+
+    /// A store of undefined bytes, a bit each: they are again as if nobody had written them.
+    pub(super) fn store_undefined(&mut self, lane: usize, offset: u64, undefined: u32, pc: u32) {
+        let start = self.range(lane, offset, 0).start;
+        for byte in lanes_of(undefined) {
+            self.written[start + byte] = false;
+            self.stores.insert(start + byte, pc);
+        }
+    }
+
+    /// The store that put an undefined value at an offset, if one did.
+    pub(super) fn undefined_store(&self, lane: usize, offset: u64) -> Option<u32> {
+        self.stores.get(&self.range(lane, offset, 0).start).copied()
     }
 }
 
@@ -72,6 +100,8 @@ pub(super) struct AsyncCopy {
     pub(super) to: [u64; LANES],
     pub(super) bytes: u32,
     pub(super) data: CopyData,
+    /// The bytes of each lane that nobody wrote where they were read, a bit each; `None` where all are written.
+    pub(super) undefined: Option<Box<[u32; LANES]>>,
 }
 
 /// A warp's copies under way.

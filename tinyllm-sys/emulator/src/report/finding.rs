@@ -27,6 +27,10 @@ pub enum Kind {
     GlobalRace,
     /// A barrier that some threads of its warp or block do not reach.
     BarrierDivergence,
+    /// Lanes that an instruction of the warp names and that do not come to it, or that come and are not named.
+    WarpDivergence,
+    /// A shuffle that reads from a lane which has ended, or does not execute it.
+    InactiveLane,
     /// Two pieces of work on different streams, the same bytes, and no event between.
     StreamRace,
     /// Memory, a stream, an event or a module that is still there at the end.
@@ -44,7 +48,7 @@ impl Kind {
             | Kind::InvalidFree => "memcheck",
             Kind::Uninitialized => "initcheck",
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => "racecheck",
-            Kind::BarrierDivergence => "synccheck",
+            Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane => "synccheck",
             Kind::StreamRace => "stream",
             Kind::Leak => "leak",
         }
@@ -150,6 +154,17 @@ pub struct Other {
     pub work: Option<String>,
 }
 
+/// Where a value that was read from unwritten memory makes a difference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Used {
+    /// How: `stored to global memory`.
+    pub how: String,
+    /// The thread that uses it, which may have it from another one.
+    pub thread: Option<Thread>,
+    /// The instruction.
+    pub site: Option<Site>,
+}
+
 /// One finding. Those that differ in nothing but the thread are one, counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
@@ -173,6 +188,8 @@ pub struct Finding {
     pub place: Option<Place>,
     /// The other side of a race.
     pub other: Option<Other>,
+    /// Where a value that was never written is used.
+    pub used: Option<Used>,
     /// More about it.
     pub note: String,
     /// How often it was seen.
@@ -193,6 +210,7 @@ impl Finding {
             bytes: 0,
             place: None,
             other: None,
+            used: None,
             note: String::new(),
             count: 1,
         }

@@ -17,6 +17,8 @@ impl fmt::Display for Kind {
             Kind::EqualStores => "note: equal values stored to shared memory",
             Kind::GlobalRace => "race between blocks",
             Kind::BarrierDivergence => "barrier divergence",
+            Kind::WarpDivergence => "warp divergence",
+            Kind::InactiveLane => "shuffle from an inactive lane",
             Kind::StreamRace => "race between streams",
             Kind::Leak => "leak",
         })
@@ -129,6 +131,15 @@ impl fmt::Display for Finding {
         }
         if let Some(other) = &self.other {
             write!(formatter, "\n    against {other}")?;
+        }
+        if let Some(used) = &self.used {
+            write!(formatter, "\n    {}", used.how)?;
+            if let Some(site) = &used.site {
+                write!(formatter, " at {site}")?;
+            }
+            if let Some(thread) = used.thread.as_ref().filter(|_| used.thread != self.thread) {
+                write!(formatter, " by {thread}")?;
+            }
         }
         if self.count > 1 {
             write!(formatter, "\n    seen {} times", self.count)?;

@@ -4,6 +4,7 @@
 mod corpus;
 mod correct;
 mod driver;
+mod dropped;
 mod faulty;
 mod forms;
 mod litmus;

@@ -1,6 +1,9 @@
 //! The walk over a kernel's statements: scopes, declarations, labels, and device functions where they are called.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use super::{super::variable::variable_bytes, unsupported};
 use crate::{
@@ -165,6 +168,7 @@ impl<'a> Decoder<'a> {
             constants: self.constants.into_iter().map(|(constant, slot)| (slot, constant)).collect(),
             specials: self.specials.into_iter().map(|(special, slot)| (slot, special)).collect(),
             ordered,
+            slot_uses: OnceLock::new(),
         })
     }
 

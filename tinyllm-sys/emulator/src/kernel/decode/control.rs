@@ -87,7 +87,7 @@ impl Decoder<'_> {
             return Ok(Some(Op::Trap));
         }
         if name == "vprintf" {
-            return self.print(instruction, arguments);
+            return self.print(instruction, results, arguments);
         }
         let formal = self.formal_parameters(name);
         let mut actual = Vec::new();
@@ -107,15 +107,17 @@ impl Decoder<'_> {
     }
 
     /// `vprintf`, which every toolkit declares and the driver provides: a format and the values behind it.
-    fn print(&mut self, instruction: &Instruction, arguments: &[Operand]) -> Decoded {
-        let places = arguments.iter().map(|operand| match self.argument(instruction, operand)? {
+    fn print(&mut self, instruction: &Instruction, results: &[Operand], arguments: &[Operand]) -> Decoded {
+        let mut place = |operand: &Operand| match self.argument(instruction, operand)? {
             Binding::Local(at) => Ok(at),
             _ => Err(unsupported(instruction, "an argument that is no parameter")),
-        });
-        match places.collect::<Result<Vec<u32>, LoadError>>()?.as_slice() {
-            [format, arguments] => Ok(Some(Op::Print { format: *format, arguments: *arguments })),
-            _ => Err(unsupported(instruction, "operands of another form")),
-        }
+        };
+        let (result, format, arguments) = match (results, arguments) {
+            ([], [format, arguments]) => (None, place(format)?, place(arguments)?),
+            ([result], [format, arguments]) => (Some(place(result)?), place(format)?, place(arguments)?),
+            _ => return Err(unsupported(instruction, "operands of another form")),
+        };
+        Ok(Some(Op::Print { format, arguments, result }))
     }
 
     fn argument(&mut self, instruction: &Instruction, operand: &Operand) -> Result<Binding, LoadError> {

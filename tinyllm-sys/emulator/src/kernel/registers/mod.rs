@@ -8,6 +8,7 @@ mod unread;
 
 pub(super) use allocation::allocate;
 use slots::Access;
+pub(crate) use slots::SlotUses;
 pub(super) use unread::forget_unread_results;
 
 #[cfg(test)]

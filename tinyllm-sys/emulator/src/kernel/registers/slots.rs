@@ -23,6 +23,24 @@ fn class_of(bits: u32) -> Class {
     if bits == 64 { Class::Pair } else { Class::Row }
 }
 
+/// The registers that an instruction reads, its guard among them, and those that it sets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SlotUses {
+    pub(crate) reads: Vec<(Slot, Class)>,
+    pub(crate) writes: Vec<(Slot, Class)>,
+}
+
+impl SlotUses {
+    pub(crate) fn of(instruction: &Instr) -> Self {
+        let mut uses = SlotUses::default();
+        instruction.clone().visit_slots(&mut |slot, class, access| match access {
+            Access::Read => uses.reads.push((*slot, class)),
+            Access::Write => uses.writes.push((*slot, class)),
+        });
+        uses
+    }
+}
+
 impl Instr {
     /// Shows every slot that is read or set. What an operation does not use is not shown.
     pub(super) fn visit_slots(&mut self, visit: Visit<'_>) {
@@ -113,7 +131,7 @@ impl Op {
             | Op::Fence { scope: _ }
             | Op::Branch { target: _ }
             | Op::Exit
-            | Op::Print { format: _, arguments: _ }
+            | Op::Print { format: _, arguments: _, result: _ }
             | Op::Trap
             | Op::Nop => {}
         }

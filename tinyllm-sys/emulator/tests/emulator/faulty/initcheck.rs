@@ -1,4 +1,4 @@
-//! Reads of bytes that nobody wrote.
+//! Reads of bytes that nobody wrote, and where they are used.
 
 use tinyllm_emulator::Emulator;
 use tinyllm_sys::DriverApi;
@@ -19,7 +19,7 @@ const CASES: &[Case] = &[
             add.u64 %rd2, %rd2, 16; st.global.u32 [%rd2], %t; add.u64 %rd2, %rd2, 16; st.global.u32 [%rd2], %t;
             add.u64 %rd2, %rd2, 16; st.global.u32 [%rd2], %t; add.u64 %rd2, %rd2, 16; st.global.u32 [%rd2], %t;",
         finds: &[
-            &["uninitialized read: read of 4 bytes of global memory", "byte 0 of b (128 bytes)", "seen 4 times"],
+            &["uninitialized read: read of 4 bytes of global memory", "byte 0 of b (128 bytes)", "stored to global memory", "seen 4 times"],
             // The same word has four threads' values, none of them ordered: that is another matter, and not one of this check.
         ],
     },
@@ -27,15 +27,173 @@ const CASES: &[Case] = &[
         name: "the second half of a word",
         blocks: 1,
         threads: 1,
-        body: "mov.u32 %r1, tile; st.shared.u16 [%r1], %h1; ld.shared.u32 %r2, [%r1];",
-        finds: &[&["uninitialized read: read of 4 bytes of shared memory"]],
+        body: "mov.u32 %r1, tile; st.shared.u16 [%r1], %h1; ld.shared.u32 %r2, [%r1]; st.global.u32 [%b], %r2;",
+        finds: &[&[
+            "uninitialized read: read of 4 bytes of shared memory",
+            "byte 2 of the block's shared memory",
+            "ld.shared.u32 %r2",
+            "stored to global memory at k case.cu:10 (PTX line 14: st.global.u32 [%b], %r2)",
+        ]],
+    },
+    Case {
+        name: "a sum, stored twice, is found once",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile+4]; add.u32 %r2, %r1, %n; st.global.u32 [%b], %r2; st.global.u32 [%b+4], %r2;",
+        finds: &[&["uninitialized read", "byte 4 of the block's shared memory", "stored to global memory"]],
     },
     Case {
         name: "local memory",
         blocks: 1,
         threads: 1,
-        body: "mov.u64 %rd1, stack; ld.local.u32 %r2, [%rd1+8];",
-        finds: &[&["uninitialized read: read of 4 bytes of local memory", "byte 8 of the thread's local memory"]],
+        body: "mov.u64 %rd1, stack; ld.local.u32 %r2, [%rd1+8]; st.global.u32 [%b], %r2;",
+        finds: &[&[
+            "uninitialized read: read of 4 bytes of local memory",
+            "byte 8 of the thread's local memory",
+            "stored to global memory",
+        ]],
+    },
+    Case {
+        name: "an address",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile+8]; and.b32 %r1, %r1, 12; mov.u32 %r2, tile; add.u32 %r2, %r2, %r1;
+            st.shared.u32 [%r2], %t;",
+        finds: &[&["uninitialized read", "byte 8 of", "used as an address at k case.cu:10 (PTX line 15: st.shared"]],
+    },
+    Case {
+        name: "a branch on one value",
+        blocks: 1,
+        threads: 4,
+        body: "ld.shared.u32 %r1, [tile]; setp.eq.u32 %p1, %r1, 12345; @%p1 bra done; st.global.u32 [%b], %t; done:",
+        finds: &[&["uninitialized read", "decides a branch", "@%p1 bra done", "seen 4 times"]],
+    },
+    Case {
+        name: "an end",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile]; setp.lt.u32 %p1, %r1, 0; @%p1 exit; st.global.u32 [%b], %t;",
+        finds: &[&["uninitialized read", "decides a branch", "@%p1 exit"]],
+    },
+    Case {
+        name: "whether a store is done",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile]; setp.lt.u32 %p1, %r1, %n; @%p1 st.global.u32 [%b], %t;",
+        finds: &[&["uninitialized read", "decides whether this is done", "@%p1 st.global.u32"]],
+    },
+    Case {
+        name: "a choice",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile]; setp.gt.s32 %p1, %r1, 5; selp.u32 %r2, 1, 2, %p1; st.global.u32 [%b], %r2;",
+        finds: &[&["uninitialized read", "stored to global memory"]],
+    },
+    Case {
+        name: "a move that may not happen",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile]; setp.gt.s32 %p1, %r1, 5; mov.u32 %r2, 1; @%p1 mov.u32 %r2, 2; st.global.u32 [%b], %r2;",
+        finds: &[&["uninitialized read", "stored to global memory"]],
+    },
+    Case {
+        name: "an atomic's operand",
+        blocks: 1,
+        threads: 2,
+        body: "ld.shared.u32 %r1, [tile]; red.global.add.u32 [%rda], %r1;",
+        finds: &[&["uninitialized read: read of 4 bytes of shared", "given to an atomic", "seen 2 times"]],
+    },
+    Case {
+        name: "a barrier's count",
+        blocks: 1,
+        threads: 32,
+        body: "ld.shared.u32 %r1, [tile]; and.b32 %r1, %r1, 32; add.u32 %r1, %r1, 32; barrier.sync 1, %r1;",
+        finds: &[&["uninitialized read", "given to a barrier", "seen 32 times"]],
+    },
+    Case {
+        name: "through shared memory to another thread",
+        blocks: 1,
+        threads: 64,
+        body: "setp.eq.u32 %p1, %t, 0; @!%p1 bra wait; ld.shared.u32 %r1, [tile+64]; st.shared.u32 [tile], %r1;
+            wait: bar.sync 0; setp.eq.u32 %p1, %t, 63; @!%p1 bra done; ld.shared.u32 %r2, [tile]; st.global.u32 [%rdb], %r2; done:",
+        finds: &[&[
+            "uninitialized read: read of 4 bytes of shared memory at 0x0",
+            "the undefined value was put there at k case.cu:10 (PTX line 14: st.shared.u32 [tile], %r1)",
+            "by block (0, 0, 0) thread (63, 0, 0)",
+            "stored to global memory",
+        ]],
+    },
+    Case {
+        name: "through a generic address of local memory",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.v2.u32 {%r1, %r2}, [tile]; mov.u64 %rd1, stack; cvta.local.u64 %rd2, %rd1; st.v2.u32 [%rd2], {%t, %r2};
+            ld.v2.u32 {%r3, %r4}, [%rd2]; st.global.u32 [%b], %r3; st.global.u32 [%b+4], %r4;",
+        finds: &[&["uninitialized read", "byte 4 of the thread's local memory", "put there at", "st.global.u32 [%b+4], %r4"]],
+    },
+    Case {
+        name: "a byte's sign",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.s8 %r1, [tile]; shr.s32 %r1, %r1, 31; st.global.u32 [%b], %r1;",
+        finds: &[&["uninitialized read: read of 1 bytes of shared memory", "stored to global memory"]],
+    },
+    Case {
+        name: "a ballot",
+        blocks: 1,
+        threads: 32,
+        body: "setp.ge.u32 %p1, %t, 16; @%p1 bra vote; mov.u32 %r1, tile; add.u32 %r1, %r1, %word; st.shared.u32 [%r1], %t;
+            vote: mov.u32 %r1, tile; add.u32 %r1, %r1, %word; ld.shared.u32 %r2, [%r1]; setp.eq.u32 %p2, %r2, 3;
+            vote.sync.ballot.b32 %r3, %p2, -1; st.global.u32 [%b], %r3;",
+        finds: &[&["uninitialized read", "stored to global memory", "st.global.u32 [%b], %r3", "seen 32 times"]],
+    },
+    Case {
+        name: "from lane to lane",
+        blocks: 1,
+        threads: 32,
+        body: "setp.ne.u32 %p1, %t, 7; @%p1 bra read; st.shared.u32 [tile+28], %t;
+            read: mov.u32 %r1, tile; add.u32 %r1, %r1, %word; ld.shared.u32 %r2, [%r1]; shfl.sync.idx.b32 %r3, %r2, 9, 31, -1;
+            setp.eq.u32 %p1, %t, 4; @%p1 st.global.u32 [%b], %r3;",
+        finds: &[&["byte 36 of the block's", "by block (0, 0, 0) thread (9, 0, 0)", "[%b], %r3) by block (0, 0, 0) thread (4, 0, 0)"]],
+    },
+    Case {
+        name: "a row of a product that is stored",
+        blocks: 1,
+        threads: 32,
+        // Rows 8 to 15 of A, which is 1 else; lane 4 g + t holds rows g and g + 8.
+        body: "mov.u32 %r1, 0x3c003c00; ld.shared.u32 %r2, [tile]; mov.f32 %f0, 0f00000000;
+            mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1, %f2, %f3, %f4}, {%r1, %r2, %r1, %r2}, {%r1, %r1},
+            {%f0, %f0, %f0, %f0}; st.global.f32 [%b], %f1; st.global.f32 [%b], %f3;",
+        finds: &[&["uninitialized read", "st.global.f32 [%b], %f3", "seen 32 times"]],
+    },
+    Case {
+        name: "a column of a product",
+        blocks: 1,
+        threads: 32,
+        // Lane 12 holds column 3 of B: columns 2 and 3 are of lanes 4 g + 1.
+        body: "mov.u32 %r1, 0x01010101; mov.u32 %r2, %r1; setp.ne.u32 %p1, %t, 12; @%p1 bra go; ld.shared.u32 %r2, [tile];
+            go: mov.u32 %r3, 0; mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%r4, %r5, %r6, %r7}, {%r1, %r1, %r1, %r1},
+            {%r1, %r2}, {%r3, %r3, %r3, %r3}; st.global.u32 [%b], %r4; st.global.u32 [%b], %r5;",
+        finds: &[&["thread (12, 0, 0)", "st.global.u32 [%b], %r5) by block (0, 0, 0) thread (1, 0, 0)", "seen 8 times"]],
+    },
+    Case {
+        name: "a matrix's row",
+        blocks: 1,
+        threads: 32,
+        // Rows of 16 bytes; the second one is not there, which lanes 4 to 7 get.
+        body: "setp.eq.u32 %p1, %t, 1; @%p1 bra load; shl.b32 %r1, %t, 4; mov.u32 %r2, tile; add.u32 %r1, %r1, %r2;
+            setp.lt.u32 %p2, %t, 8; @%p2 st.shared.v4.u32 [%r1], {%t, %t, %t, %t};
+            load: bar.warp.sync -1; shl.b32 %r1, %t, 4; mov.u32 %r2, tile; add.u32 %r1, %r1, %r2; and.b32 %r1, %r1, 127;
+            ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r3}, [%r1]; st.global.u32 [%b], %r3;",
+        finds: &[&["read of 16 bytes of shared memory", "byte 16 of", "by block (0, 0, 0) thread (1, 0, 0)", "seen 4 times"]],
+    },
+    Case {
+        name: "a copy of what nobody wrote",
+        blocks: 1,
+        threads: 1,
+        body: "mov.u32 %r1, tile; cp.async.ca.shared.global [%r1], [%rdb], 4; cp.async.wait_all; ld.shared.u32 %r2, [%r1];
+            st.global.u32 [%b+4], %r2;",
+        finds: &[&["uninitialized read: read of 4 bytes of shared memory", "put there at k", "cp.async.ca.shared.global"]],
     },
     Case {
         name: "an atomic on what nobody wrote",
@@ -49,10 +207,10 @@ const CASES: &[Case] = &[
         blocks: 1,
         threads: 1,
         body: "mov.u32 %r1, tile; cp.async.ca.shared.global [%r1], [%rda], 4; cp.async.commit_group;
-            ld.shared.u32 %r2, [%r1]; cp.async.wait_all;",
+            ld.shared.u32 %r2, [%r1]; st.global.u32 [%b], %r2; cp.async.wait_all;",
         finds: &[
-            &["uninitialized read: read of 4 bytes of shared memory"],
             &["race in shared memory: read", "a cp.async that has not been waited for"],
+            &["uninitialized read: read of 4 bytes of shared memory"],
         ],
     },
 ];

@@ -12,9 +12,9 @@ const CASES: &[Case] = &[
             xor.b32 %r2, %word, 128; mov.u32 %r3, tile; add.u32 %r3, %r3, %r2;
             ld.shared.u32 %r4, [%r3]; setp.lt.u32 %p1, %t, 32; @%p1 st.global.u32 [%b], %r4;",
         finds: &[
-            &["uninitialized read: read of 4 bytes of shared memory", "seen 32 times"],
             &["race in shared memory: write", "against read by block (0, 0, 0) thread (0, 0, 0)"],
             &["race in shared memory: read", "against write by block (0, 0, 0) thread (0, 0, 0)"],
+            &["uninitialized read: read of 4 bytes of shared memory", "stored to global memory", "seen 32 times"],
         ],
     },
     Case {

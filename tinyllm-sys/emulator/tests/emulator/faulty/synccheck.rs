@@ -41,14 +41,42 @@ const CASES: &[Case] = &[
         blocks: 1,
         threads: 32,
         body: "setp.lt.u32 %p1, %t, 16; @!%p1 bra done; shfl.sync.idx.b32 %r1, %t, 0, 31, -1; done: bar.warp.sync -1;",
-        finds: &[&["barrier divergence", "lanes 0xffff0000 of the warp do not come to it", "shfl.sync"]],
+        finds: &[&["warp divergence", "lanes 0xffff0000 of the warp do not come to it", "shfl.sync"]],
     },
     Case {
         name: "a lane that is no member",
         blocks: 1,
         threads: 32,
         body: "vote.sync.ballot.b32 %r1, %p1, 0xffff;",
-        finds: &[&["barrier divergence", "lanes 0xffff0000 execute it and are not among its members"]],
+        finds: &[&["warp divergence", "lanes 0xffff0000 execute it and are not among its members"]],
+    },
+    Case {
+        name: "a shuffle from lanes that have ended, stored",
+        blocks: 1,
+        threads: 32,
+        body: "setp.ge.u32 %p1, %t, 20; @%p1 exit; shfl.sync.down.b32 %r1, %t, 16, 31, -1; st.global.u32 [%b], %r1;",
+        // Lanes 4 to 15 read from lanes 20 to 31; from 16 on a lane would read beyond the warp, and reads its own.
+        finds: &[&[
+            "shuffle from an inactive lane",
+            "lane 4 reads from lane 20, which has ended",
+            "shfl.sync.down.b32",
+            "stored to global memory at k case.cu:10",
+            "st.global.u32 [%b], %r1",
+            "seen 12 times",
+        ]],
+    },
+    Case {
+        name: "a shuffle from lanes of the other half, compared",
+        blocks: 1,
+        threads: 32,
+        body: "setp.ge.u32 %p1, %t, 16; @%p1 bra done; shfl.sync.idx.b32 %r1, %t, 24, 31, 0xffff;
+            setp.eq.u32 %p2, %r1, 24; @%p2 bra done; st.global.u32 [%b], %t; done: bar.warp.sync -1;",
+        finds: &[&[
+            "shuffle from an inactive lane",
+            "lane 0 reads from lane 24, which does not execute it with this one",
+            "decides a branch at k case.cu:10",
+            "seen 16 times",
+        ]],
     },
 ];
 

@@ -1,0 +1,108 @@
+//! Loads that read what nobody wrote: their registers become undefined.
+
+use super::{Source, Undefined, Unwritten};
+use crate::{
+    kernel::Transfer,
+    lanes::{Class, LANES, Slot},
+    machine::{context::Context, matrix::fragments, transfer::lanes_of, warp::Warp},
+};
+
+/// Bits for bytes: all eight of each.
+fn bits_of_bytes(bytes: u32) -> u64 {
+    (0..8).filter(|byte| bytes >> byte & 1 == 1).fold(0, |bits, byte| bits | 0xff << (8 * byte))
+}
+
+impl Context<'_> {
+    fn undefined<'w>(&self, warp: &'w mut Warp) -> &'w mut Undefined {
+        let kernel = self.launch.kernel;
+        warp.undefined.get_or_insert_with(|| Box::new(Undefined::new(kernel.rows, kernel.predicates)))
+    }
+
+    /// After a load.
+    #[cold]
+    pub(in crate::machine) fn load_undefined(&mut self, warp: &mut Warp, transfer: &Transfer) {
+        let all = std::mem::take(&mut self.unwritten);
+        let undefined = self.undefined(warp);
+        let element = transfer.element;
+        let class = if element.register_bits == 64 { Class::Pair } else { Class::Row };
+        for unwritten in &all {
+            let origin = undefined.origin(Source::Memory(*unwritten));
+            for (index, slot) in transfer.registers.iter().enumerate() {
+                let Some(slot) = *slot else { continue };
+                let bytes = unwritten.missing >> (index as u32 * element.bytes) & ((1 << element.bytes) - 1);
+                let mut bits = bits_of_bytes(bytes);
+                if element.signed && bytes >> (element.bytes - 1) & 1 == 1 {
+                    // Copies of the sign.
+                    bits |= u64::MAX << (8 * element.bytes - 1) & (u64::MAX >> (64 - element.register_bits));
+                }
+                if bits != 0 {
+                    undefined.set(slot, class, unwritten.culprit.lane, bits, origin);
+                }
+            }
+        }
+    }
+
+    /// After `ldmatrix`: each lane's row goes to four lanes, or into eight.
+    #[cold]
+    pub(in crate::machine) fn load_matrix_undefined(
+        &mut self,
+        warp: &mut Warp,
+        mask: u32,
+        transposed: bool,
+        registers: &[Slot],
+    ) {
+        let all = std::mem::take(&mut self.unwritten);
+        let undefined = self.undefined(warp);
+        // The undefined bits of rows, and the number of the lane that read each, go the way of the values.
+        let mut rows = [[[0u32; 4]; 8]; 4];
+        let mut origins = [[[0u32; 4]; 8]; 4];
+        for unwritten in &all {
+            let Unwritten { culprit, missing, .. } = unwritten;
+            let origin = undefined.origin(Source::Memory(*unwritten));
+            let (matrix, row) = (culprit.lane / 8, culprit.lane % 8);
+            for word in 0..4 {
+                rows[matrix][row][word] = bits_of_bytes(missing >> (4 * word) & 0xf) as u32;
+            }
+            // Halves of a word may come from two rows.
+            origins[matrix][row] = [origin & 0xffff | origin << 16; 4];
+        }
+        let fragments = fragments(&rows, transposed).zip(fragments(&origins, transposed));
+        for (slot, (bits, origins)) in registers.iter().zip(fragments) {
+            for lane in lanes_of(mask & lanes_with(&bits)) {
+                let half =
+                    if bits[lane] & 0xffff != 0 { origins[lane] & 0xffff } else { origins[lane] >> 16 };
+                undefined.set(*slot, Class::Row, lane, u64::from(bits[lane]), half);
+            }
+        }
+    }
+}
+
+impl Context<'_> {
+    /// After a shuffle whose `readers` read from lanes that do not execute it.
+    #[cold]
+    pub(in crate::machine) fn shuffle_undefined(
+        &mut self,
+        warp: &mut Warp,
+        pc: u32,
+        readers: u32,
+        d: Slot,
+        from: &[u32; LANES],
+    ) {
+        if !self.launch.check.synccheck {
+            return;
+        }
+        let (live, index) = (warp.live, warp.index);
+        let undefined = self.undefined(warp);
+        for lane in lanes_of(readers) {
+            let has_ended = live >> from[lane] & 1 == 0;
+            let origin =
+                undefined.origin(Source::Lane { pc, warp: index, lane, from: from[lane], has_ended });
+            undefined.set(d, Class::Row, lane, u64::MAX, origin);
+        }
+    }
+}
+
+/// The lanes where there are bits.
+fn lanes_with(bits: &[u32; LANES]) -> u32 {
+    bits.iter().enumerate().fold(0, |lanes, (lane, bits)| lanes | u32::from(*bits != 0) << lane)
+}

@@ -1,0 +1,169 @@
+//! Values that were read where nobody wrote, or from a lane that takes no part: which bits of a warp's registers they are, until they
+//! are overwritten, dropped or used.
+//!
+//! Pipelines read a stage ahead and drop it, tiles have padding rows that nobody stores, and reductions of a warp's last lanes shuffle
+//! what they do not add. So reading is no mistake; what is reported is a use that shows: a store to global memory, an address, a branch, an atomic, a barrier.
+//!
+//! A warp has none of this until a load reads what nobody wrote. From then until its registers hold nothing undefined any more, each
+//! of its instructions is looked at before it runs ([`track`]).
+
+mod load;
+mod matrix;
+mod report;
+mod spread;
+mod track;
+
+use std::collections::HashMap;
+
+use super::{context::Culprit, transfer::lanes_of};
+use crate::lanes::{Class, LANES, Registers, Slot};
+
+/// A lane's read of bytes that nobody wrote.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unwritten {
+    /// The read, as it is reported if the value is used.
+    pub(super) culprit: Culprit,
+    /// The bytes that nobody wrote, a bit each.
+    pub(super) missing: u32,
+    /// The address of the first of them.
+    pub(super) address: u64,
+    /// The store that put an undefined value there, if one did.
+    pub(super) stored_by: Option<u32>,
+}
+
+/// Where an undefined value comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// Memory that nobody wrote.
+    Memory(Unwritten),
+    /// A lane that a shuffle reads from, which has ended or does not execute it.
+    Lane { pc: u32, warp: u32, lane: usize, from: u32, has_ended: bool },
+}
+
+impl Source {
+    /// The instruction and the lane that reads.
+    fn reader(&self) -> (u32, usize) {
+        match self {
+            Source::Memory(Unwritten { culprit, .. }) => (culprit.pc, culprit.lane),
+            Source::Lane { pc, lane, .. } => (*pc, *lane),
+        }
+    }
+}
+
+/// A number into [`Undefined::sources`].
+type Origin = u32;
+
+/// The undefined bits of a warp's registers.
+#[derive(Debug)]
+pub(super) struct Undefined {
+    /// A bit for each bit of a register; predicates likewise.
+    bits: Registers,
+    /// The lanes of each row that have any.
+    lanes: Vec<u32>,
+    /// Where the bits of each row's lanes were read.
+    origins: Vec<[Origin; LANES]>,
+    predicate_origins: Vec<[Origin; LANES]>,
+    /// Rows and predicates that have any.
+    held: usize,
+    sources: Vec<Source>,
+    /// The source of an instruction's lane: the last one.
+    source_of: HashMap<(u32, usize), Origin>,
+    /// Registers to try an instruction in.
+    scratch: Registers,
+}
+
+impl Undefined {
+    pub(super) fn new(rows: u32, predicates: u32) -> Self {
+        let (rows, predicates) = (rows as usize, predicates as usize);
+        Undefined {
+            bits: Registers::new(rows, predicates),
+            lanes: vec![0; rows],
+            origins: vec![[0; LANES]; rows],
+            predicate_origins: vec![[0; LANES]; predicates],
+            held: 0,
+            sources: Vec::new(),
+            source_of: HashMap::new(),
+            scratch: spread::scratch(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Notes a source.
+    fn origin(&mut self, source: Source) -> Origin {
+        let next = self.sources.len() as Origin;
+        let origin = *self.source_of.entry(source.reader()).or_insert(next);
+        match self.sources.get_mut(origin as usize) {
+            Some(last) => *last = source,
+            None => self.sources.push(source),
+        }
+        origin
+    }
+
+    /// The lanes of a register that have undefined bits.
+    fn lanes(&self, slot: Slot, class: Class) -> u32 {
+        let row = slot.0 as usize;
+        match class {
+            Class::Row => self.lanes[row],
+            Class::Pair => self.lanes[row] | self.lanes[row + 1],
+            Class::Predicate => self.bits.predicate(slot),
+        }
+    }
+
+    /// The undefined bits of a lane of a register.
+    fn bits(&self, slot: Slot, class: Class, lane: usize) -> u64 {
+        match class {
+            Class::Row => u64::from(self.bits.row(slot)[lane]),
+            Class::Pair => self.bits.wide(slot)[lane],
+            Class::Predicate => u64::from(self.bits.predicate(slot) >> lane & 1),
+        }
+    }
+
+    /// Where an undefined lane of a register was read.
+    fn origin_of(&self, slot: Slot, class: Class, lane: usize) -> Origin {
+        let row = slot.0 as usize;
+        match class {
+            Class::Predicate => self.predicate_origins[row][lane],
+            Class::Pair if self.bits.row(slot)[lane] == 0 => self.origins[row + 1][lane],
+            Class::Row | Class::Pair => self.origins[row][lane],
+        }
+    }
+
+    /// Sets the undefined bits of a lane of a register; none makes it defined.
+    fn set(&mut self, slot: Slot, class: Class, lane: usize, bits: u64, origin: Origin) {
+        match class {
+            Class::Row => self.set_row(slot.0, lane, bits as u32, origin),
+            Class::Pair => {
+                self.set_row(slot.0, lane, bits as u32, origin);
+                self.set_row(slot.0 + 1, lane, (bits >> 32) as u32, origin);
+            }
+            Class::Predicate => {
+                let before = self.bits.predicate(slot);
+                self.bits.set_predicate(slot, if bits & 1 == 0 { 0 } else { u32::MAX }, 1 << lane);
+                self.predicate_origins[slot.0 as usize][lane] = origin;
+                self.count(before, self.bits.predicate(slot));
+            }
+        }
+    }
+
+    fn set_row(&mut self, row: u32, lane: usize, bits: u32, origin: Origin) {
+        self.bits.row_mut(Slot(row))[lane] = bits;
+        self.origins[row as usize][lane] = origin;
+        let before = self.lanes[row as usize];
+        self.lanes[row as usize] = before & !(1 << lane) | u32::from(bits != 0) << lane;
+        self.count(before, self.lanes[row as usize]);
+    }
+
+    fn count(&mut self, before: u32, after: u32) {
+        self.held = self.held + usize::from(after != 0) - usize::from(before != 0);
+    }
+
+    /// Makes lanes of a register defined.
+    fn clear(&mut self, slot: Slot, class: Class, mask: u32) {
+        for lane in lanes_of(self.lanes(slot, class) & mask) {
+            self.set(slot, class, lane, 0, 0);
+        }
+    }
+}
