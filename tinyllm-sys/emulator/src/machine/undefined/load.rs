@@ -60,8 +60,8 @@ impl Context<'_> {
             let Unwritten { culprit, missing, .. } = unwritten;
             let origin = undefined.origin(Source::Memory(*unwritten));
             let (matrix, row) = (culprit.lane / 8, culprit.lane % 8);
-            for word in 0..4 {
-                rows[matrix][row][word] = bits_of_bytes(missing >> (4 * word) & 0xf) as u32;
+            for (word, bits) in rows[matrix][row].iter_mut().enumerate() {
+                *bits = bits_of_bytes(missing >> (4 * word) & 0xf) as u32;
             }
             // Halves of a word may come from two rows.
             origins[matrix][row] = [origin & 0xffff | origin << 16; 4];
