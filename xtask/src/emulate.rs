@@ -44,6 +44,10 @@ const LINK: &str = "libcuda.so";
 const SIGNALS: i32 = 128;
 
 pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
+    if !options.would_load.is_empty() {
+        return would_load(&options.would_load, options.json);
+    }
+    let program = options.program.as_ref().context("a program is needed, or --would-load with a file")?;
     ensure!(cfg!(target_os = "linux"), "only programs on Linux look for {}", DRIVER.soname);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
     let directory = tempfile::Builder::new().prefix("tinyllm-emulate-").tempdir()?;
@@ -57,7 +61,7 @@ pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
     symlink(DRIVER.soname, directory.path().join(LINK))?;
     let report = directory.path().join("findings.jsonl");
 
-    let mut command = Command::new(&options.program);
+    let mut command = Command::new(program);
     command.args(&options.args).env("LD_LIBRARY_PATH", search_path(directory.path())?);
     command.env("TINYLLM_EMULATOR_REPORT", &report);
     let settings = [
@@ -74,11 +78,19 @@ pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
     if options.errors {
         command.env("TINYLLM_EMULATOR_ERRORS", "1");
     }
-    let status =
-        command.status().with_context(|| format!("starting {}", options.program.to_string_lossy()))?;
+    let status = command.status().with_context(|| format!("starting {}", program.to_string_lossy()))?;
 
     let found = print(&report, options.json)?;
     Ok(ExitCode::from(if found > 0 { 1 } else { code(status) }))
+}
+
+/// Says which kernels of files of PTX would run.
+fn would_load(files: &[PathBuf], as_json: bool) -> anyhow::Result<ExitCode> {
+    let arguments = ["build", "--release", "--package", "tinyllm-emulator", "--example", "would_load"];
+    let mut command = Command::new(cargo::executable(&arguments)?);
+    let status =
+        command.args(as_json.then_some("--json")).args(files).status().context("starting would_load")?;
+    Ok(ExitCode::from(code(status)))
 }
 
 /// Builds the libraries: every file that cargo made.

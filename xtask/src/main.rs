@@ -51,8 +51,11 @@ mod flags {
                 optional --json
                 /// Prints each failing call, and why, while the program runs
                 optional --errors
+                /// Runs nothing: says which kernels of this file of PTX the emulator would run, and lists every line that it would
+                /// not; 1 if there is one (may be given again)
+                repeated --would-load file: PathBuf
                 /// The program
-                required program: OsString
+                optional program: OsString
                 /// Its arguments
                 repeated args: OsString
             }

@@ -27,7 +27,8 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
             driver_version: None,
             json: options.json,
             errors: false,
-            program,
+            program: Some(program),
+            would_load: Vec::new(),
             args: options.args,
         });
     }

@@ -29,5 +29,5 @@ pub mod report;
 
 pub use check::Check;
 pub use driver::{Allocated, BadSetting, Builder, Emulator, KernelCounters};
-pub use kernel::LoadError;
+pub use kernel::{LoadError, would_load};
 pub use machine::Counters;

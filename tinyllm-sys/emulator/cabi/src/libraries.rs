@@ -79,7 +79,7 @@ fn module(library: u64) -> Result<ModuleHandle, Refusal> {
 fn kernel(library: u64, name: &CStr) -> Result<u64, Refusal> {
     if current_if_any()?.is_some() {
         // SAFETY: the module is the library's.
-        unsafe { driver()?.module_get_function(module(library)?, name) }?;
+        unsafe { modules::kernel(module(library)?, name) }?;
     }
     let mut libraries = libraries();
     if !libraries.libraries.contains_key(&library) {
@@ -104,7 +104,7 @@ pub(crate) fn function(handle: u64) -> Result<FunctionHandle, Refusal> {
     match known_kernel(handle) {
         None => Ok(FunctionHandle(handle)),
         // SAFETY: the module is the library's.
-        Some(kernel) => Ok(unsafe { driver()?.module_get_function(module(kernel.library)?, &kernel.name) }?),
+        Some(kernel) => unsafe { modules::kernel(module(kernel.library)?, &kernel.name) },
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     os::unix::ffi::OsStrExt,
 };
 
-use tinyllm_sys::{DriverApi, DriverCode, ModuleHandle};
+use tinyllm_sys::{DriverApi, DriverCode, FunctionHandle, ModuleHandle};
 
 use crate::{
     contexts::on_context,
@@ -118,6 +118,20 @@ pub(crate) unsafe fn load(image: &CStr, options: Options) -> Result<ModuleHandle
     }
 }
 
+/// A module's kernel. Why it cannot be run is printed: there is no log to put it into.
+///
+/// # Safety
+/// The module is this driver's.
+pub(crate) unsafe fn kernel(module: ModuleHandle, name: &CStr) -> Result<FunctionHandle, Refusal> {
+    // SAFETY: the caller's promise.
+    unsafe { driver()?.module_get_function(module, name) }.map_err(|error| {
+        if error.driver_code() == Some(DriverCode::InvalidPtx) {
+            say(format_args!("{error}"));
+        }
+        error.into()
+    })
+}
+
 /// The text of a file.
 ///
 /// # Safety
@@ -194,9 +208,8 @@ exports! {
         Ok(unsafe { on_context()?.module_unload(ModuleHandle(module)) }?)
     }
     cuModuleGetFunction(function: *mut u64, module: u64, wanted: *const c_char) {
-        let driver = driver()?;
         // SAFETY: the caller gives a terminated name; what is no module is refused.
-        let found = unsafe { driver.module_get_function(ModuleHandle(module), name(wanted)?) }?;
+        let found = unsafe { kernel(ModuleHandle(module), name(wanted)?) }?;
         // SAFETY: as above.
         unsafe { put(function, found.0) }
     }

@@ -35,22 +35,17 @@ impl State {
         }
         let addresses: HashMap<String, u64> =
             variables.iter().map(|(name, (address, _))| (name.clone(), *address)).collect();
-        let linked = image.link(&addresses).and_then(|kernels| {
-            self.write_pointers(device, &image, &addresses)?;
-            Ok(kernels)
-        });
-        let kernels = match linked {
-            Ok(kernels) => kernels,
-            Err(error) => {
-                variables.values().for_each(|(address, _)| self.release(device, *address));
-                return Err(Failure::new(DriverCode::InvalidPtx, error.to_string()));
-            }
-        };
+        if let Err(error) = self.write_pointers(device, &image, &addresses) {
+            variables.values().for_each(|(address, _)| self.release(device, *address));
+            return Err(Failure::new(DriverCode::InvalidPtx, error.to_string()));
+        }
         let constant_bytes =
             image.globals.iter().filter(|global| global.constant).map(|global| global.bytes).sum();
         let handle = self.handles.next();
-        self.modules
-            .add(handle, Module { device, kernels, variables, constant_bytes, version: image.version });
+        self.modules.add(
+            handle,
+            Module { device, image, addresses, kernels: HashMap::new(), variables, constant_bytes },
+        );
         Ok(handle)
     }
 

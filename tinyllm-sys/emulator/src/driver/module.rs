@@ -14,17 +14,36 @@ use super::{
     limits,
     work::{KernelLaunch, Work},
 };
-use crate::kernel::Kernel;
+use crate::kernel::{Image, Kernel, LoadError};
 
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) device: usize,
-    pub(super) kernels: HashMap<String, Arc<Kernel>>,
+    pub(super) image: Image,
+    /// Of its variables, by name.
+    pub(super) addresses: HashMap<String, u64>,
+    /// Those that were asked for.
+    pub(super) kernels: HashMap<String, Result<Arc<Kernel>, LoadError>>,
     /// Address and size by name.
     pub(super) variables: HashMap<String, (u64, u64)>,
     /// Of its variables in constant memory.
     pub(super) constant_bytes: u64,
-    pub(super) version: (u32, u32),
+}
+
+impl Module {
+    /// A kernel, decoded the first time that it is asked for.
+    fn kernel(&mut self, name: &str) -> Result<Arc<Kernel>, Failure> {
+        let found = match self.kernels.get(name) {
+            Some(found) => found.clone(),
+            None => {
+                let none = || Failure::new(DriverCode::NotFound, "the module has no kernel of that name");
+                let found = self.image.kernel(name, &self.addresses).ok_or_else(none)?.map(Arc::new);
+                self.kernels.insert(name.to_owned(), found.clone());
+                found
+            }
+        };
+        found.map_err(|error| Failure::new(DriverCode::InvalidPtx, error.to_string()))
+    }
 }
 
 #[derive(Debug)]
@@ -68,12 +87,9 @@ impl Modules {
         name: &CStr,
         handles: &mut Handles,
     ) -> Result<u64, Failure> {
-        let found = self.get(module)?;
-        let version = found.version;
-        let name = name.to_string_lossy();
-        let kernel = found.kernels.get(name.as_ref()).cloned();
-        let kernel = kernel
-            .ok_or_else(|| Failure::new(DriverCode::NotFound, "the module has no kernel of that name"))?;
+        let found = self.modules.get_mut(&module).ok_or(DriverCode::InvalidHandle)?;
+        let version = found.image.version();
+        let kernel = found.kernel(&name.to_string_lossy())?;
         let known = self
             .functions
             .iter()

@@ -1,24 +1,22 @@
-//! A module as loaded: kernels decoded, no addresses yet.
+//! A module as loaded: declarations known, kernels decoded when they are asked for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use super::{Constant, Kernel, LoadError, decode, registers, variable::Global};
-use crate::ptx::{self, ast::Space};
+use crate::ptx::{self, ast};
 
 /// A module without addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// `.version`.
-    pub(crate) version: (u32, u32),
+    module: ast::Module,
     pub(crate) globals: Vec<Global>,
-    kernels: Vec<Kernel>,
 }
 
 impl Image {
-    /// Reads PTX. Everything that the interpreter cannot do is an error here, with line and instruction.
+    /// Reads PTX.
     ///
     /// # Errors
-    /// What is wrong with the text, or what the interpreter lacks.
+    /// What is wrong with the text, or with the variables that all its kernels share.
     pub(crate) fn load(text: &str) -> Result<Self, LoadError> {
         let module = ptx::parse(text)?;
         if module.address_size != 64 {
@@ -31,39 +29,71 @@ impl Image {
         let globals = module
             .variables
             .iter()
-            .filter(|variable| matches!(variable.space, Space::Global | Space::Const))
+            .filter(|variable| matches!(variable.space, ast::Space::Global | ast::Space::Const))
             .map(Global::new)
             .collect::<Result<Vec<_>, _>>()?;
-        let mut kernels = decode::kernels(&module)?;
-        kernels.iter_mut().for_each(registers::allocate);
-        Ok(Image { version: module.version, globals, kernels })
+        Ok(Image { module, globals })
     }
 
-    /// The kernels, with the variables at these addresses (every one of [`Image::globals`]).
+    /// `.version`.
+    pub(crate) fn version(&self) -> (u32, u32) {
+        self.module.version
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = &ast::Function> {
+        self.module.functions.iter().filter(|function| function.kernel && function.body.is_some())
+    }
+
+    /// A kernel ready to run, with the variables at these addresses (every one of [`Image::globals`]); `None` where there is none
+    /// of the name.
     ///
     /// # Errors
-    /// A variable without an address.
-    pub(crate) fn link(
+    /// Everything in it that the interpreter cannot do, with line and instruction; a variable without an address.
+    pub(crate) fn kernel(
         &self,
+        name: &str,
         addresses: &HashMap<String, u64>,
-    ) -> Result<HashMap<String, Arc<Kernel>>, LoadError> {
-        let mut linked = HashMap::new();
-        for kernel in &self.kernels {
-            let mut kernel = kernel.clone();
-            for (_, constant) in &mut kernel.constants {
-                if let Constant::Symbol(name, offset) = constant {
-                    let Some(address) = addresses.get(name) else {
-                        return Err(LoadError::Declaration {
-                            line: 0,
-                            name: name.clone(),
-                            problem: "nothing defines it".into(),
-                        });
-                    };
-                    *constant = Constant::Wide(address.wrapping_add_signed(*offset));
-                }
-            }
-            linked.insert(kernel.name.clone(), Arc::new(kernel));
-        }
-        Ok(linked)
+    ) -> Option<Result<Kernel, LoadError>> {
+        let function = self.bodies().find(|function| function.name == name)?;
+        Some(self.decode(function).and_then(|kernel| link(kernel, addresses)))
     }
+
+    fn decode(&self, function: &ast::Function) -> Result<Kernel, LoadError> {
+        let mut kernel = decode::kernel(&self.module, function)?;
+        registers::allocate(&mut kernel);
+        Ok(kernel)
+    }
+}
+
+/// The kernels of a module, in the order of the text, each with why it cannot be run if it cannot.
+///
+/// # Errors
+/// Why the module as a whole is not loaded.
+///
+/// ```
+/// let ptx = ".version 8.0 .target sm_80 .address_size 64 .entry k() { fence.proxy.async; ret; }";
+/// let kernels = tinyllm_emulator::would_load(ptx)?;
+/// assert_eq!(kernels[0].0, "k");
+/// assert!(kernels[0].1.as_ref().is_some_and(|error| error.to_string().contains("fence.proxy.async")));
+/// # Ok::<(), tinyllm_emulator::LoadError>(())
+/// ```
+pub fn would_load(ptx: &str) -> Result<Vec<(String, Option<LoadError>)>, LoadError> {
+    let image = Image::load(ptx)?;
+    Ok(image.bodies().map(|function| (function.name.clone(), image.decode(function).err())).collect())
+}
+
+fn link(mut kernel: Kernel, addresses: &HashMap<String, u64>) -> Result<Kernel, LoadError> {
+    for (_, constant) in &mut kernel.constants {
+        if let Constant::Symbol(name, offset) = constant {
+            let Some(address) = addresses.get(name) else {
+                return Err(LoadError::Declaration {
+                    line: 0,
+                    name: name.clone(),
+                    problem: "nothing defines it".into(),
+                });
+            };
+            *constant = Constant::Wide(address.wrapping_add_signed(*offset));
+        }
+    }
+    Ok(kernel)
 }

@@ -9,6 +9,7 @@ mod variable;
 
 pub use error::LoadError;
 pub(crate) use image::Image;
+pub use image::would_load;
 pub(crate) use op::{
     Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType,
     MemoryOrder, Mma, Op, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,

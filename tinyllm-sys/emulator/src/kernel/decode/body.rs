@@ -90,6 +90,8 @@ pub(super) struct Decoder<'a> {
     carry: Option<Slot>,
     /// Guard of the instruction at hand, for what it needs before itself.
     pub(super) guard: Option<Guard>,
+    /// What cannot be run.
+    problems: Vec<LoadError>,
 }
 
 impl<'a> Decoder<'a> {
@@ -116,6 +118,7 @@ impl<'a> Decoder<'a> {
             calls: Vec::new(),
             carry: None,
             guard: None,
+            problems: Vec::new(),
         };
         for variable in module.variables.iter().filter(|variable| variable.space == Space::Shared) {
             decoder.declare(variable)?;
@@ -138,7 +141,14 @@ impl<'a> Decoder<'a> {
             params.push((offset, bytes));
             self.param_bytes = offset + bytes;
         }
-        self.scope(function.body.as_deref().unwrap_or_default())?;
+        let walked = self.scope(function.body.as_deref().unwrap_or_default());
+        let is_known = |problem: &LoadError| self.problems.contains(problem);
+        let last = walked.err().filter(|problem| !is_known(problem));
+        self.problems.extend(last);
+        if !self.problems.is_empty() {
+            self.problems.sort_by_key(LoadError::line);
+            return Err(LoadError::Kernel { name: function.name.clone(), problems: self.problems });
+        }
         // A body may end without saying so.
         self.code.push(Instr { op: Op::Exit, guard: None });
         let last = self.origins.last().copied().unwrap_or_default();
@@ -210,7 +220,10 @@ impl<'a> Decoder<'a> {
         }
         for statement in statements {
             match statement {
-                Statement::Variable(variable) => self.declare(variable)?,
+                Statement::Variable(variable) => {
+                    let declared = self.declare(variable);
+                    self.note(declared)?;
+                }
                 Statement::Label { name, .. } => {
                     if let Some(Binding::Label(label)) = self.lookup(name).cloned() {
                         self.place(label);
@@ -218,8 +231,8 @@ impl<'a> Decoder<'a> {
                 }
                 Statement::Block(inner) => self.scope(inner)?,
                 Statement::Instruction(instruction) => {
-                    self.guard = self.guard_of(instruction)?;
-                    self.instruction(instruction)?;
+                    let decoded = self.guarded(instruction);
+                    self.note(decoded)?;
                     if self.code.len() > MAX_INSTRUCTIONS {
                         return Err(unsupported(instruction, "more instructions than a kernel may have"));
                     }
@@ -234,6 +247,21 @@ impl<'a> Decoder<'a> {
         }
         self.scopes.pop();
         Ok(())
+    }
+
+    fn guarded(&mut self, instruction: &Instruction) -> Result<(), LoadError> {
+        self.guard = self.guard_of(instruction)?;
+        self.instruction(instruction)
+    }
+
+    /// Remembers a problem, so that all of a kernel are known at once; an error where there are too many.
+    fn note(&mut self, decoded: Result<(), LoadError>) -> Result<(), LoadError> {
+        let Err(problem) = decoded else { return Ok(()) };
+        // A function that is called again brings its problems again.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem.clone());
+        }
+        if self.problems.len() < LoadError::MOST_PROBLEMS { Ok(()) } else { Err(problem) }
     }
 
     fn declare(&mut self, variable: &Variable) -> Result<(), LoadError> {

@@ -33,16 +33,18 @@ fn unsupported(instruction: &Instruction, problem: impl Into<String>) -> LoadErr
     }
 }
 
-/// Every kernel of a module.
-pub(super) fn kernels(module: &Module) -> Result<Vec<Kernel>, LoadError> {
+/// A kernel of a module, decoded.
+///
+/// # Errors
+/// All that is in it, or in what it calls, and cannot be run.
+pub(super) fn kernel(module: &Module, kernel: &Function) -> Result<Kernel, LoadError> {
     let functions: HashMap<&str, &Function> = module
         .functions
         .iter()
         .filter(|function| function.body.is_some())
         .map(|function| (function.name.as_str(), function))
         .collect();
-    let kernels = module.functions.iter().filter(|function| function.kernel && function.body.is_some());
-    kernels.map(|kernel| Decoder::new(module, &functions)?.kernel(kernel)).collect()
+    Decoder::new(module, &functions)?.kernel(kernel)
 }
 
 impl Decoder<'_> {

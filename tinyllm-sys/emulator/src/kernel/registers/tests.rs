@@ -12,13 +12,15 @@ use crate::{
 
 /// Kernels of a module as they are decoded, and with new slots.
 fn both(text: &str) -> Vec<(Kernel, Kernel)> {
-    let kernels = decode::kernels(&ptx::parse(text).unwrap()).unwrap();
+    let module = ptx::parse(text).unwrap();
+    let kernels = module.functions.iter().filter(|function| function.kernel);
+    let kernels = kernels.map(|function| decode::kernel(&module, function).unwrap());
     let fewer = |kernel: Kernel| {
         let mut allocated = kernel.clone();
         allocate(&mut allocated);
         (kernel, allocated)
     };
-    kernels.into_iter().map(fewer).collect()
+    kernels.map(fewer).collect()
 }
 
 /// A module with one kernel, after what else is in it.

@@ -10,7 +10,7 @@ fn table() -> String {
          Written from the emulator's own table (`tinyllm_emulator::forms`), in the notation of the PTX manual: `{.ftz}` may be \
          left out, `.{lo, hi}` is one of the two, and words in capitals are the sets below. Words may stand in any order, as ptxas \
          takes them, types in the order written. Every other form is an error when a \
-         module is loaded, with the line, the instruction and what there is instead. The emulator's tests run each form against \
+         kernel is asked for, with the line, the instruction and what there is instead. The emulator's tests run each form against \
          the manual, and have the ptxas that `TINYLLM_PTXAS` names assemble it; `TINYLLM_UPDATE=1 cargo test -p tinyllm-emulator table` writes this page anew.\n\n\
          | set | words |\n| --- | --- |\n",
     );
@@ -84,6 +84,24 @@ fn what_is_not_there_is_an_error_with_its_place() {
             error.arguments
         );
     }
+    // All of a kernel's at once, and those of a function that it calls; the other kernels are there.
+    let text = ".version 8.0 .target sm_80 .address_size 64
+        .func helper() { add.u8 %r1, %r1, %r1;
+          ret; }
+        .entry bad() { .reg .b32 %r<2>;
+          wgmma.fence.sync.aligned;
+          call helper;
+          txq.width.b32 %r1, [%rd1];
+          call helper;
+          ret; }
+        .entry good() { ret; }";
+    let error = program.load(text, "bad").unwrap_err();
+    for line in ["line 2: add.u8", "line 5: wgmma.fence", "line 7: txq.width"] {
+        assert_eq!(error.arguments.matches(line).count(), 1, "{}", error.arguments);
+    }
+    assert!(program.load(text, "good").is_ok());
+    let error = program.load(text, "none").unwrap_err();
+    assert_eq!(error.name, "CUDA_ERROR_NOT_FOUND");
     let error = program.load("not ptx", "k").unwrap_err();
     assert!(error.arguments.contains("line 1:"), "{}", error.arguments);
 }
