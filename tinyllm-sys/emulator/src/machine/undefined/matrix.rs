@@ -6,15 +6,10 @@ use crate::{
     kernel::{MatrixType, Mma},
     lanes::{Class, LANES, Registers, Slot},
     machine::{
-        matrix::{a_place, b_place, c_place},
+        matrix::{K, M, N, a_place, b_place, c_place},
         transfer::lanes_of,
     },
 };
-
-/// The largest m, n and k.
-const M: usize = 16;
-const N: usize = 8;
-const K: usize = 32;
 
 /// An element of A or B.
 #[derive(Clone, Copy, Default)]

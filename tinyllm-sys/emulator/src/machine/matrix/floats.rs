@@ -1,42 +1,12 @@
-//! `ldmatrix` and `mma.sync`. Which lane holds which element is as the PTX manual draws it: with `g` a lane's number over 4 and
-//! `t` the rest, a register of A holds row `g` (or `g + 8`), columns from `t * p`, of B column `g`, rows from `t * p`, where `p`
-//! elements fit a register; C and D hold row `g` (or `g + 8`), columns `2 t` and `2 t + 1`.
-//!
-//! Sums of floats go over k in order, one rounding for each product: the hardware's own order is not specified.
+//! Products of floats: f16, bf16 and tf32 summed in f32, f64 in f64.
 
-use super::{
-    Fault, addresses::addresses, context::Context, memory::in_window, private, shared::Shared,
-    transfer::lanes_of, warp::Warp, words::Use,
-};
+use super::{K, N, c_place};
 use crate::{
-    kernel::{Address, MatrixType, Mma},
-    lanes::{LANES, Lane, Registers, Slot},
+    kernel::{MatrixType, Mma},
+    lanes::{LANES, Lane, Registers},
+    machine::transfer::lanes_of,
     numerics::*,
 };
-
-/// The largest m, n and k.
-const M: usize = 16;
-const N: usize = 8;
-const K: usize = 32;
-
-/// Row and column of the element `index` of a lane's A, `packed` of them a register.
-pub(super) fn a_place(mma: &Mma, packed: usize, lane: usize, index: usize) -> (usize, usize) {
-    let (group, thread) = (lane / 4, lane % 4);
-    let (register, element) = (index / packed, index % packed);
-    let halves = mma.m / 8;
-    (group + 8 * (register % halves), thread * packed + element + 4 * packed * (register / halves))
-}
-
-/// Row and column of the element `index` of a lane's B.
-pub(super) fn b_place(packed: usize, lane: usize, index: usize) -> (usize, usize) {
-    let (register, element) = (index / packed, index % packed);
-    (lane % 4 * packed + element + 4 * packed * register, lane / 4)
-}
-
-/// Row and column of the element `index` of a lane's C or D.
-pub(super) fn c_place(lane: usize, index: usize) -> (usize, usize) {
-    (lane / 4 + 8 * (index / 2), lane % 4 * 2 + index % 2)
-}
 
 /// A sum as it is stored: one NaN.
 #[inline(always)]
@@ -44,83 +14,10 @@ fn canonical(value: f32) -> f32 {
     if value.is_nan() { f32::from_bits(0x7fff_ffff) } else { value }
 }
 
-impl Context<'_> {
-    #[allow(clippy::too_many_arguments, reason = "the instruction has that many sides")]
-    pub(super) fn load_matrix(
-        &mut self,
-        shared: &mut Shared,
-        warp: &mut Warp,
-        pc: u32,
-        mask: u32,
-        address: Address,
-        generic: bool,
-        transposed: bool,
-        registers: &[Slot],
-    ) -> Result<(), Fault> {
-        let at = addresses(&warp.registers, address);
-        let offsets = if generic { in_window(&at) } else { at };
-        // Eight lanes for each matrix give the addresses of its rows.
-        let rows = if registers.len() == 4 { u32::MAX } else { (1 << (8 * registers.len())) - 1 };
-        let request = private::Request {
-            pc,
-            warp: warp.index,
-            mask: rows & mask,
-            offsets: &offsets,
-            bytes: 16,
-            what: Use::Read,
-        };
-        let places = self.shared(shared, &request)?;
-        self.shared_races(shared, &request);
-        // All are read before any is written: a register may be an address too.
-        let mut rows = [[[0u32; 4]; 8]; 4];
-        for (row, place) in rows.as_flattened_mut().iter_mut().zip(places).take(registers.len() * 8) {
-            if !place.is_null() {
-                // SAFETY: the request was for 16 aligned bytes of the block's own memory.
-                *row = unsafe { place.cast::<[u32; 4]>().read() };
-            }
-        }
-        for (slot, lanes) in registers.iter().zip(fragments(&rows, transposed)) {
-            <u32 as Lane>::write(&mut warp.registers, *slot, &lanes, mask);
-        }
-        if !self.unwritten.is_empty() {
-            self.load_matrix_undefined(warp, mask, transposed, registers);
-        }
-        Ok(())
-    }
-}
-
-/// What each lane gets of matrices given by their rows: a register a matrix.
-#[inline(always)]
-pub(super) fn fragments(rows: &[[[u32; 4]; 8]; 4], transposed: bool) -> impl Iterator<Item = [u32; LANES]> {
-    rows.iter().map(move |rows| {
-        let mut lanes = [0; LANES];
-        lanes.copy_from_slice((if transposed { transpose(rows) } else { *rows }).as_flattened());
-        lanes
-    })
-}
-
-/// Rows of eight elements of 16 bits, two a word, as columns.
-#[inline(always)]
-fn transpose(rows: &[[u32; 4]; 8]) -> [[u32; 4]; 8] {
-    let mut columns = [[0; 4]; 8];
-    for (index, column) in columns.iter_mut().enumerate() {
-        for (pair, out) in column.iter_mut().enumerate() {
-            let element = |row: usize| rows[row][index / 2] >> (16 * (index % 2)) & 0xffff;
-            *out = element(2 * pair) | element(2 * pair + 1) << 16;
-        }
-    }
-    columns
-}
-
-pub(super) fn mma(warp: &mut Warp, mask: u32, mma: &Mma) {
-    match mma.a_type {
-        MatrixType::F64 => doubles(&mut warp.registers, mask, mma),
-        MatrixType::S8 | MatrixType::U8 => integers(&mut warp.registers, mask, mma),
-        _ => {
-            let run = singles_loop();
-            run(&mut warp.registers, mask, mma);
-        }
-    }
+/// f16, bf16 and tf32, summed in f32.
+pub(super) fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
+    let run = singles_loop();
+    run(registers, mask, mma);
 }
 
 type Loop = fn(&mut Registers, u32, &Mma);
@@ -131,17 +28,16 @@ fn singles_loop() -> Loop {
     if crate::lanes::is_wide() {
         #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
         fn wide(registers: &mut Registers, mask: u32, mma: &Mma) {
-            singles(registers, mask, mma);
+            singles_by_type(registers, mask, mma);
         }
         // SAFETY: only how it may be called differs between the two types, and this processor has what it needs.
         return unsafe { std::mem::transmute::<unsafe fn(&mut Registers, u32, &Mma), Loop>(wide) };
     }
-    singles
+    singles_by_type
 }
 
-/// f16, bf16 and tf32, summed in f32.
 #[inline(always)]
-fn singles(registers: &mut Registers, mask: u32, mma: &Mma) {
+fn singles_by_type(registers: &mut Registers, mask: u32, mma: &Mma) {
     match mma.a_type {
         MatrixType::F16 => singles_of::<2>(registers, mask, mma, |bits, element| {
             half_to_f32::<F16>((bits >> (16 * element)) as u16)
@@ -266,7 +162,7 @@ fn sums_out(registers: &mut Registers, mask: u32, mma: &Mma, sums: &[[f32; LANES
     }
 }
 
-fn doubles(registers: &mut Registers, mask: u32, mma: &Mma) {
+pub(super) fn doubles(registers: &mut Registers, mask: u32, mma: &Mma) {
     let mut a = [[0f64; 4]; 8];
     let mut b = [[0f64; 8]; 4];
     let mut sums = [[0f64; 8]; 8];
@@ -289,49 +185,6 @@ fn doubles(registers: &mut Registers, mask: u32, mma: &Mma) {
         for lane in lanes_of(mask) {
             let (i, j) = c_place(lane, index);
             registers.wide_mut(*slot)[lane] = sums[i][j].to_bits();
-        }
-    }
-}
-
-/// s8 and u8, summed exactly; the sum wraps, or stops at the ends of s32.
-fn integers(registers: &mut Registers, mask: u32, mma: &Mma) {
-    const PACKED: usize = 4;
-    let value = |ty: MatrixType, register: u32, element: usize| {
-        let byte = (register >> (8 * element)) as u8;
-        if ty == MatrixType::S8 { i64::from(byte as i8) } else { i64::from(byte) }
-    };
-    let mut a = [[0i64; K]; M];
-    let mut b = [[0i64; N]; K];
-    let mut sums = [[0i64; N]; M];
-    for lane in 0..LANES {
-        for index in 0..mma.a.len() * PACKED {
-            let (i, k) = a_place(mma, PACKED, lane, index);
-            a[i][k] = value(mma.a_type, registers.row(mma.a[index / PACKED])[lane], index % PACKED);
-        }
-        for index in 0..mma.b.len() * PACKED {
-            let (k, j) = b_place(PACKED, lane, index);
-            b[k][j] = value(mma.b_type, registers.row(mma.b[index / PACKED])[lane], index % PACKED);
-        }
-        for (index, slot) in mma.c.iter().enumerate() {
-            let (i, j) = c_place(lane, index);
-            sums[i][j] = i64::from(registers.row(*slot)[lane] as i32);
-        }
-    }
-    for (a, sums) in a.iter().zip(&mut sums).take(mma.m) {
-        for (a, b) in a.iter().zip(&b).take(mma.k) {
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum += a * b;
-            }
-        }
-    }
-    for (index, slot) in mma.d.iter().enumerate() {
-        for lane in lanes_of(mask) {
-            let (i, j) = c_place(lane, index);
-            let sum = match mma.saturate {
-                true => sums[i][j].clamp(i64::from(i32::MIN), i64::from(i32::MAX)),
-                false => sums[i][j],
-            };
-            registers.row_mut(*slot)[lane] = sum as u32;
         }
     }
 }
