@@ -32,9 +32,8 @@ struct Asker {
     last: u32,
 }
 
-/// Gives the lanes that read from one outside of the mask, and the lane that each reads.
 #[inline(always)]
-pub(super) fn shuffle(warp: &mut Warp, mask: u32, shuffle: Shuffle) -> (u32, [u32; LANES]) {
+pub(super) fn shuffle(warp: &mut Warp, mask: u32, shuffle: Shuffle) {
     let registers = &mut warp.registers;
     let (from, valid) = sources(registers, shuffle);
     let a = *registers.row(shuffle.a);
@@ -42,17 +41,18 @@ pub(super) fn shuffle(warp: &mut Warp, mask: u32, shuffle: Shuffle) -> (u32, [u3
     for (value, from) in values.iter_mut().zip(from) {
         *value = a[from as usize % LANES];
     }
-    let mut from_others = 0;
-    if mask != u32::MAX {
-        for (lane, from) in from.iter().enumerate() {
-            from_others |= (!(mask >> (from % LANES as u32)) & 1) << lane;
-        }
-    }
     write(registers, shuffle.d, &values, mask);
     if let Some(slot) = shuffle.valid {
         registers.set_predicate(slot, valid, mask);
     }
-    (from_others & mask, from)
+}
+
+/// The lanes of a mask that read from one outside of it, and the lane that each reads.
+#[cold]
+pub(super) fn from_outside(registers: &Registers, mask: u32, shuffle: Shuffle) -> (u32, [u32; LANES]) {
+    let (from, _) = sources(registers, shuffle);
+    let outside = lanes_of(mask).filter(|lane| mask >> (from[*lane] % LANES as u32) & 1 == 0);
+    (outside.fold(0, |lanes, lane| lanes | 1 << lane), from)
 }
 
 /// The lane that each lane reads, and the lanes whose source is among those that they may read; the others read their own.

@@ -37,6 +37,8 @@ pub(super) enum Next {
     Regroup,
     /// The warp stops.
     Stop(Pause),
+    /// The next instruction, for all; registers hold undefined values.
+    Track,
 }
 
 impl Context<'_> {
@@ -131,10 +133,11 @@ impl Context<'_> {
                     Next::Follow => pc += 1,
                     Next::Regroup => break,
                     Next::Stop(pause) => return Ok(pause),
-                }
-                if warp.undefined.is_some() && !TRACKED {
-                    warp.groups.put(Group { pc, mask, wait: None });
-                    return Ok(Pause::EndOfSlice);
+                    Next::Track if TRACKED => pc += 1,
+                    Next::Track => {
+                        warp.groups.put(Group { pc: pc + 1, mask, wait: None });
+                        return Ok(Pause::EndOfSlice);
+                    }
                 }
             }
             if left == 0 {
@@ -173,7 +176,12 @@ impl Context<'_> {
         op: &Op,
     ) -> Result<Next, Fault> {
         match op {
-            Op::Load(transfer) => self.load(shared, warp, pc, active, transfer)?,
+            Op::Load(transfer) => {
+                self.load(shared, warp, pc, active, transfer)?;
+                if warp.undefined.is_some() {
+                    return Ok(Next::Track);
+                }
+            }
             Op::Store(transfer) => self.store(shared, warp, pc, active, transfer)?,
             Op::LoadParam { offset, transfer } => self.load_param(warp, pc, active, *offset, transfer)?,
             Op::Atomic(atomic) => self.atomic(shared, warp, pc, active, atomic)?,

@@ -30,7 +30,6 @@ fn members_slot(op: &Op) -> Option<Slot> {
 }
 
 /// The lanes whose number is another.
-#[inline(always)]
 fn lanes_other_than(row: &[u32; LANES], number: u32) -> u32 {
     let mut others = 0;
     for (lane, value) in row.iter().enumerate() {
@@ -54,7 +53,8 @@ impl Context<'_> {
         if let Some(slot) = members_slot(op) {
             let row = warp.registers.row(slot);
             members = row[active.trailing_zeros() as usize % LANES];
-            if lanes_other_than(row, members) & active != 0 {
+            let differs = row.iter().fold(0, |differs, lane| differs | (lane ^ members)) != 0;
+            if differs && lanes_other_than(row, members) & active != 0 {
                 let row = *row;
                 return self.apart(shared, warp, pc, mask, active, op, &row);
             }
@@ -65,7 +65,7 @@ impl Context<'_> {
         }
         self.perform(shared, warp, pc, mask, active, members, op)?;
         warp.forced = false;
-        Ok(Next::Follow)
+        Ok(if warp.undefined.is_some() { Next::Track } else { Next::Follow })
     }
 
     /// Lanes that name different members: each part goes on when its own members have come.
@@ -97,7 +97,7 @@ impl Context<'_> {
         }
         warp.forced = false;
         if waiting == 0 {
-            return Ok(Next::Follow);
+            return Ok(if warp.undefined.is_some() { Next::Track } else { Next::Follow });
         }
         if mask & !waiting != 0 {
             warp.groups.put(Group { pc: pc + 1, mask: mask & !waiting, wait: None });
@@ -130,9 +130,15 @@ impl Context<'_> {
             Op::Mma(mma) => matrix::mma(warp, active, mma),
             Op::Shuffle { mode, d, valid, a, b, c, .. } => {
                 let operands = Shuffle { mode: *mode, d: *d, valid: *valid, a: *a, b: *b, c: *c };
-                let (from_others, from) = exchange::shuffle(warp, active, operands);
-                if from_others != 0 {
-                    self.shuffle_undefined(warp, pc, from_others, *d, &from);
+                if active == u32::MAX {
+                    exchange::shuffle(warp, active, operands);
+                } else {
+                    // Looked at before a result may replace an operand.
+                    let (readers, from) = exchange::from_outside(&warp.registers, active, operands);
+                    exchange::shuffle(warp, active, operands);
+                    if readers != 0 {
+                        self.shuffle_undefined(warp, pc, readers, *d, &from);
+                    }
                 }
             }
             Op::Vote { mode, d, a, .. } => exchange::vote(warp, active, *mode, *d, *a),

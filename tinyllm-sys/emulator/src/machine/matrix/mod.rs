@@ -90,7 +90,8 @@ impl Context<'_> {
 pub(super) fn fragments(rows: &[[[u32; 4]; 8]; 4], transposed: bool) -> impl Iterator<Item = [u32; LANES]> {
     rows.iter().map(move |rows| {
         let mut lanes = [0; LANES];
-        lanes.copy_from_slice((if transposed { transpose(rows) } else { *rows }).as_flattened());
+        let values = if transposed { &transpose(rows) } else { rows };
+        lanes.copy_from_slice(values.as_flattened());
         lanes
     })
 }
