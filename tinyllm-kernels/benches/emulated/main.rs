@@ -113,11 +113,13 @@ fn emulated(criterion: &mut Criterion) {
         include_str!("../../ptx/w8a16_gemv.ptx"),
         include_str!("../../ptx/w8a16_gemm.ptx"),
         include_str!("../../ptx/attention_decode.ptx"),
+        include_str!("mma_s8.ptx"),
     ];
     let cases = [
         ("w8a16_gemv_1", ptx[0], row([rows as u32 / 8, 1, 1], 128), gemv),
         ("w8a16_gemm_f32_128x128", ptx[1], row([1, 2, 1], 256), gemm),
         ("attention_decode_f16_d64_h4", ptx[2], row([kv_heads as u32, sequences as u32, 1], 256), attention),
+        ("mma_s8", ptx[3], row([1, 1, 1], 128), vec![Memory(512, 0), Number(4096)]),
     ];
     for (title, check) in [("emulated, all checks", Check::all()), ("emulated, no check", Check::none())] {
         let mut group = criterion.benchmark_group(title);
