@@ -6,6 +6,7 @@ use tinyllm_sys::DriverCode;
 
 use super::heap::Heap;
 use crate::{
+    machine::GRID_WORKSPACE_BYTES,
     memory::{Bytes, Freed, Name, Region, Space},
     report::Place,
 };
@@ -96,6 +97,17 @@ impl Device {
             offset: 0,
             label,
         })
+    }
+
+    /// Memory that the blocks of one cooperative launch count themselves in: the driver's own, none of the program's.
+    pub(super) fn add_workspace(&mut self) -> Result<u64, DriverCode> {
+        let bytes = GRID_WORKSPACE_BYTES;
+        let address = self.heap.reserve(bytes, bytes).ok_or(DriverCode::OutOfMemory)?;
+        let region = Device::region(address, bytes, "the grid's barrier".into());
+        let region = region.map_err(|_| DriverCode::OutOfMemory)?;
+        region.bytes.write(0, &[0; GRID_WORKSPACE_BYTES as usize]);
+        self.insert(region);
+        Ok(address)
     }
 
     /// Names a range.

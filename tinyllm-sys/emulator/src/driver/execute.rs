@@ -94,6 +94,7 @@ impl Execution<'_> {
         launch: &KernelLaunch,
         footprint: &mut Footprint,
     ) -> Result<(), DriverCode> {
+        let workspace = if launch.cooperative { Some(self.device.add_workspace()?) } else { None };
         let outcome = machine::run(&Launch {
             kernel: &launch.kernel,
             grid: launch.grid,
@@ -101,10 +102,14 @@ impl Execution<'_> {
             dynamic_shared_bytes: launch.shared_bytes,
             params: &launch.params,
             space: &self.device.space,
+            grid_workspace: workspace.unwrap_or(0),
             check: self.check,
             work: name.to_owned(),
             pool: self.threads,
         });
+        if let Some(workspace) = workspace {
+            self.device.remove(workspace);
+        }
         outcome.findings.into_iter().for_each(|finding| self.findings.add(finding));
         // A closed stdout is no reason to fail.
         let _ = std::io::stdout().write_all(&outcome.printed);

@@ -212,6 +212,7 @@ impl Modules {
             block: config.block,
             shared_bytes: config.shared_bytes,
             params: block,
+            cooperative: config.cooperative,
         })))
     }
 

@@ -30,6 +30,7 @@ pub(super) struct KernelLaunch {
     pub(super) block: [u32; 3],
     pub(super) shared_bytes: u32,
     pub(super) params: Vec<u8>,
+    pub(super) cooperative: bool,
 }
 
 /// Where a copy's bytes come from.

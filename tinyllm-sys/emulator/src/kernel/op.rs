@@ -369,5 +369,8 @@ pub(crate) enum Special {
     TotalSharedBytes,
     /// Where the shared memory asked for at launch begins.
     DynamicSharedStart,
+    /// The upper and the lower half of the address that the blocks of a cooperative launch meet at; 0 in others.
+    GridWorkspaceHigh,
+    GridWorkspaceLow,
     Zero,
 }

@@ -245,5 +245,7 @@ fn special_value(
         Special::DynamicSharedBytes => launch.dynamic_shared_bytes,
         Special::TotalSharedBytes => launch.shared_bytes(),
         Special::DynamicSharedStart => launch.dynamic_shared_start(),
+        Special::GridWorkspaceHigh => (launch.grid_workspace >> 32) as u32,
+        Special::GridWorkspaceLow => launch.grid_workspace as u32,
     }
 }

@@ -41,6 +41,10 @@ use crate::{
     report::Finding,
 };
 
+/// Bytes that a cooperative launch's blocks count themselves in. The first word is the size, the second the barrier of
+/// `grid_group::sync`; CUDA 12 and 13 know no more.
+pub(crate) const GRID_WORKSPACE_BYTES: u64 = 64;
+
 /// A kernel and everything it is started with.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
@@ -52,6 +56,8 @@ pub(crate) struct Launch<'a> {
     /// The parameter block: [`Kernel::param_bytes`].
     pub(crate) params: &'a [u8],
     pub(crate) space: &'a Space,
+    /// Where the blocks of a cooperative launch meet: [`GRID_WORKSPACE_BYTES`], all 0. The address is 0 for other launches.
+    pub(crate) grid_workspace: u64,
     pub(crate) check: Check,
     /// What to call it in findings: `kernel NAME on stream 1`.
     pub(crate) work: String,

@@ -7,6 +7,7 @@ mod driver;
 mod dropped;
 mod faulty;
 mod forms;
+mod grid_sync;
 mod litmus;
 mod print;
 mod program;

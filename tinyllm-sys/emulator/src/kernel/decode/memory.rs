@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     kernel::{
-        Address, Atomic, AtomicKind, Element, LoadError, MemoryOrder, Op, Scope, Target, Transfer,
+        Address, Atomic, AtomicKind, Constant, Element, LoadError, MemoryOrder, Op, Scope, Target, Transfer,
         op::AtomicType,
     },
-    lanes::Slot,
+    lanes::{Operands, Slot, lanes},
     ptx::ast::{Instruction, Operand, Type},
 };
 
@@ -48,6 +48,7 @@ impl Decoder<'_> {
                 }
                 Ok(Some(Op::Nop))
             }
+            "createpolicy" => self.cache_policy(instruction, modifiers),
             "membar" | "fence" => {
                 // `membar.cta`, `.gl` and `.sys` are `fence.sc` of the scopes `.cta`, `.gpu` and `.sys`. Every fence acquires and releases.
                 let scope = take_scope(modifiers).unwrap_or(Scope::Device);
@@ -58,6 +59,51 @@ impl Decoder<'_> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// A policy for `.L2::cache_hint`, which changes no result: any number will do.
+    fn cache_policy(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {
+        let (fractional, range) = (modifiers.flag("fractional"), modifiers.flag("range"));
+        for word in ["cvt", "L2", "global", "b64"] {
+            modifiers.flag(word);
+        }
+        modifiers.cache_hints();
+        let (d, inputs) = match (instruction.operands.as_slice(), fractional, range) {
+            ([d], true, _) => (d, [].as_slice()),
+            ([d, inputs @ ..], true, _) if inputs.len() == 1 => (d, inputs),
+            ([d, inputs @ ..], _, true) if inputs.len() == 3 => (d, inputs),
+            ([d, inputs @ ..], false, false) if inputs.len() == 1 => (d, inputs),
+            _ => return Err(unsupported(instruction, "operands of another form")),
+        };
+        match inputs {
+            [fraction] if fractional => {
+                let value = match fraction {
+                    Operand::F32(bits) => f64::from(f32::from_bits(*bits)),
+                    Operand::F64(bits) => f64::from_bits(*bits),
+                    register => {
+                        self.source(instruction, register, Type::F32)?;
+                        1.0
+                    }
+                };
+                if !(value > 0.0 && value <= 1.0) {
+                    return Err(unsupported(instruction, "a fraction is above 0 and at most 1"));
+                }
+            }
+            [address, sizes @ ..] if range => {
+                self.address(instruction, address)?;
+                for size in sizes {
+                    self.source(instruction, size, Type::B32)?;
+                }
+            }
+            inputs => {
+                for input in inputs {
+                    self.source(instruction, input, Type::B64)?;
+                }
+            }
+        }
+        let d = self.destination(instruction, d, Type::B64)?;
+        let a = self.constant(Constant::Wide(1));
+        Ok(Some(Op::lanes(lanes!(a: u64 => u64 { a }), Operands { d, a, ..Operands::default() })))
     }
 
     /// Weak unless it says otherwise. "A volatile operation has the same memory synchronization semantics as relaxed.sys."

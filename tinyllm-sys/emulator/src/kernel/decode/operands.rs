@@ -51,6 +51,9 @@ fn special(name: &str) -> Option<Special> {
         "%lanemask_ge" => Special::LaneMaskGreaterEqual,
         "%dynamic_smem_size" => Special::DynamicSharedBytes,
         "%total_smem_size" => Special::TotalSharedBytes,
+        // What the driver leaves there for cooperative groups; of the others nobody says what they are.
+        "%envreg1" => Special::GridWorkspaceHigh,
+        "%envreg2" => Special::GridWorkspaceLow,
         _ => return None,
     })
 }

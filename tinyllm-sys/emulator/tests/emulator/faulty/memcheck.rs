@@ -209,3 +209,26 @@ fn frees_that_are_wrong() {
         ],
     );
 }
+
+/// Allocations lie apart: an index beyond one does not reach the next.
+#[test]
+fn an_index_that_was_meant_for_a_larger_array() {
+    let program = Program::new(Emulator::builder());
+    let text = crate::corpus::kernel("st.global.u32 [%rda+4352], %t; ");
+    let kernel = program.kernel(&text, "k");
+    let (a, b) = (program.upload(&[0u32; 32]), program.upload(&[0u32; 2048]));
+    program.launch(kernel, 1, 1, &mut [a.0, b.0, 1]);
+    let _ = program.driver.context_synchronize();
+    check(
+        "beyond",
+        &program.driver.findings(),
+        &[&["out of bounds: write of 4 bytes", "4224 bytes after the end of"]],
+    );
+}
+
+#[test]
+fn large_arrays_are_as_far_apart_as_they_are_long() {
+    let program = Program::new(Emulator::builder());
+    let [a, b, c] = [64usize << 20, 256, 256].map(|bytes| program.driver.mem_alloc(bytes).unwrap().0);
+    assert!(b - a >= 128 << 20 && c - b >= 1 << 20, "{a:#x} {b:#x} {c:#x}");
+}

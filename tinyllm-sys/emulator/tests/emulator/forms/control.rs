@@ -54,6 +54,19 @@ fn case(name: &str) -> (String, Vec<u32>) {
         "membar" | "fence" => (format!("{name}; mov.u32 %d, 1;"), each(|_| 1)),
         "prefetch" | "prefetchu" => (format!("{name} [%address]; mov.u32 %d, 1;"), each(|_| 1)),
         "discard" | "applypriority" => (format!("{name} [%address], 128; mov.u32 %d, 1;"), each(|_| 1)),
+        "createpolicy" => {
+            let operands = match words[1] {
+                "fractional" => "",
+                "range" => ", [%address], 128, 256",
+                _ => ", %policy",
+            };
+            (
+                format!(
+                    "{name} %policy{operands}; st.global.L2::cache_hint.u32 [%out], %t, %policy; mov.u32 %d, 1;"
+                ),
+                each(|_| 1),
+            )
+        }
         // Each lane reads what its neighbour in the warp stored.
         "bar" if has("warp") => {
             let body = format!(
@@ -107,7 +120,8 @@ fn every_form_of_control_goes_the_right_way() {
 
 #[test]
 fn hints_and_fences_change_nothing() {
-    let without_result = ["prefetch", "prefetchu", "discard", "applypriority", "membar", "fence"];
+    let without_result =
+        ["prefetch", "prefetchu", "discard", "applypriority", "createpolicy", "membar", "fence"];
     for name in
         names("Memory").iter().filter(|name| without_result.contains(&name.split('.').next().unwrap()))
     {
