@@ -17,7 +17,7 @@ use super::knowledge::{Join, Knowledge, Tree};
 use crate::memory::Touched;
 
 /// Strong reads of one value in a row that make a block one that waits.
-const WAITING: u32 = 256;
+const WAITING: u32 = 64;
 
 /// What a block touched between two moments at which what it knows, or what it has released, changes.
 #[derive(Debug)]
@@ -218,9 +218,14 @@ impl Order {
         location.value = value;
     }
 
-    /// Whether the block reads the same over and over, and others should run.
+    /// Whether the block reads the same over and over: what it waits for is another's to do.
+    pub(super) fn polls(&self) -> bool {
+        self.own.repeated >= WAITING
+    }
+
+    /// As [`Order::polls`], and others should run now.
     pub(super) fn is_waiting(&mut self) -> bool {
-        let waits = self.own.repeated >= WAITING;
+        let waits = self.polls();
         if waits {
             self.own.repeated = 0;
         }

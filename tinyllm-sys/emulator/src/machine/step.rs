@@ -39,6 +39,8 @@ pub(super) enum Next {
     Stop(Pause),
     /// The next instruction, for all; registers hold undefined values.
     Track,
+    /// The next instruction, for all, after others had their turn.
+    Yield,
 }
 
 impl Context<'_> {
@@ -134,7 +136,7 @@ impl Context<'_> {
                     Next::Regroup => break,
                     Next::Stop(pause) => return Ok(pause),
                     Next::Track if TRACKED => pc += 1,
-                    Next::Track => {
+                    Next::Track | Next::Yield => {
                         warp.groups.put(Group { pc: pc + 1, mask, wait: None });
                         return Ok(Pause::EndOfSlice);
                     }
@@ -181,10 +183,18 @@ impl Context<'_> {
                 if warp.undefined.is_some() {
                     return Ok(Next::Track);
                 }
+                if transfer.order.scope.is_some() && self.order.polls() {
+                    return Ok(Next::Yield);
+                }
             }
             Op::Store(transfer) => self.store(shared, warp, pc, active, transfer)?,
             Op::LoadParam { offset, transfer } => self.load_param(warp, pc, active, *offset, transfer)?,
-            Op::Atomic(atomic) => self.atomic(shared, warp, pc, active, atomic)?,
+            Op::Atomic(atomic) => {
+                self.atomic(shared, warp, pc, active, atomic)?;
+                if self.order.polls() {
+                    return Ok(Next::Yield);
+                }
+            }
             Op::CopyAsync { to, from, bytes, source_bytes, ignore } => {
                 self.copy_async(shared, warp, pc, active, *to, *from, *bytes, *source_bytes, *ignore)?;
             }
