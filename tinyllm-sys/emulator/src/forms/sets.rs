@@ -1,7 +1,7 @@
 //! Words that stand in the same place of many forms, under one name.
 
 /// Name and members of each set.
-pub(super) const SETS: [(&str, &[&str]); 22] = [
+pub(super) const SETS: [(&str, &[&str]); 23] = [
     ("INT", &["u16", "s16", "u32", "s32", "u64", "s64"]),
     ("SIGNED", &["s16", "s32", "s64"]),
     ("WORD", &["u32", "s32", "u64", "s64"]),
@@ -29,5 +29,6 @@ pub(super) const SETS: [(&str, &[&str]); 22] = [
         &["L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last", "L1::no_allocate"],
     ),
     ("LEVEL", &["L2::evict_last", "L2::evict_normal", "L2::evict_first", "L2::evict_unchanged"]),
+    ("TILE", &["m16n16k16", "m8n32k16", "m32n8k16"]),
     ("PREFETCH", &["L2::64B", "L2::128B", "L2::256B"]),
 ];

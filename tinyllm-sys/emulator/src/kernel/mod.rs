@@ -12,7 +12,7 @@ pub(crate) use image::Image;
 pub use image::would_load;
 pub(crate) use op::{
     Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType,
-    MemoryOrder, Mma, Op, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
+    MemoryOrder, Mma, Op, QuadPairs, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
 };
 pub(crate) use registers::SlotUses;
 

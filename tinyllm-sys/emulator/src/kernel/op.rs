@@ -1,6 +1,9 @@
 //! What a decoded instruction does. Registers are slots, labels are positions, types are sizes.
 
-use crate::lanes::{LaneFn, LaneLoop, Operands, Signature, Slot};
+use crate::{
+    lanes::{LaneFn, LaneLoop, Operands, Signature, Slot},
+    numerics::Rounding,
+};
 
 /// An instruction: what, and for which lanes.
 #[derive(Clone, Debug)]
@@ -203,20 +206,58 @@ pub(crate) enum MatrixType {
     F64,
     S8,
     U8,
+    S4,
+    U4,
+    B1,
+}
+
+impl MatrixType {
+    /// Of an element.
+    pub(crate) fn bits(self) -> u32 {
+        match self {
+            MatrixType::F64 => 64,
+            MatrixType::Tf32 => 32,
+            MatrixType::F16 | MatrixType::Bf16 => 16,
+            MatrixType::S8 | MatrixType::U8 => 8,
+            MatrixType::S4 | MatrixType::U4 => 4,
+            MatrixType::B1 => 1,
+        }
+    }
+
+    /// Elements of a register.
+    pub(crate) fn packed(self) -> usize {
+        (32 / self.bits()).max(1) as usize
+    }
+}
+
+/// How the lanes of `mma.m8n8k4` of f16 hold A and B.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QuadPairs {
+    /// A lane has a row of A, not a column.
+    pub(crate) a_by_row: bool,
+    /// A lane has a row of B, not a column.
+    pub(crate) b_by_row: bool,
 }
 
 /// `mma.sync`: D = A · B + C.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mma {
     pub(crate) m: usize,
-    pub(crate) n: usize,
     pub(crate) k: usize,
+    /// Where it is four products, each of two groups of four lanes.
+    pub(crate) quad_pairs: Option<QuadPairs>,
     pub(crate) a_type: MatrixType,
     pub(crate) b_type: MatrixType,
-    /// Whether C and D are f16 rather than f32 (or s32).
-    pub(crate) half_accumulator: bool,
+    /// Whether C is f16 rather than f32 (or s32).
+    pub(crate) half_c: bool,
+    /// Whether D is f16.
+    pub(crate) half_d: bool,
     /// Whether integer sums stop at the ends of their range.
     pub(crate) saturate: bool,
+    /// Whether bits that differ are counted, rather than those that both have.
+    pub(crate) xor: bool,
+    /// Of sums of f64.
+    pub(crate) rounding: Rounding,
     pub(crate) d: Vec<Slot>,
     pub(crate) a: Vec<Slot>,
     pub(crate) b: Vec<Slot>,
@@ -265,6 +306,13 @@ pub(crate) enum Op {
         registers: Vec<Slot>,
     },
     Mma(Box<Mma>),
+    /// `movmatrix`: a matrix of eight rows of eight elements of 16 bits, two a lane, is transposed.
+    Transpose {
+        d: Slot,
+        a: Slot,
+    },
+    /// Waits until all lanes of the warp are here. It orders no memory.
+    Meet,
     Shuffle {
         mode: ShuffleMode,
         d: Slot,

@@ -222,6 +222,8 @@ impl Context<'_> {
             Op::Barrier(barrier) => return self.barrier(shared, barriers, warp, pc, mask, active, barrier),
             Op::LoadMatrix { .. }
             | Op::Mma(_)
+            | Op::Transpose { .. }
+            | Op::Meet
             | Op::Shuffle { .. }
             | Op::Vote { .. }
             | Op::Match { .. }

@@ -128,6 +128,7 @@ impl Context<'_> {
                 self.load_matrix(shared, warp, pc, active, *address, *generic, *transposed, registers)?;
             }
             Op::Mma(mma) => matrix::mma(warp, active, mma),
+            Op::Transpose { d, a } => matrix::transpose_lanes(warp, active, *d, *a),
             Op::Shuffle { mode, d, valid, a, b, c, .. } => {
                 let operands = Shuffle { mode: *mode, d: *d, valid: *valid, a: *a, b: *b, c: *c };
                 if active == u32::MAX {

@@ -122,6 +122,40 @@ const CASES: &[Case] = &[
         leaves: |thread| if thread < 16 { thread / 4 } else { 9 },
     },
     Case {
+        name: "a transposed matrix's columns that are there",
+        threads: 32,
+        // Row 7, of lanes 28 to 31, becomes the upper half of lanes 4 g + 3. The other elements are their lane's number.
+        body: "mul.lo.u32 %r1, %t, 0x10001; setp.ge.u32 %p1, %t, 28; @%p1 ld.shared.u32 %r1, [tile];
+            movmatrix.sync.aligned.m8n8.trans.b16 %r2, %r1; and.b32 %r3, %t, 3; setp.eq.u32 %p2, %r3, 3; @%p2 and.b32 %r2, %r2, 0xffff;
+            st.global.u32 [%b], %r2;",
+        leaves: |thread| {
+            // Element (row, column) is in lane 4 row + column / 2.
+            let (row, column) = (thread % 4 * 2, thread / 4);
+            let low = 4 * row + column / 2;
+            if row == 6 { low } else { low | (low + 4) << 16 }
+        },
+    },
+    Case {
+        name: "between the rows of a warp's matrix",
+        threads: 32,
+        body: "setp.lt.u32 %p1, %t, 16; shl.b32 %r1, %t, 5; mov.u32 %r2, tile; add.u32 %r1, %r1, %r2; mov.u32 %r3, 0x01010101; mov.u32 %r0, 0;
+            @%p1 st.shared.v4.u32 [%r1], {%r3, %r3, %r3, %r3}; bar.warp.sync -1;
+            wmma.load.a.sync.aligned.row.m16n16k16.shared.s8 {%r1, %r2}, [tile], 32;
+            wmma.load.b.sync.aligned.col.m16n16k16.shared.s8 {%r3, %r4}, [tile], 32;
+            wmma.mma.sync.aligned.row.col.m16n16k16.s32.s8.s8.s32 {%r5, %r6, %r7, %r8, %r9, %r10, %r11, %r12}, {%r1, %r2}, {%r3, %r4},
+            {%r0, %r0, %r0, %r0, %r0, %r0, %r0, %r0}; add.u32 %r5, %r5, %r12; st.global.u32 [%b], %r5;",
+        leaves: |_| 32,
+    },
+    Case {
+        name: "bits that meet zeros",
+        threads: 32,
+        // Columns 128 to 255 of A are 0, rows 128 to 255 of B are not there.
+        body: "mov.u32 %r1, 0xff; mov.u32 %r3, 0; ld.shared.u32 %r2, [tile];
+            mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%r4, %r5, %r6, %r7}, {%r1, %r1, %r3, %r3}, {%r1, %r2},
+            {%r3, %r3, %r3, %r3}; st.global.u32 [%b], %r4;",
+        leaves: |_| 32,
+    },
+    Case {
         name: "a sum of a warp that is not whole",
         threads: 20,
         // Lanes below 4 add what is 16 lanes on; the others' sources are not there.

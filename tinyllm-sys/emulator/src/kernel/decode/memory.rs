@@ -116,7 +116,7 @@ impl Decoder<'_> {
     }
 
     /// The space of an access, by its modifier or by the name in its address.
-    fn target(&self, modifiers: &mut Modifiers<'_>, named: Option<&Binding>) -> Target {
+    pub(super) fn target(&self, modifiers: &mut Modifiers<'_>, named: Option<&Binding>) -> Target {
         match (modifiers.one_of(&SPACES), named) {
             // Parameters of device functions are local memory.
             (Some(Target::Param) | None, Some(Binding::Local(_))) => Target::Local,

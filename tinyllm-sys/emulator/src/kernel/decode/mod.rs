@@ -14,6 +14,7 @@ mod moves;
 mod operands;
 mod predicates;
 mod warp;
+mod wmma;
 
 use std::collections::HashMap;
 
@@ -62,6 +63,7 @@ impl Decoder<'_> {
             Self::control,
             Self::warp,
             Self::matrix,
+            Self::warp_matrix,
         ];
         for family in families {
             if let Some(op) = family(self, instruction, &mut modifiers)? {

@@ -54,6 +54,18 @@ impl<'a> Modifiers<'a> {
         names.iter().find(|(name, _)| self.flag(name)).map(|(_, value)| *value)
     }
 
+    /// All modifiers of these names, in order, as often as they are there.
+    pub(super) fn words(&mut self, names: &[&str]) -> Vec<&'a str> {
+        let mut found = Vec::new();
+        for (index, modifier) in self.instruction.modifiers.iter().enumerate() {
+            if names.contains(&modifier.as_str()) {
+                self.taken[index] = true;
+                found.push(modifier.as_str());
+            }
+        }
+        found
+    }
+
     /// `.rn`, `.rz`, `.rm`, `.rp`.
     pub(super) fn rounding(&mut self) -> Option<Rounding> {
         self.one_of(&[

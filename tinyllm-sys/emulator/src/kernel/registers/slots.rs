@@ -96,6 +96,10 @@ impl Op {
                 registers.iter_mut().for_each(|slot| visit(slot, Class::Row, Access::Write));
             }
             Op::Mma(mma) => visit_mma(mma, visit),
+            Op::Transpose { d, a } => {
+                visit(a, Class::Row, Access::Read);
+                visit(d, Class::Row, Access::Write);
+            }
             Op::Shuffle { d, valid, a, b, c, members, mode: _ } => {
                 [a, b, c, members].into_iter().for_each(|slot| visit(slot, Class::Row, Access::Read));
                 visit(d, Class::Row, Access::Write);
@@ -133,6 +137,7 @@ impl Op {
             | Op::Exit
             | Op::Print { format: _, arguments: _, result: _ }
             | Op::Trap
+            | Op::Meet
             | Op::Nop => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Products of floats: f16, bf16 and tf32 summed in f32, f64 in f64.
 
-use super::{K, N, c_place};
+use super::places::{N, c_place};
 use crate::{
     kernel::{MatrixType, Mma},
     lanes::{LANES, Lane, Registers},
@@ -10,7 +10,7 @@ use crate::{
 
 /// A sum as it is stored: one NaN.
 #[inline(always)]
-fn canonical(value: f32) -> f32 {
+pub(super) fn canonical(value: f32) -> f32 {
     if value.is_nan() { f32::from_bits(0x7fff_ffff) } else { value }
 }
 
@@ -49,6 +49,9 @@ fn singles_by_type(registers: &mut Registers, mask: u32, mma: &Mma) {
         _ => singles_of::<1>(registers, mask, mma, |bits, _| f32::from_bits(bits & !0x1fff)),
     }
 }
+
+/// Rows of B, at most.
+const K: usize = 16;
 
 /// Lanes of a group: those that share a row of A, or a column of B.
 const THREADS: usize = 4;
@@ -124,7 +127,7 @@ fn singles_of<const PACKED: usize>(
 /// C as f32: two registers' lanes for each eight rows, even columns and odd ones.
 #[inline(always)]
 fn sums_in(registers: &Registers, mma: &Mma, sums: &mut [[f32; LANES]; 4]) {
-    if mma.half_accumulator {
+    if mma.half_c {
         for (sums, slot) in sums.chunks_exact_mut(2).zip(&mma.c) {
             let row = registers.row(*slot);
             for (element, sums) in sums.iter_mut().enumerate() {
@@ -147,7 +150,7 @@ fn sums_in(registers: &Registers, mma: &Mma, sums: &mut [[f32; LANES]; 4]) {
 fn sums_out(registers: &mut Registers, mask: u32, mma: &Mma, sums: &[[f32; LANES]; 4]) {
     for (index, slot) in mma.d.iter().enumerate() {
         let mut bits = [0u32; LANES];
-        if mma.half_accumulator {
+        if mma.half_d {
             for (lane, bits) in bits.iter_mut().enumerate() {
                 let [low, high] =
                     [0, 1].map(|element| half_from_f32_rn::<F16>(sums[2 * index + element][lane]));
@@ -170,20 +173,20 @@ pub(super) fn doubles(registers: &mut Registers, mask: u32, mma: &Mma) {
         a[lane / 4][lane % 4] = f64::from_bits(registers.wide(mma.a[0])[lane]);
         b[lane % 4][lane / 4] = f64::from_bits(registers.wide(mma.b[0])[lane]);
         for (index, slot) in mma.c.iter().enumerate() {
-            let (i, j) = c_place(lane, index);
+            let (i, j) = c_place(mma, false, lane, index);
             sums[i][j] = f64::from_bits(registers.wide(*slot)[lane]);
         }
     }
     for (a, sums) in a.iter().zip(&mut sums) {
         for (a, b) in a.iter().zip(&b) {
             for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = f64_fma(*a, *b, *sum, Rounding::Nearest);
+                *sum = f64_fma(*a, *b, *sum, mma.rounding);
             }
         }
     }
     for (index, slot) in mma.d.iter().enumerate() {
         for lane in lanes_of(mask) {
-            let (i, j) = c_place(lane, index);
+            let (i, j) = c_place(mma, false, lane, index);
             registers.wide_mut(*slot)[lane] = sums[i][j].to_bits();
         }
     }

@@ -1,7 +1,8 @@
-//! Products of s8 and u8, summed exactly; the sum wraps, or stops at the ends of s32.
+//! Products of s8, u8, s4 and u4, summed exactly; the sum wraps, or stops at the ends of s32.
 //!
 //! The bytes of a register of A are eight rows of sixteen columns, one after the other, those of a register of B eight columns of
-//! sixteen rows: each element of D is a sum of products of such sixteens.
+//! sixteen rows: each element of D is a sum of products of such sixteens. A register of s4 or u4 is two of them, the
+//! lower half of each lane's elements and the upper one: which elements of a sum come first does not matter.
 
 use crate::{
     kernel::{MatrixType, Mma},
@@ -12,7 +13,7 @@ use crate::{
 const DEPTH: usize = 16;
 const ROWS: usize = 8;
 
-/// What a register holds, as numbers that are multiplied two at a time.
+/// What a register holds, or half of what it does, as numbers that are multiplied two at a time.
 type Strips = [[i16; DEPTH]; ROWS];
 
 /// Eight rows of sums: even columns first, then odd ones, as two registers of D hold them.
@@ -39,15 +40,20 @@ fn multiply_with(
     add_products: impl Fn(&Strips, &Strips, &mut Sums),
 ) {
     let halves = mma.m / ROWS;
-    let mut b = [[[0; DEPTH]; ROWS]; 2];
+    let parts = parts(mma.a_type);
+    let mut b = [[[[0; DEPTH]; ROWS]; 2]; 2];
     for (strips, slot) in b.iter_mut().zip(&mma.b) {
-        *strips = even_first(strips_of(registers.row(*slot), mma.b_type));
+        for (part, strips) in strips.iter_mut().enumerate().take(parts) {
+            *strips = even_first(strips_of(registers.row(*slot), mma.b_type, part));
+        }
     }
     let mut results = [[0u32; LANES]; 4];
     for half in 0..halves {
         let mut sums = [[0; ROWS]; ROWS];
         for (b, slot) in b.iter().zip(mma.a.iter().skip(half).step_by(halves)) {
-            add_products(&strips_of(registers.row(*slot), mma.a_type), b, &mut sums);
+            for (part, b) in b.iter().enumerate().take(parts) {
+                add_products(&strips_of(registers.row(*slot), mma.a_type, part), b, &mut sums);
+            }
         }
         for odd in 0..2 {
             let index = 2 * half + odd;
@@ -63,22 +69,34 @@ fn multiply_with(
     }
 }
 
-/// The numbers in a register's bytes.
+/// Sixteens in each row of a register.
 #[inline(always)]
-fn strips_of(row: &[u32; LANES], ty: MatrixType) -> Strips {
+fn parts(ty: MatrixType) -> usize {
+    if matches!(ty, MatrixType::S4 | MatrixType::U4) { 2 } else { 1 }
+}
+
+/// The numbers in a register, or in one of its parts.
+#[inline(always)]
+fn strips_of(row: &[u32; LANES], ty: MatrixType, part: usize) -> Strips {
     let mut strips = [[0; DEPTH]; ROWS];
     let numbers = strips.as_flattened_mut().chunks_exact_mut(4).zip(row);
-    if ty == MatrixType::S8 {
-        numbers.for_each(|(numbers, word)| {
+    match ty {
+        MatrixType::S8 => numbers.for_each(|(numbers, word)| {
             numbers
                 .iter_mut()
                 .zip(word.to_le_bytes())
                 .for_each(|(number, byte)| *number = i16::from(byte as i8));
-        });
-    } else {
-        numbers.for_each(|(numbers, word)| {
+        }),
+        MatrixType::S4 | MatrixType::U4 => numbers.for_each(|(numbers, word)| {
+            for (index, number) in numbers.iter_mut().enumerate() {
+                let bits = (word >> (16 * part + 4 * index) & 0xf) as i16;
+                let negative = ty == MatrixType::S4 && bits >= 8;
+                *number = if negative { bits - 16 } else { bits };
+            }
+        }),
+        _ => numbers.for_each(|(numbers, word)| {
             numbers.iter_mut().zip(word.to_le_bytes()).for_each(|(number, byte)| *number = i16::from(byte));
-        });
+        }),
     }
     strips
 }

@@ -1,11 +1,12 @@
-//! `ldmatrix` and `mma.sync`. Which lane holds which element is as the PTX manual draws it: with `g` a lane's number over 4 and
-//! `t` the rest, a register of A holds row `g` (or `g + 8`), columns from `t * p`, of B column `g`, rows from `t * p`, where `p`
-//! elements fit a register; C and D hold row `g` (or `g + 8`), columns `2 t` and `2 t + 1`.
+//! `ldmatrix`, `movmatrix` and `mma.sync`, which `wmma.mma` is decoded to as well.
 //!
 //! Sums of floats go over k in order, one rounding for each product: the hardware's own order is not specified.
 
+mod bits;
 mod floats;
 mod integers;
+pub(super) mod places;
+mod quad_pairs;
 
 use super::{
     Fault, addresses::addresses, context::Context, memory::in_window, private, shared::Shared, warp::Warp,
@@ -15,30 +16,6 @@ use crate::{
     kernel::{Address, MatrixType, Mma},
     lanes::{LANES, Lane, Slot},
 };
-
-/// The largest m, n and k.
-pub(super) const M: usize = 16;
-pub(super) const N: usize = 8;
-pub(super) const K: usize = 32;
-
-/// Row and column of the element `index` of a lane's A, `packed` of them a register.
-pub(super) fn a_place(mma: &Mma, packed: usize, lane: usize, index: usize) -> (usize, usize) {
-    let (group, thread) = (lane / 4, lane % 4);
-    let (register, element) = (index / packed, index % packed);
-    let halves = mma.m / 8;
-    (group + 8 * (register % halves), thread * packed + element + 4 * packed * (register / halves))
-}
-
-/// Row and column of the element `index` of a lane's B.
-pub(super) fn b_place(packed: usize, lane: usize, index: usize) -> (usize, usize) {
-    let (register, element) = (index / packed, index % packed);
-    (lane % 4 * packed + element + 4 * packed * register, lane / 4)
-}
-
-/// Row and column of the element `index` of a lane's C or D.
-pub(super) fn c_place(lane: usize, index: usize) -> (usize, usize) {
-    (lane / 4 + 8 * (index / 2), lane % 4 * 2 + index % 2)
-}
 
 impl Context<'_> {
     #[allow(clippy::too_many_arguments, reason = "the instruction has that many sides")]
@@ -109,10 +86,30 @@ fn transpose(rows: &[[u32; 4]; 8]) -> [[u32; 4]; 8] {
     columns
 }
 
+/// Transposes the matrix whose row `g` the four lanes from `4 g` on have, two elements each.
+pub(super) fn transpose_lanes(warp: &mut Warp, mask: u32, d: Slot, a: Slot) {
+    let values = transposed_lanes(warp.registers.row(a));
+    <u32 as Lane>::write(&mut warp.registers, d, &values, mask);
+}
+
+/// What each lane has of a transposed matrix.
+pub(super) fn transposed_lanes(values: &[u32; LANES]) -> [u32; LANES] {
+    let mut rows = [[0; 4]; 8];
+    rows.as_flattened_mut().copy_from_slice(values);
+    let mut lanes = [0; LANES];
+    lanes.copy_from_slice(transpose(&rows).as_flattened());
+    lanes
+}
+
 pub(super) fn mma(warp: &mut Warp, mask: u32, mma: &Mma) {
+    let registers = &mut warp.registers;
     match mma.a_type {
-        MatrixType::F64 => floats::doubles(&mut warp.registers, mask, mma),
-        MatrixType::S8 | MatrixType::U8 => integers::multiply(&mut warp.registers, mask, mma),
-        _ => floats::singles(&mut warp.registers, mask, mma),
+        _ if mma.quad_pairs.is_some() => quad_pairs::multiply(registers, mask, mma),
+        MatrixType::F64 => floats::doubles(registers, mask, mma),
+        MatrixType::S8 | MatrixType::U8 | MatrixType::S4 | MatrixType::U4 => {
+            integers::multiply(registers, mask, mma);
+        }
+        MatrixType::B1 => bits::multiply(registers, mask, mma),
+        MatrixType::F16 | MatrixType::Bf16 | MatrixType::Tf32 => floats::singles(registers, mask, mma),
     }
 }

@@ -128,6 +128,10 @@ impl Context<'_> {
                 undefined.multiply(registers, active, mma);
                 return false;
             }
+            Op::Transpose { d, a } => {
+                undefined.transpose(*d, *a, active);
+                return false;
+            }
             Op::Shuffle { mode, d, valid, a, b, c, .. } => {
                 let shuffle = Shuffle { mode: *mode, d: *d, valid: *valid, a: *a, b: *b, c: *c };
                 let (from, _) = exchange::sources(registers, shuffle);

@@ -188,6 +188,28 @@ const CASES: &[Case] = &[
         finds: &[&["read of 16 bytes of shared memory", "byte 16 of", "by block (0, 0, 0) thread (1, 0, 0)", "seen 4 times"]],
     },
     Case {
+        name: "a row of a warp's matrix",
+        blocks: 1,
+        threads: 32,
+        // Row 3 of A: each of its lanes has a sum of that row, and then one of row 11.
+        body: "setp.lt.u32 %p1, %t, 16; setp.ne.and.u32 %p1, %t, 3, %p1; shl.b32 %r1, %t, 5; mov.u32 %r2, tile; add.u32 %r1, %r1, %r2;
+            mov.u32 %r3, 0x01010101; mov.u32 %r0, 0; @%p1 st.shared.v4.u32 [%r1], {%r3, %r3, %r3, %r3}; bar.warp.sync -1;
+            wmma.load.a.sync.aligned.row.m16n16k16.shared.s8 {%r1, %r2}, [tile], 32;
+            wmma.mma.sync.aligned.row.col.m16n16k16.s32.s8.s8.s32 {%r5, %r6, %r7, %r8, %r9, %r10, %r11, %r12}, {%r1, %r2}, {%r3, %r3},
+            {%r0, %r0, %r0, %r0, %r0, %r0, %r0, %r0}; st.global.u32 [%b], %r12; st.global.u32 [%b], %r5;",
+        finds: &[&["read of 4 bytes of shared memory at 0x60", "wmma.load.a", "st.global.u32 [%b], %r5", "seen 4 times"]],
+    },
+    Case {
+        name: "bits that differ",
+        blocks: 1,
+        threads: 32,
+        // Zeros hide bits that both would have to have, and not those that differ.
+        body: "mov.u32 %r1, 0; ld.shared.u32 %r2, [tile];
+            mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.and.popc {%r3, %r4}, {%r1}, {%r2}, {%r1, %r1}; st.global.u32 [%b], %r3;
+            mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.xor.popc {%r3, %r4}, {%r1}, {%r2}, {%r1, %r1}; st.global.u32 [%b], %r4;",
+        finds: &[&["uninitialized read", "st.global.u32 [%b], %r4", "seen 32 times"]],
+    },
+    Case {
         name: "a copy of what nobody wrote",
         blocks: 1,
         threads: 1,

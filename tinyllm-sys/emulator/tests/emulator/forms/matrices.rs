@@ -1,5 +1,5 @@
-//! `mma.sync` and `ldmatrix`, with the manual's formulas for which lane has which element. Matrices hold small integers, so
-//! that every sum is exact in whatever order it is done.
+//! `mma.sync`, `ldmatrix` and `movmatrix`, with the manual's formulas for which lane has which element. Matrices hold small
+//! integers, so that every sum is exact in whatever order it is done.
 
 use half::{bf16, f16};
 use tinyllm_emulator::Emulator;
@@ -18,10 +18,15 @@ struct Shape {
     k: usize,
     a: String,
     b: String,
+    c: String,
     d: String,
-    /// Registers of A, B and C for each lane.
-    registers: [usize; 3],
+    /// Products that it makes at once.
+    products: usize,
+    /// Registers of A, B, C and D for each lane.
+    registers: [usize; 4],
 }
+
+pub(super) type Matrix = Vec<Vec<i64>>;
 
 /// Those of the table.
 fn shapes() -> Vec<Shape> {
@@ -32,47 +37,68 @@ fn shapes() -> Vec<Shape> {
             let sizes: Vec<usize> =
                 words[3].split(['m', 'n', 'k']).filter_map(|size| size.parse().ok()).collect();
             let [m, n, k] = sizes[..] else { panic!("{name}") };
-            let [d, a, b, c] = words[words.len() - 4..] else { panic!("{name}") };
-            assert_eq!(d, c);
+            let types: Vec<&str> = words.iter().copied().filter(|word| has_type(word)).collect();
+            let [d, a, b, c] = types[..] else { panic!("{name}") };
+            // "4 MMA operations are done" by the quad pairs of the old shape.
+            let products = if (m, k, a) == (8, 4, "f16") { 4 } else { 1 };
             let registers = |elements: usize, ty: &str| {
                 let (_, bits) = encoded(ty, 0);
-                elements / 32 * bits / if ty == "f64" { 64 } else { 32 }
+                products * elements / 32 * bits / if ty == "f64" { 64 } else { 32 }
             };
             Shape {
-                registers: [registers(m * k, a), registers(k * n, b), registers(m * n, d)],
+                registers: [
+                    registers(m * k, a),
+                    registers(k * n, b),
+                    registers(m * n, c),
+                    registers(m * n, d),
+                ],
                 a: a.to_owned(),
                 b: b.to_owned(),
+                c: c.to_owned(),
                 d: d.to_owned(),
                 text: name,
                 m,
                 n,
                 k,
+                products,
             }
         })
         .collect()
 }
 
+/// Whether a word is an element's type.
+pub(super) fn has_type(word: &str) -> bool {
+    ["f16", "bf16", "tf32", "f32", "f64", "s8", "u8", "s4", "u4", "b1", "s32"].contains(&word)
+}
+
 /// Row and column of the manual for the element `i` of a lane's A.
 fn place_a(shape: &Shape, lane: usize, i: usize) -> (usize, usize) {
     let (group, thread) = (lane >> 2, lane % 4);
+    let lower = |first: bool| if first { group } else { group + 8 };
     match (shape.a.as_str(), shape.m, shape.k) {
+        ("f16", 8, 4) if shape.text.contains("k4.row") => (if lane < 16 { thread } else { thread + 4 }, i),
+        ("f16", 8, 4) => (if lane < 16 { i % 4 } else { i % 4 + 4 }, thread),
         ("f16" | "bf16", _, 16) => {
-            let row = if i < 2 || (4..6).contains(&i) { group } else { group + 8 };
-            let column = thread * 2 + (i & 1) + if i < 4 { 0 } else { 8 };
-            (row, column)
+            (lower(i < 2 || (4..6).contains(&i)), thread * 2 + (i & 1) + if i < 4 { 0 } else { 8 })
         }
-        ("f16" | "bf16", ..) => (if i < 2 { group } else { group + 8 }, thread * 2 + (i & 1)),
-        ("tf32", _, 8) => {
-            (if i == 0 || i == 2 { group } else { group + 8 }, if i < 2 { thread } else { thread + 4 })
-        }
-        ("tf32", ..) => (if i == 0 { group } else { group + 8 }, thread),
+        ("f16" | "bf16", ..) => (lower(i < 2), thread * 2 + (i & 1)),
+        ("tf32", _, 8) => (lower(i == 0 || i == 2), if i < 2 { thread } else { thread + 4 }),
+        ("tf32", ..) => (lower(i == 0), thread),
         ("s8" | "u8", 16, 32) => {
-            let row = if i < 4 || (8..12).contains(&i) { group } else { group + 8 };
-            let column = thread * 4 + (i & 3) + if i < 8 { 0 } else { 16 };
-            (row, column)
+            (lower(i < 4 || (8..12).contains(&i)), thread * 4 + (i & 3) + if i < 8 { 0 } else { 16 })
         }
-        ("s8" | "u8", 16, _) => (if i < 4 { group } else { group + 8 }, thread * 4 + (i & 3)),
+        ("s8" | "u8", 16, _) => (lower(i < 4), thread * 4 + (i & 3)),
         ("s8" | "u8", ..) => (group, thread * 4 + i),
+        ("s4" | "u4", 16, 64) => {
+            (lower(i < 8 || (16..24).contains(&i)), thread * 8 + (i & 7) + if i < 16 { 0 } else { 32 })
+        }
+        ("s4" | "u4", 16, _) => (lower(i < 8), thread * 8 + (i & 7)),
+        ("s4" | "u4", ..) => (group, thread * 8 + i),
+        ("b1", 16, 256) => {
+            (lower(i < 32 || (64..96).contains(&i)), thread * 32 + (i & 31) + if i < 64 { 0 } else { 128 })
+        }
+        ("b1", 16, _) => (lower(i < 32), thread * 32 + (i & 31)),
+        ("b1", ..) => (group, thread * 32 + i),
         _ => (group, thread),
     }
 }
@@ -80,6 +106,10 @@ fn place_a(shape: &Shape, lane: usize, i: usize) -> (usize, usize) {
 fn place_b(shape: &Shape, lane: usize, i: usize) -> (usize, usize) {
     let (group, thread) = (lane >> 2, lane % 4);
     let row = match (shape.a.as_str(), shape.k) {
+        ("f16", 4) if shape.text.contains("row.row") || shape.text.contains("col.row") => {
+            return (thread, if lane < 16 { i } else { i + 4 });
+        }
+        ("f16", 4) => return (i, if lane < 16 { thread } else { thread + 4 }),
         ("f16" | "bf16", _) => thread * 2 + (i & 1) + if i < 2 { 0 } else { 8 },
         ("tf32", _) => {
             if i == 0 {
@@ -89,23 +119,34 @@ fn place_b(shape: &Shape, lane: usize, i: usize) -> (usize, usize) {
             }
         }
         ("s8" | "u8", _) => thread * 4 + (i & 3) + if i < 4 { 0 } else { 16 },
+        ("s4" | "u4", _) => thread * 8 + (i & 7) + if i < 8 { 0 } else { 32 },
+        ("b1", _) => thread * 32 + (i & 31) + if i < 32 { 0 } else { 128 },
         _ => thread,
     };
     (row, group)
 }
 
-fn place_c(lane: usize, i: usize) -> (usize, usize) {
-    (if i < 2 { lane >> 2 } else { (lane >> 2) + 8 }, lane % 4 * 2 + (i & 1))
+fn place_c(shape: &Shape, ty: &str, lane: usize, i: usize) -> (usize, usize) {
+    if shape.products == 1 {
+        return (if i < 2 { lane >> 2 } else { (lane >> 2) + 8 }, lane % 4 * 2 + (i & 1));
+    }
+    if ty == "f16" {
+        return (if lane < 16 { lane % 4 } else { lane % 4 + 4 }, i);
+    }
+    let x = (lane & 0b1) + (i & 0b10);
+    (if lane < 16 { x } else { x + 4 }, (i & 0b100) + (lane & 0b10) + (i & 0b1))
 }
 
 /// Bits of a number in an element's type, and how many.
-fn encoded(ty: &str, value: i64) -> (u64, usize) {
+pub(super) fn encoded(ty: &str, value: i64) -> (u64, usize) {
     match ty {
         "f16" => (u64::from(f16::from_f64(value as f64).to_bits()), 16),
         "bf16" => (u64::from(bf16::from_f64(value as f64).to_bits()), 16),
         "tf32" | "f32" => (u64::from((value as f32).to_bits()), 32),
         "f64" => ((value as f64).to_bits(), 64),
         "s8" | "u8" => (value as u64 & 0xff, 8),
+        "s4" | "u4" => (value as u64 & 0xf, 4),
+        "b1" => (value as u64 & 1, 1),
         _ => (value as u64 & 0xffff_ffff, 32),
     }
 }
@@ -124,22 +165,48 @@ fn fragment(ty: &str, registers: usize, element: impl Fn(usize) -> i64) -> Vec<u
         .collect()
 }
 
-fn product(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec<Vec<i64>> {
-    (0..shape.m)
-        .map(|i| {
-            (0..shape.n)
-                .map(|j| {
-                    let sum = (0..shape.k).map(|k| a[i][k] * b[k][j]).sum::<i64>() + c[i][j];
-                    // Without it, what is beyond 32 bits is cut off where the sum is encoded.
-                    if shape.text.contains("satfinite") {
-                        sum.clamp(i32::MIN.into(), i32::MAX.into())
-                    } else {
-                        sum
-                    }
-                })
-                .collect()
-        })
-        .collect()
+/// The product that an instruction asks for.
+pub(super) fn product(text: &str, a: &Matrix, b: &Matrix, c: &Matrix) -> Matrix {
+    let times = |(a, b): (&i64, i64)| if text.contains(".xor") { a ^ b } else { a * b };
+    let sum = |i: usize, j: usize| {
+        let sum = a[i].iter().zip(b.iter().map(|row| row[j])).map(times).sum::<i64>() + c[i][j];
+        // Without it, what is beyond 32 bits is cut off where the sum is encoded.
+        if text.contains("satfinite") { sum.clamp(i32::MIN.into(), i32::MAX.into()) } else { sum }
+    };
+    (0..a.len()).map(|i| (0..b[0].len()).map(|j| sum(i, j)).collect()).collect()
+}
+
+/// A matrix of numbers that its type has.
+pub(super) fn matrix(random: &mut Random, rows: usize, columns: usize, (from, to): (i64, i64)) -> Matrix {
+    let mut number = || from + (random.next() % (to - from + 1) as u64) as i64;
+    (0..rows).map(|_| (0..columns).map(|_| number()).collect()).collect()
+}
+
+/// Numbers of C. Where sums of doubles are rounded down, an exact 0 is -0: odd numbers and products of even ones have
+/// no such sum.
+pub(super) fn addends(
+    random: &mut Random,
+    rows: usize,
+    columns: usize,
+    ty: &str,
+    range: (i64, i64),
+) -> Matrix {
+    let mut matrix = matrix(random, rows, columns, range);
+    let odd = |number: &mut i64| *number |= i64::from(ty == "f64");
+    matrix.iter_mut().flatten().for_each(odd);
+    matrix
+}
+
+/// Numbers of a type of A and B; of floats those whose sums are exact.
+pub(super) fn range(ty: &str) -> (i64, i64) {
+    match ty {
+        "u8" => (0, 255),
+        "s8" => (-128, 127),
+        "u4" => (0, 15),
+        "s4" => (-8, 7),
+        "b1" => (0, 1),
+        _ => (-8, 8),
+    }
 }
 
 #[test]
@@ -147,32 +214,29 @@ fn products_of_every_shape() {
     let mut random = Random(17);
     for shape in &shapes() {
         for round in 0..4 {
-            let mut matrix = |rows: usize, columns: usize, from: i64, to: i64| -> Vec<Vec<i64>> {
-                let mut number = || from + (random.next() % (to - from + 1) as u64) as i64;
-                (0..rows).map(|_| (0..columns).map(|_| number()).collect()).collect()
+            let products = 0..shape.products;
+            let mut several = |rows: usize, columns: usize, range: (i64, i64)| -> Vec<Matrix> {
+                products.clone().map(|_| matrix(&mut random, rows, columns, range)).collect()
             };
-            let range = |ty: &str| match ty {
-                "u8" => (0, 255),
-                "s8" => (-128, 127),
-                _ => (-8, 8),
-            };
-            let ((a_from, a_to), (b_from, b_to)) = (range(&shape.a), range(&shape.b));
-            let a = matrix(shape.m, shape.k, a_from, a_to);
-            let b = matrix(shape.k, shape.n, b_from, b_to);
+            let mut a = several(shape.m, shape.k, range(&shape.a));
+            let b = several(shape.k, shape.n, range(&shape.b));
+            if shape.a == "f64" {
+                a.iter_mut().flatten().flatten().for_each(|number| *number *= 2);
+            }
             // Near the end of the range, where sums stop or go over.
             let high = shape.d == "s32" && round % 2 == 1;
-            let c = if high {
-                matrix(shape.m, shape.n, 0x7fff_0000, 0x7fff_ffff)
-            } else {
-                matrix(shape.m, shape.n, -64, 64)
-            };
-            let expected = product(shape, &a, &b, &c);
+            let of_c = if high { (0x7fff_0000, 0x7fff_ffff) } else { (-64, 64) };
+            let c: Vec<Matrix> =
+                products.map(|_| addends(&mut random, shape.m, shape.n, &shape.c, of_c)).collect();
+            let expected: Vec<Matrix> = (0..shape.products)
+                .map(|index| product(&shape.text, &a[index], &b[index], &c[index]))
+                .collect();
             let got = run(shape, &a, &b, &c);
             assert_eq!(got.len(), 32);
             for (lane, got) in got.iter().enumerate() {
-                let wanted = fragment(&shape.d, shape.registers[2], |i| {
-                    let (row, column) = place_c(lane, i);
-                    expected[row][column]
+                let wanted = fragment(&shape.d, shape.registers[3], |i| {
+                    let (row, column) = place_c(shape, &shape.d, lane, i);
+                    expected[product_of(shape, lane)][row][column]
                 });
                 assert_eq!(*got, wanted, "{} lane {lane}", shape.text);
             }
@@ -180,15 +244,20 @@ fn products_of_every_shape() {
     }
 }
 
-fn run(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec<Vec<u64>> {
-    let [a_count, b_count, c_count] = shape.registers;
+/// The product that a lane takes part in: that of lanes 0 to 3 and 16 to 19, 4 to 7 and 20 to 23, and so on.
+fn product_of(shape: &Shape, lane: usize) -> usize {
+    lane % 16 / 4 % shape.products
+}
+
+fn run(shape: &Shape, a: &[Matrix], b: &[Matrix], c: &[Matrix]) -> Vec<Vec<u64>> {
+    let [a_count, b_count, c_count, d_count] = shape.registers;
     let all = a_count + b_count + c_count;
     let mut input = Vec::new();
     for lane in 0..32 {
-        let pick = |matrix: &[Vec<i64>], (row, column): (usize, usize)| matrix[row][column];
+        let pick = |all: &[Matrix], (row, column): (usize, usize)| all[product_of(shape, lane)][row][column];
         input.extend(fragment(&shape.a, a_count, |i| pick(a, place_a(shape, lane, i))));
         input.extend(fragment(&shape.b, b_count, |i| pick(b, place_b(shape, lane, i))));
-        input.extend(fragment(&shape.d, c_count, |i| pick(c, place_c(lane, i))));
+        input.extend(fragment(&shape.c, c_count, |i| pick(c, place_c(shape, &shape.c, lane, i))));
     }
     let wide = shape.a == "f64";
     let (register, ty) = if wide { ("%rd", "b64") } else { ("%r", "b32") };
@@ -204,27 +273,80 @@ fn run(shape: &Shape, a: &[Vec<i64>], b: &[Vec<i64>], c: &[Vec<i64>]) -> Vec<Vec
     body += &format!(
         "{} {}, {}, {}, {};\n",
         shape.text,
-        list(all, c_count),
+        list(all, d_count),
         list(0, a_count),
         list(a_count, b_count),
         list(a_count + b_count, c_count)
     );
-    for index in 0..c_count {
+    for index in 0..d_count {
         body += &format!("st.global.{ty} [%out+{}], {};\n", 8 * index, name(all + index));
     }
     let text = format!(
-        "{HEADER}.visible .entry k(.param .u64 pin, .param .u64 pout) {{\n.reg .b64 %in, %out, %rd<32>; .reg .b32 %t, %r<32>;\n\
+        "{HEADER}.visible .entry k(.param .u64 pin, .param .u64 pout) {{\n.reg .b64 %in, %out, %rd<40>; .reg .b32 %t, %r<40>;\n\
          ld.param.u64 %in, [pin]; ld.param.u64 %out, [pout]; mov.u32 %t, %tid.x; mad.wide.u32 %in, %t, {}, %in; mad.wide.u32 %out, %t, {}, %out;\n{body}ret;\n}}",
         8 * all,
-        8 * c_count
+        8 * d_count
     );
     let left: Vec<u64> = same_on_each(Emulator::builder(), &shape.text, |program| {
         let kernel = program.kernel(&text, "k");
-        let (source, out) = (program.upload(&input), program.upload(&vec![0u64; 32 * c_count]));
+        let (source, out) = (program.upload(&input), program.upload(&vec![0u64; 32 * d_count]));
         program.launch(kernel, 1, 32, &mut [source.0, out.0]);
-        program.download(out, 32 * c_count)
+        program.download(out, 32 * d_count)
     });
-    left.chunks(c_count).map(<[u64]>::to_vec).collect()
+    left.chunks(d_count).map(<[u64]>::to_vec).collect()
+}
+
+#[test]
+fn sums_of_doubles_are_rounded_as_asked() {
+    // 1 + 2^-60 is no double; the next above 1 is 1 + 2^-52, and the next below -1 is its negative.
+    let above = 1.0 + f64::EPSILON;
+    for (rounding, sign, expected) in [
+        ("rn", 1.0f64, 1.0),
+        ("rz", 1.0, 1.0),
+        ("rm", 1.0, 1.0),
+        ("rp", 1.0, above),
+        ("rz", -1.0, -1.0),
+        ("rm", -1.0, -above),
+        ("rp", -1.0, -1.0),
+    ] {
+        let text = format!(
+            "{HEADER}.visible .entry k(.param .u64 pin, .param .u64 pout) {{\n.reg .b64 %out, %a, %b, %c, %d<2>; .reg .b32 %t, %u; .reg .pred %p;\n\
+             ld.param.u64 %out, [pout]; mov.u32 %t, %tid.x; mad.wide.u32 %out, %t, 16, %out;\n\
+             and.b32 %u, %t, 3; setp.eq.u32 %p, %u, 0; mov.b64 %c, 0d{:016x};\n\
+             selp.b64 %a, 0d{:016x}, 0, %p; selp.b64 %b, 0d3ff0000000000000, 0, %p;\n\
+             mma.sync.aligned.m8n8k4.row.col.{rounding}.f64.f64.f64.f64 {{%d0, %d1}}, {{%a}}, {{%b}}, {{%c, %c}};\n\
+             st.global.v2.b64 [%out], {{%d0, %d1}}; ret;\n}}",
+            sign.to_bits(),
+            (sign * 2f64.powi(-60)).to_bits(),
+        );
+        let left: Vec<f64> = same_on_each(Emulator::builder(), rounding, |program| {
+            let kernel = program.kernel(&text, "k");
+            let out = program.upload(&[0f64; 64]);
+            program.launch(kernel, 1, 32, &mut [0, out.0]);
+            program.download(out, 64)
+        });
+        assert_eq!(left, [expected; 64], "{rounding} {sign}");
+    }
+}
+
+#[test]
+fn matrices_are_transposed_between_lanes() {
+    let text = format!(
+        "{HEADER}.visible .entry k(.param .u64 pin, .param .u64 pout) {{\n.reg .b64 %in, %out; .reg .b32 %t, %r<2>;\n\
+         ld.param.u64 %in, [pin]; ld.param.u64 %out, [pout]; mov.u32 %t, %tid.x;\n\
+         mad.wide.u32 %in, %t, 4, %in; mad.wide.u32 %out, %t, 4, %out; ld.global.b32 %r0, [%in];\n\
+         movmatrix.sync.aligned.m8n8.trans.b16 %r1, %r0;\n st.global.b32 [%out], %r1; ret;\n}}"
+    );
+    // Lane l has elements 2 (l % 4) and the next of row l / 4, of the matrix and of its transpose.
+    let elements: Vec<u16> = (0..64).map(|element| element * 1021).collect();
+    let left: Vec<u16> = same_on_each(Emulator::builder(), "movmatrix", |program| {
+        let kernel = program.kernel(&text, "k");
+        let (source, out) = (program.upload(&elements), program.upload(&[0u16; 64]));
+        program.launch(kernel, 1, 32, &mut [source.0, out.0]);
+        program.download(out, 64)
+    });
+    let transposed: Vec<u16> = (0..64).map(|index| elements[index % 8 * 8 + index / 8]).collect();
+    assert_eq!(left, transposed);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod memory;
 mod ptxas;
 mod table;
 mod tiny;
+mod warp_matrices;
 mod warps;
 
 use std::collections::BTreeSet;

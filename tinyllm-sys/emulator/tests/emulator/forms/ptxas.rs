@@ -4,6 +4,8 @@ use std::{fmt::Write, fs, process::Command};
 
 use tinyllm_emulator::forms::SECTIONS;
 
+use super::matrices::has_type;
+
 /// Bits of the register that holds a type.
 fn register_bits(ty: &str) -> Option<u32> {
     Some(match ty {
@@ -93,7 +95,9 @@ fn instruction(name: &str) -> String {
                 .trim_matches(['{', '}'])
             )
         }
+        "movmatrix" => "%r0, %r1".into(),
         "mma" => matrices(&words),
+        "wmma" => warp_matrices(&words),
         "ld" | "ldu" => format!("{}, [%d7]{policy}", vector(ty, count)),
         "st" => format!("[%d7], {}{policy}", vector(ty, count)),
         "atom" if has("cas") => format!("{}, [%d7], {}, {}", r(0), r(1), r(2)),
@@ -126,21 +130,60 @@ fn instruction(name: &str) -> String {
     format!("{name} {operands};")
 }
 
+/// Rows of A, columns of B, and columns of A, of a shape.
+fn sizes(words: &[&str]) -> [usize; 3] {
+    let sizes = words.iter().find(|word| word.starts_with('m') && word.contains('n') && word.contains('k'));
+    let numbers = sizes.unwrap().split(['m', 'n', 'k']).filter_map(|size| size.parse().ok());
+    numbers.collect::<Vec<usize>>().try_into().unwrap()
+}
+
+/// The types of elements.
+fn element_types<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    words.iter().copied().filter(|word| has_type(word)).collect()
+}
+
+/// A list of registers for each lane's part of so many elements.
+fn fragment(elements: usize, ty: &str) -> String {
+    let bits: usize = ty.trim_start_matches(char::is_alphabetic).parse().unwrap();
+    let (wide, bits) = if ty == "f64" { (64, 64) } else { (32, if ty == "tf32" { 32 } else { bits }) };
+    let list = vector(wide as u32, elements / 32 * bits / wide);
+    if list.starts_with('{') { list } else { format!("{{{list}}}") }
+}
+
 /// Registers of a product of matrices, by the sizes in its name.
 fn matrices(words: &[&str]) -> String {
-    let sizes = words.iter().find(|word| word.starts_with('m') && word.contains('n')).unwrap();
-    let numbers: Vec<usize> = sizes.split(['m', 'n', 'k']).filter_map(|size| size.parse().ok()).collect();
-    let [m, n, k] = numbers.as_slice() else { panic!("{sizes}") };
-    let types = &words[words.len() - 4..];
-    let registers = |elements: usize, ty: &str| {
-        let bits: usize = ty.trim_start_matches(char::is_alphabetic).parse().unwrap();
-        let wide = if ty == "f64" { 64 } else { 32 };
-        let bits = if ty == "tf32" { 32 } else { bits };
-        let list = vector(wide as u32, elements / 32 * bits / wide);
-        if list.starts_with('{') { list } else { format!("{{{list}}}") }
+    let [m, n, k] = sizes(words);
+    let types = element_types(words);
+    // Four products at once, of the old shape.
+    let products = if (m, k, types[1]) == (8, 4, "f16") { 4 } else { 1 };
+    let sums = |ty: &str| fragment(products * m * n, ty);
+    let (a, b) = (fragment(products * m * k, types[1]), fragment(products * n * k, types[2]));
+    format!("{}, {a}, {b}, {}", sums(types[0]), sums(types[3]))
+}
+
+/// Operands of `wmma`.
+fn warp_matrices(words: &[&str]) -> String {
+    let [m, n, k] = sizes(words);
+    let types = element_types(words);
+    let input = |elements: usize, ty: &str| {
+        // Those of f16 are twice there, or four times.
+        if ty == "f16" { vector(32, 8) } else { fragment(elements, ty) }
     };
-    let sums = registers(m * n, types[0]);
-    format!("{sums}, {}, {}, {sums}", registers(m * k, types[1]), registers(n * k, types[2]))
+    match (words[1], words[2]) {
+        ("load", "a") => format!("{}, [%d7], %r7", input(m * k, types[0])),
+        ("load", "b") => format!("{}, [%d7], %r7", input(n * k, types[0])),
+        ("load", _) => format!("{}, [%d7], %r7", fragment(m * n, types[0])),
+        ("store", _) => format!("[%d7], {}, %r7", fragment(m * n, types[0])),
+        _ => {
+            let [d, a, b, c] = match types[..] {
+                [d, c] => [d, "f16", "f16", c],
+                [d, a, b, c] => [d, a, b, c],
+                _ => panic!("{words:?}"),
+            };
+            let (a, b) = (input(m * k, a), input(n * k, b));
+            format!("{}, {a}, {b}, {}", fragment(m * n, d), fragment(m * n, c))
+        }
+    }
 }
 
 /// Instructions of a kernel: ptxas is slow at long ones.

@@ -68,7 +68,10 @@ fn what_is_not_there_is_an_error_with_its_place() {
         ("add.u32 %r1, %r2, %q;", "%q is not declared"),
         ("bra nowhere;", "nowhere is no label here"),
         ("shfl.down.b32 %r1, %r2, 1, 31;", "no .down here; there are shfl.sync."),
-        ("mma.sync.aligned.m16n8k64.row.col.s32.s4.s4.s32 {%r1}, {%r2}, {%r3}, {%r4};", "no .m16n8k64 here"),
+        (
+            "mma.sync.aligned.m16n8k512.row.col.s32.b1.b1.s32.and.popc {%r1}, {%r2}, {%r3}, {%r4};",
+            "no .m16n8k512 here",
+        ),
         ("call nothing;", "nothing has no body here"),
         ("setp.eq.f16 %p1|%p2, %h1, %h2;", "a comparison of halves gives one predicate"),
         ("ld.global.b128 %r1, [%rda];", "no .b128 here"),
