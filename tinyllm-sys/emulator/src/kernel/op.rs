@@ -389,6 +389,20 @@ impl Op {
         }
     }
 
+    /// Whether the lanes of a warp do it together, so that those who come first wait.
+    pub(crate) fn is_together(&self) -> bool {
+        matches!(
+            self,
+            Op::LoadMatrix { .. }
+                | Op::Mma(_)
+                | Op::Shuffle { .. }
+                | Op::Vote { .. }
+                | Op::Match { .. }
+                | Op::Reduce { .. }
+                | Op::WarpBarrier { .. }
+        )
+    }
+
     /// A function of registers, as this processor runs it.
     pub(crate) fn lanes(function: LaneFn, operands: Operands) -> Self {
         Op::Lanes { run: function.pick(), signature: function.signature, operands }

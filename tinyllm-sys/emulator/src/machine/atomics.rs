@@ -18,6 +18,7 @@ use crate::{
     lanes::{Registers, Slot},
     memory::update,
     numerics::*,
+    report::Access,
 };
 
 /// The new value of an atomic.
@@ -107,11 +108,21 @@ impl Context<'_> {
                     self.before_atomic(&addresses, mask, atomic);
                     let strong = atomic.order.reaches_blocks();
                     let touch = if strong { Touch::Atomic } else { Touch::BlockAtomic };
-                    let request =
-                        global::Request { pc, warp: warp.index, mask, addresses: &addresses, bytes, touch };
+                    let request = global::Request {
+                        pc,
+                        warp: warp.index,
+                        mask,
+                        addresses: &addresses,
+                        bytes,
+                        access: Access::Atomic,
+                        touch,
+                    };
                     let places = self.global(&request)?;
                     let written = run(warp, atomic, true, &places, mask);
                     self.after_atomic(&addresses, written, atomic);
+                    if !self.unwritten.is_empty() || warp.undefined.is_some() {
+                        self.global_atomic_undefined(warp, mask, atomic);
+                    }
                 }
                 Target::Shared => {
                     let request = private::Request {
@@ -125,6 +136,9 @@ impl Context<'_> {
                     let places = self.shared(shared, &request)?;
                     self.shared_races(shared, &request);
                     run(warp, atomic, false, &places, mask);
+                    if !self.unwritten.is_empty() || warp.undefined.is_some() {
+                        self.shared_atomic_undefined(shared, warp, &request, atomic);
+                    }
                 }
                 // Local memory has no other thread, and the hardware refuses.
                 _ => return Err(Fault::INVALID_ADDRESS_SPACE),

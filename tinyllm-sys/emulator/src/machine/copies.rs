@@ -17,6 +17,7 @@ use crate::{
     kernel::{Address, Guard},
     lanes::{LANES, Slot},
     memory::load,
+    report::Access,
 };
 
 /// The lanes where something holds.
@@ -100,6 +101,7 @@ impl Context<'_> {
             mask,
             addresses: sources,
             bytes,
+            access: Access::Read,
             touch: Touch::Read,
         };
         // The address has to be aligned to the whole copy, however little of it is read.

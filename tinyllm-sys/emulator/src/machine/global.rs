@@ -23,25 +23,19 @@ pub(super) struct Request<'a> {
     pub(super) addresses: &'a [u64; LANES],
     /// Bytes of a lane, a power of two, and what its address has to be a multiple of.
     pub(super) bytes: u64,
+    pub(super) access: Access,
+    /// How it orders: a strong store does as an atomic does.
     pub(super) touch: Touch,
 }
 
 impl Request<'_> {
-    fn access(&self) -> Access {
-        match self.touch {
-            Touch::Read | Touch::Observe => Access::Read,
-            Touch::Write => Access::Write,
-            Touch::Atomic | Touch::BlockAtomic => Access::Atomic,
-        }
-    }
-
     fn culprit(&self, kind: Kind, lane: usize) -> Culprit {
         Culprit {
             kind,
             pc: self.pc,
             warp: self.warp,
             lane,
-            access: self.access(),
+            access: self.access,
             space: MemorySpace::Global,
             address: self.addresses[lane],
             bytes: self.bytes,
@@ -97,7 +91,7 @@ impl<'a> Context<'a> {
         };
         let offset = region.offset + (run.address - region.start);
         let written = region.bytes.written();
-        if request.touch != Touch::Write
+        if request.access != Access::Write
             && self.launch.check.initcheck
             && !written.contains(offset, run.bytes)
         {
@@ -126,7 +120,7 @@ impl<'a> Context<'a> {
         Fault::ILLEGAL_ADDRESS
     }
 
-    /// A read of what nobody wrote is undefined until it is used; an atomic uses it at once.
+    /// Notes lanes that read what nobody wrote.
     #[cold]
     fn uninitialized(&mut self, request: &Request<'_>, region: &Region, mask: u32) {
         let offset = |lane: usize| region.offset + (request.addresses[lane] - region.start);
@@ -138,10 +132,7 @@ impl<'a> Context<'a> {
             let is_missing = |byte: &u64| !written.contains(offset(lane) + byte, 1);
             let missing = (first..request.bytes).filter(is_missing).fold(0, |bits, byte| bits | 1 << byte);
             let unwritten = Unwritten { culprit, missing, address: culprit.address + first, stored_by: None };
-            match request.access() {
-                Access::Read => self.unwritten.push(unwritten),
-                _ => self.find_unwritten(&unwritten, None),
-            }
+            self.unwritten.push(unwritten);
         }
     }
 }

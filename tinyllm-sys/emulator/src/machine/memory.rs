@@ -15,6 +15,7 @@ use crate::{
     kernel::{Target, Transfer},
     lanes::{LANES, Registers},
     memory::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW},
+    report::Access,
 };
 
 /// Bits of a generic address that are its place in a space's window.
@@ -89,7 +90,8 @@ impl Context<'_> {
         if target == Target::Global {
             let touch = if transfer.order.reaches_blocks() { Touch::Observe } else { Touch::Read };
             self.before_load(at, mask, transfer);
-            let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, touch };
+            let access = Access::Read;
+            let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, access, touch };
             let places = self.global(&request)?;
             read(&mut warp.registers, transfer, &places, mask);
             if !self.unwritten.is_empty() {
@@ -149,7 +151,8 @@ impl Context<'_> {
             // A strong store is seen like an atomic: two of them do not race.
             let touch = if transfer.order.reaches_blocks() { Touch::Atomic } else { Touch::Write };
             self.before_store(transfer.order);
-            let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, touch };
+            let access = Access::Write;
+            let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, access, touch };
             let places = self.global(&request)?;
             write(&warp.registers, transfer, &places, mask);
             self.after_store(at, mask, transfer);

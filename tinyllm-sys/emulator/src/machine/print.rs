@@ -4,7 +4,7 @@ use super::{
     Fault,
     context::{Context, Culprit},
     transfer::lanes_of,
-    undefined::Unwritten,
+    undefined::{Unwritten, Use},
     warp::Warp,
 };
 use crate::{
@@ -34,21 +34,20 @@ impl Context<'_> {
                 bytes.copy_from_slice(&warp.local.bytes.as_slice()[start..start + 8]);
                 u64::from_le_bytes(bytes)
             };
+            // Before anything is read through them.
+            self.printed_unwritten(warp, pc, lane, LOCAL_WINDOW + u64::from(format), 8);
+            self.printed_unwritten(warp, pc, lane, LOCAL_WINDOW + u64::from(arguments), 8);
             let (format, arguments) = (pointer(format), pointer(arguments));
-            let format = self.text(warp, lane, format)?;
-            let mut values = Values { at: arguments, taken: Vec::new() };
-            let mut line = Vec::with_capacity(format.len());
-            let mut rest = format.as_slice();
-            while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
-                line.extend_from_slice(&rest[..percent]);
-                rest = &rest[percent + 1..];
-                let (spec, length) = Spec::parse(rest);
-                rest = &rest[length..];
-                self.print_value(warp, lane, &spec, &mut values, &mut line)?;
+            let mut values = Values { at: arguments, taken: Vec::new(), texts: Vec::new() };
+            let line = self.line(warp, lane, format, &mut values);
+            for (at, bytes) in &values.taken {
+                self.printed_unwritten(warp, pc, lane, *at, *bytes);
             }
-            line.extend_from_slice(rest);
-            self.printed.extend_from_slice(&line);
-            self.printed_unwritten(warp, pc, lane, &values.taken);
+            for (start, bytes) in &values.texts {
+                let missing = (*start..start + bytes).find(|at| !self.is_written(warp, lane, *at, 1));
+                missing.into_iter().for_each(|at| self.printed_unwritten(warp, pc, lane, at, 1));
+            }
+            self.printed.extend_from_slice(&line?);
             if let Some(result) = result {
                 let start = lane * warp.local.of_thread as usize + result as usize;
                 warp.local.bytes.as_mut_slice()[start..start + 4]
@@ -59,28 +58,59 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Reports values that nobody wrote, where the thread keeps them.
-    fn printed_unwritten(&mut self, warp: &Warp, pc: u32, lane: usize, values: &[(u64, u64)]) {
-        for (at, bytes) in values.iter().filter(|_| self.launch.check.initcheck) {
-            let offset = at & (LOCAL_WINDOW - 1);
-            if at - offset != LOCAL_WINDOW || warp.local.is_written(lane, offset, *bytes) {
-                continue;
-            }
-            let missing = warp.local.unwritten(lane, offset, *bytes);
-            let address = offset + u64::from(missing.trailing_zeros());
-            let culprit = Culprit {
-                kind: Kind::Uninitialized,
-                pc,
-                warp: warp.index,
-                lane,
-                access: Access::Read,
-                space: MemorySpace::Local,
-                address: offset,
-                bytes: *bytes,
-            };
-            let stored_by = warp.local.undefined_store(lane, address);
-            self.find_unwritten(&Unwritten { culprit, missing, address, stored_by }, None);
+    /// What a lane prints. What was read for it is noted, whether all of it could be or not.
+    fn line(&self, warp: &Warp, lane: usize, format: u64, values: &mut Values) -> Result<Vec<u8>, Fault> {
+        let format = self.text(warp, lane, format, MAX_TEXT, values)?;
+        let mut line = Vec::with_capacity(format.len());
+        let mut rest = format.as_slice();
+        while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
+            line.extend_from_slice(&rest[..percent]);
+            rest = &rest[percent + 1..];
+            let (spec, length) = Spec::parse(rest);
+            rest = &rest[length..];
+            self.print_value(warp, lane, &spec, values, &mut line)?;
         }
+        line.extend_from_slice(rest);
+        Ok(line)
+    }
+
+    /// Reports bytes at a generic address if nobody wrote them all.
+    fn printed_unwritten(&mut self, warp: &Warp, pc: u32, lane: usize, at: u64, bytes: u64) {
+        if !self.launch.check.initcheck || self.is_written(warp, lane, at, bytes) {
+            return;
+        }
+        let is_missing = |byte: &u64| !self.is_written(warp, lane, at + byte, 1);
+        let missing = (0..bytes).filter(is_missing).fold(0u32, |missing, byte| missing | 1 << byte);
+        let first = u64::from(missing.trailing_zeros());
+        let offset = at & (LOCAL_WINDOW - 1);
+        let is_local = at - offset == LOCAL_WINDOW;
+        let (space, start) = if is_local { (MemorySpace::Local, offset) } else { (MemorySpace::Global, at) };
+        let culprit = Culprit {
+            kind: Kind::Uninitialized,
+            pc,
+            warp: warp.index,
+            lane,
+            access: Access::Read,
+            space,
+            address: start,
+            bytes,
+        };
+        let stored_by = if is_local { warp.local.undefined_store(lane, offset + first) } else { None };
+        let unwritten = Unwritten { culprit, missing, address: start + first, stored_by };
+        let used = Use { pc, warp: warp.index, how: "given to printf" };
+        self.find_unwritten(&unwritten, Some((used, lane)));
+    }
+
+    /// Whether bytes at a generic address are all written, as far as they are of any memory.
+    fn is_written(&self, warp: &Warp, lane: usize, at: u64, bytes: u64) -> bool {
+        let offset = at & (LOCAL_WINDOW - 1);
+        if at - offset == LOCAL_WINDOW {
+            let is_inside = offset + bytes <= u64::from(self.launch.kernel.local_bytes);
+            return !is_inside || warp.local.is_written(lane, offset, bytes);
+        }
+        let region = self.launch.space.find(at, bytes);
+        region
+            .is_none_or(|region| region.bytes.written().contains(region.offset + (at - region.start), bytes))
     }
 
     fn print_value(
@@ -120,8 +150,8 @@ impl Context<'_> {
             }
             b's' => {
                 let address = self.word(warp, lane, values.next(8), 8)?;
-                let mut text = self.text(warp, lane, address)?;
-                text.truncate(spec.precision.unwrap_or(usize::MAX));
+                let most = spec.precision.map_or(MAX_TEXT, |precision| precision as u64);
+                let text = self.text(warp, lane, address, most.min(MAX_TEXT), values)?;
                 spec.padded(&text, line);
                 return Ok(());
             }
@@ -136,15 +166,24 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// A text that ends with 0, from wherever it lies.
-    fn text(&self, warp: &Warp, lane: usize, address: u64) -> Result<Vec<u8>, Fault> {
+    /// A text that ends with 0 or after `most` bytes, from wherever it lies.
+    fn text(
+        &self,
+        warp: &Warp,
+        lane: usize,
+        address: u64,
+        most: u64,
+        values: &mut Values,
+    ) -> Result<Vec<u8>, Fault> {
         let mut text = Vec::new();
-        for at in 0..MAX_TEXT {
+        for at in 0..most {
             match self.word(warp, lane, address.wrapping_add(at), 1)? as u8 {
                 0 => break,
                 byte => text.push(byte),
             }
         }
+        let bytes = (text.len() as u64 + 1).min(most);
+        values.texts.push((address, bytes));
         Ok(text)
     }
 
@@ -172,6 +211,8 @@ struct Values {
     at: u64,
     /// Address and bytes of those that were had.
     taken: Vec<(u64, u64)>,
+    /// The same for texts, the format first.
+    texts: Vec<(u64, u64)>,
 }
 
 impl Values {

@@ -121,19 +121,15 @@ impl Context<'_> {
         }
     }
 
-    /// A read of what nobody wrote is undefined until it is used; an atomic uses it at once.
+    /// Notes lanes that read what nobody wrote.
     #[cold]
     fn uninitialized_shared(&mut self, shared: &Shared, request: &Request<'_>, lanes: u32) {
         for lane in lanes_of(lanes) {
             let culprit = request.culprit(Kind::Uninitialized, MemorySpace::Shared, lane);
             let missing = shared.unwritten_bytes(request.offsets[lane], request.bytes);
             let address = culprit.address + u64::from(missing.trailing_zeros());
-            let unwritten =
-                Unwritten { culprit, missing, address, stored_by: shared.undefined_store(address) };
-            match request.what {
-                Use::Read => self.unwritten.push(unwritten),
-                _ => self.find_unwritten(&unwritten, None),
-            }
+            let stored_by = shared.undefined_store(address);
+            self.unwritten.push(Unwritten { culprit, missing, address, stored_by });
         }
     }
 

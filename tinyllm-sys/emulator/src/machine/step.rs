@@ -114,7 +114,9 @@ impl Context<'_> {
                 executed.warps += 1;
                 executed.threads += u64::from(active.count_ones());
                 warp.clock += 1;
-                let stores_undefined = TRACKED && self.track(warp, pc, mask, active);
+                // What lanes do together is tracked when all have come.
+                let waits = TRACKED && active != 0 && instruction.op.is_together();
+                let stores_undefined = TRACKED && !waits && self.track(warp, pc, mask, active);
                 if active == 0 {
                     pc += 1;
                     continue;
@@ -191,6 +193,9 @@ impl Context<'_> {
             Op::LoadParam { offset, transfer } => self.load_param(warp, pc, active, *offset, transfer)?,
             Op::Atomic(atomic) => {
                 self.atomic(shared, warp, pc, active, atomic)?;
+                if warp.undefined.is_some() {
+                    return Ok(Next::Track);
+                }
                 if self.order.polls() {
                     return Ok(Next::Yield);
                 }

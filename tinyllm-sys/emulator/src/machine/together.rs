@@ -123,6 +123,9 @@ impl Context<'_> {
         if missing != 0 || members & active != active {
             self.lanes_disagree(warp, pc, active, members, missing);
         }
+        if warp.undefined.is_some() {
+            self.track(warp, pc, mask, active);
+        }
         match op {
             Op::LoadMatrix { address, generic, transposed, registers } => {
                 self.load_matrix(shared, warp, pc, active, *address, *generic, *transposed, registers)?;

@@ -178,6 +178,65 @@ const CASES: &[Case] = &[
             st.global.u32 [%b], %r3;",
         leaves: |thread| if thread < 16 { 1 } else { 16 },
     },
+    Case {
+        name: "in place, from lanes that come later",
+        threads: 32,
+        // Lanes from 16 on are at the shuffle first, and wait for the others. Lanes 3 and 20 hold what nobody wrote, which 19 and 4 get.
+        body: "ld.shared.u32 %r1, [tile]; setp.ne.u32 %p2, %t, 3; @%p2 setp.ne.u32 %p2, %t, 20; @%p2 mov.u32 %r1, %t;
+            setp.lt.u32 %p1, %t, 16; @%p1 bra far;
+            join: shfl.sync.bfly.b32 %r1, %r1, 16, 31, -1; setp.eq.u32 %p3, %t, 4; @!%p3 setp.eq.u32 %p3, %t, 19; @%p3 mov.u32 %r1, %t;
+            st.global.u32 [%b], %r1; bra done; far: bra join; done:",
+        leaves: |thread| if thread == 4 || thread == 19 { thread } else { thread ^ 16 },
+    },
+    Case {
+        name: "a prefix sum whose last lanes have nothing",
+        threads: 32,
+        // What lane t gets is of lanes up to t.
+        body: "mov.u32 %r1, tile; add.u32 %r1, %r1, %word; setp.lt.u32 %p1, %t, 5; @%p1 st.shared.u32 [%r1], 1; ld.shared.u32 %r2, [%r1];
+            mov.u32 %r3, 1; next: shfl.sync.up.b32 %r4|%p2, %r2, %r3, 0, -1; @%p2 add.u32 %r2, %r2, %r4; shl.b32 %r3, %r3, 1;
+            setp.lt.u32 %p3, %r3, 32; @%p3 bra next; @!%p1 mov.u32 %r2, 0; st.global.u32 [%b], %r2;",
+        leaves: |thread| if thread < 5 { thread + 1 } else { 0 },
+    },
+    Case {
+        name: "an exchange sets shared memory",
+        threads: 32,
+        body: "atom.shared.exch.b32 %r1, [tile], 5; add.u32 %r1, %r1, 1; bar.sync 0; ld.shared.u32 %r2, [tile]; st.global.u32 [%b], %r2;",
+        leaves: |_| 5,
+    },
+    Case {
+        name: "an exchange sets global memory",
+        threads: 32,
+        body: "atom.global.exch.b32 %r1, [%b], %t; add.u32 %r1, %r1, 1; ld.global.u32 %r2, [%b]; st.global.u32 [%b], %r2;",
+        leaves: |thread| thread,
+    },
+    Case {
+        name: "lanes exchange one word",
+        threads: 32,
+        // All lanes but one take out what another put in; lane 0 is the first.
+        body: "atom.global.exch.b32 %r1, [%rdb], 7; setp.eq.u32 %p1, %t, 0; @%p1 mov.u32 %r1, 7; st.global.u32 [%b], %r1;",
+        leaves: |_| 7,
+    },
+    Case {
+        name: "a sum of shared memory that nobody looks at",
+        threads: 32,
+        body: "ld.shared.u32 %r1, [tile+4]; red.shared.add.u32 [tile], %r1; atom.shared.add.u32 %r2, [tile+8], 1; mov.u32 %r2, %t;
+            st.global.u32 [%b], %r2;",
+        leaves: |thread| thread,
+    },
+    Case {
+        name: "a strong store",
+        threads: 32,
+        body: "st.relaxed.gpu.global.u32 [%b], %t;",
+        leaves: |thread| thread,
+    },
+    Case {
+        name: "a comparison that another one decides",
+        threads: 32,
+        body: "ld.shared.u32 %r1, [tile]; ld.shared.f32 %f1, [tile+4]; setp.gt.u32 %p1, %t, 64; setp.lt.and.u32 %p2, %r1, 9, %p1;
+            setp.eq.or.f32 %p3, %f1, 0f40490FDB, !%p1; selp.u32 %r2, 1, 2, %p2; selp.u32 %r3, 4, 8, %p3; add.u32 %r2, %r2, %r3;
+            st.global.u32 [%b], %r2;",
+        leaves: |_| 6,
+    },
 ];
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use tinyllm_emulator::Emulator;
+use tinyllm_emulator::{Emulator, report::Finding};
 use tinyllm_sys::DriverApi;
 
-use crate::{forms::HEADER, program::Program};
+use crate::{corpus::check, forms::HEADER, program::Program};
 
 /// A kernel that prints as compilers have it: a format in global memory, the values in local memory.
 fn prints() {
@@ -48,4 +48,122 @@ fn printf_prints() {
         text.contains("block 0: hello,  0.25 !%\nblock 1: hello,  1.25 !%\nblock 2: hello,  2.25 !%\n"),
         "{text}"
     );
+}
+
+/// What is found in a kernel that prints in its own way: `%rd1` is its local memory, `%rd2` the same for any space, `%rd3` a format.
+fn findings_of(format: &str, body: &str) -> (Option<u32>, Vec<Finding>) {
+    let text: Vec<String> = format.bytes().chain([0]).map(|byte| byte.to_string()).collect();
+    let ptx = format!(
+        "{HEADER}.extern .func (.param .b32 result) vprintf (.param .b64 format, .param .b64 values);\n\
+         .global .align 1 .b8 text[{}] = {{{}}};\n\
+         .visible .entry k(.param .u64 out) {{\n.local .align 8 .b8 depot[32]; .reg .b64 %rd<8>; .reg .b32 %r<4>;\n\
+         ld.param.u64 %rd4, [out]; mov.u64 %rd1, depot; cvta.local.u64 %rd2, %rd1; mov.u64 %rd3, text;\n{body}\nret;\n}}",
+        text.len(),
+        text.join(", "),
+    );
+    let program = Program::new(Emulator::builder());
+    let kernel = program.kernel(&ptx, "k");
+    let out = program.upload(&[0u32]);
+    program.launch(kernel, 1, 1, &mut [out.0]);
+    let result = program.try_download::<u32>(out, 1).ok().map(|words| words[0]);
+    (result, program.driver.findings())
+}
+
+/// The call of a compiler, with these two pointers.
+fn call(format: &str, values: &str) -> String {
+    format!(
+        "{{ .param .b64 format; st.param.b64 [format+0], {format}; .param .b64 values; st.param.b64 [values+0], {values};\n\
+         .param .b32 result; call.uni (result), vprintf, (format, values); ld.param.b32 %r3, [result+0]; }}\n"
+    )
+}
+
+#[test]
+fn what_printf_returns_is_there() {
+    // CUDA C++ Programming Guide, formatted output: the number of arguments parsed.
+    let body = format!(
+        "mov.u32 %r1, 1; st.local.u32 [%rd1], %r1; st.local.u32 [%rd1+4], %r1; {} st.global.u32 [%rd4], %r3;",
+        call("%rd3", "%rd2")
+    );
+    let (result, findings) = findings_of("%d%% of %x\n", &body);
+    assert_eq!((result, findings), (Some(2), vec![]));
+}
+
+#[test]
+fn a_text_that_ends_with_its_precision() {
+    // C: no more bytes than the precision says are read.
+    let body = format!(
+        "mov.u32 %r1, 25185; st.local.u16 [%rd1+8], %r1; add.u64 %rd5, %rd2, 8; st.local.u64 [%rd1], %rd5; {} st.global.u32 [%rd4], %r3;",
+        call("%rd3", "%rd2")
+    );
+    let (result, findings) = findings_of("%.2s\n", &body);
+    assert_eq!((result, findings), (Some(1), vec![]));
+}
+
+#[test]
+fn what_nobody_wrote_is_not_printed() {
+    let print = call("%rd3", "%rd2");
+    for (what, format, body, expected) in [
+        (
+            "a value",
+            "%d %d\n",
+            format!("mov.u32 %r1, 1; st.local.u32 [%rd1], %r1; {print}"),
+            ["read of 4 bytes of local memory", "byte 4 of the thread's local memory", "given to printf at"]
+                .as_slice(),
+        ),
+        (
+            "a value that came from elsewhere",
+            "%d\n",
+            format!("ld.local.u32 %r1, [%rd1+16]; st.local.u32 [%rd1], %r1; {print}"),
+            &["byte 0 of the thread's", "put there at", "st.local.u32 [%rd1], %r1", "given to printf at"],
+        ),
+        (
+            "a text",
+            "%s\n",
+            // `a` and `b`, and what follows.
+            format!(
+                "mov.u32 %r1, 25185; st.local.u16 [%rd1+8], %r1; add.u64 %rd5, %rd2, 8; st.local.u64 [%rd1], %rd5; {print}"
+            ),
+            &["read of 1 bytes of local memory", "byte 10 of the thread's", "given to printf at"],
+        ),
+        (
+            "where a text is",
+            "%s\n",
+            print.clone(),
+            &["read of 8 bytes of local memory", "byte 0 of the thread's", "given to printf at"],
+        ),
+        (
+            "where the values are",
+            "%d\n",
+            format!("ld.local.u64 %rd5, [%rd1+8]; {}", call("%rd3", "%rd5")),
+            &[
+                "read of 8 bytes of local memory",
+                "put there at",
+                "st.param.b64 [values+0], %rd5",
+                "given to printf at",
+            ],
+        ),
+    ] {
+        let (_, findings) = findings_of(format, &body);
+        check(what, &findings[..1], &[expected]);
+    }
+}
+
+#[test]
+fn global_text_that_nobody_wrote() {
+    let ptx = format!(
+        "{HEADER}.extern .func (.param .b32 result) vprintf (.param .b64 format, .param .b64 values);\n\
+         .visible .entry k(.param .u64 text) {{\n.reg .b64 %rd<8>; .reg .b32 %r<4>; ld.param.u64 %rd1, [text]; mov.u64 %rd2, 0;\n\
+         {}ret;\n}}",
+        call("%rd1", "%rd2")
+    );
+    let program = Program::new(Emulator::builder());
+    let kernel = program.kernel(&ptx, "k");
+    let text = program.driver.mem_alloc(16).unwrap();
+    program.driver.name_memory(text, 16, "text");
+    // SAFETY: inside of it.
+    unsafe { program.driver.memset_d8(text, b'a', 3) }.unwrap();
+    program.launch(kernel, 1, 1, &mut [text.0]);
+    program.driver.context_synchronize().unwrap();
+    let expected = ["read of 1 bytes of global memory", "byte 3 of text (16 bytes)", "given to printf at"];
+    check("a format", &program.driver.findings()[..1], &[&expected]);
 }

@@ -1,6 +1,6 @@
 //! Loads that read what nobody wrote: their registers become undefined.
 
-use super::{Source, Undefined, Unwritten};
+use super::{Origin, Source, Undefined, Unwritten, register_class};
 use crate::{
     kernel::Transfer,
     lanes::{Class, LANES, Slot},
@@ -8,12 +8,13 @@ use crate::{
 };
 
 /// Bits for bytes: all eight of each.
-fn bits_of_bytes(bytes: u32) -> u64 {
+pub(super) fn bits_of_bytes(bytes: u32) -> u64 {
     (0..8).filter(|byte| bytes >> byte & 1 == 1).fold(0, |bits, byte| bits | 0xff << (8 * byte))
 }
 
 impl Context<'_> {
-    fn undefined<'w>(&self, warp: &'w mut Warp) -> &'w mut Undefined {
+    /// The undefined values of a warp, none yet where it has had none.
+    pub(super) fn undefined<'w>(&self, warp: &'w mut Warp) -> &'w mut Undefined {
         let kernel = self.launch.kernel;
         warp.undefined.get_or_insert_with(|| Box::new(Undefined::new(kernel.rows, kernel.predicates)))
     }
@@ -24,7 +25,7 @@ impl Context<'_> {
         let all = std::mem::take(&mut self.unwritten);
         let undefined = self.undefined(warp);
         let element = transfer.element;
-        let class = if element.register_bits == 64 { Class::Pair } else { Class::Row };
+        let class = register_class(element.register_bits);
         for unwritten in &all {
             let origin = undefined.origin(Source::Memory(*unwritten));
             for (index, slot) in transfer.registers.iter().enumerate() {
@@ -55,29 +56,28 @@ impl Context<'_> {
         let undefined = self.undefined(warp);
         // The undefined bits of rows, and the number of the lane that read each, go the way of the values.
         let mut rows = [[[0u32; 4]; 8]; 4];
-        let mut origins = [[[0u32; 4]; 8]; 4];
+        let mut readers = [[[0u32; 4]; 8]; 4];
+        let mut origins: [Origin; LANES] = [0; LANES];
         for unwritten in &all {
             let Unwritten { culprit, missing, .. } = unwritten;
-            let origin = undefined.origin(Source::Memory(*unwritten));
-            let (matrix, row) = (culprit.lane / 8, culprit.lane % 8);
-            for (word, bits) in rows[matrix][row].iter_mut().enumerate() {
+            let lane = culprit.lane;
+            origins[lane] = undefined.origin(Source::Memory(*unwritten));
+            for (word, bits) in rows[lane / 8][lane % 8].iter_mut().enumerate() {
                 *bits = bits_of_bytes(missing >> (4 * word) & 0xf) as u32;
             }
             // Halves of a word may come from two rows.
-            origins[matrix][row] = [origin & 0xffff | origin << 16; 4];
+            readers[lane / 8][lane % 8] = [lane as u32 | (lane as u32) << 16; 4];
         }
-        let fragments = fragments(&rows, transposed).zip(fragments(&origins, transposed));
-        for (slot, (bits, origins)) in registers.iter().zip(fragments) {
+        let fragments = fragments(&rows, transposed).zip(fragments(&readers, transposed));
+        for (slot, (bits, readers)) in registers.iter().zip(fragments) {
             for lane in lanes_of(mask & lanes_with(&bits)) {
                 let half =
-                    if bits[lane] & 0xffff != 0 { origins[lane] & 0xffff } else { origins[lane] >> 16 };
-                undefined.set(*slot, Class::Row, lane, u64::from(bits[lane]), half);
+                    if bits[lane] & 0xffff != 0 { readers[lane] & 0xffff } else { readers[lane] >> 16 };
+                undefined.set(*slot, Class::Row, lane, u64::from(bits[lane]), origins[half as usize]);
             }
         }
     }
-}
 
-impl Context<'_> {
     /// After a shuffle whose `readers` read from lanes that do not execute it.
     #[cold]
     pub(in crate::machine) fn shuffle_undefined(

@@ -2,16 +2,20 @@
 //! are overwritten, dropped or used.
 //!
 //! Pipelines read a stage ahead and drop it, tiles have padding rows that nobody stores, and reductions of a warp's last lanes shuffle
-//! what they do not add. So reading is no mistake; what is reported is a use that shows: a store to global memory, an address, a branch, an atomic, a barrier.
+//! what they do not add. So reading is no mistake; what is reported is a use that shows: a store to global memory or an atomic there, an
+//! address, a branch, a barrier, a text that is printed.
 //!
 //! A warp has none of this until a load reads what nobody wrote. From then until its registers hold nothing undefined any more, each
 //! of its instructions is looked at before it runs ([`track`]).
 
+mod atomic;
 mod load;
 mod matrix;
 mod report;
 mod spread;
 mod track;
+
+pub(super) use report::Use;
 
 use std::collections::HashMap;
 
@@ -53,6 +57,21 @@ impl Source {
 /// A number into [`Undefined::sources`].
 type Origin = u32;
 
+/// Sources of one instruction's lane that are told apart: a pipeline holds as many stages of a loop's load.
+const KEPT: usize = 8;
+
+/// The class of a register of so many bits.
+fn register_class(bits: u32) -> Class {
+    if bits == 64 { Class::Pair } else { Class::Row }
+}
+
+/// The sources of an instruction's lane, the oldest of [`KEPT`] replaced by the next.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    origins: Vec<Origin>,
+    oldest: usize,
+}
+
 /// The undefined bits of a warp's registers.
 #[derive(Debug)]
 pub(super) struct Undefined {
@@ -66,8 +85,8 @@ pub(super) struct Undefined {
     /// Rows and predicates that have any.
     held: usize,
     sources: Vec<Source>,
-    /// The source of an instruction's lane: the last one.
-    source_of: HashMap<(u32, usize), Origin>,
+    /// The sources of each instruction's lane.
+    recent: HashMap<(u32, usize), Recent>,
     /// Registers to try an instruction in.
     scratch: Registers,
 }
@@ -82,7 +101,7 @@ impl Undefined {
             predicate_origins: vec![[0; LANES]; predicates],
             held: 0,
             sources: Vec::new(),
-            source_of: HashMap::new(),
+            recent: HashMap::new(),
             scratch: spread::scratch(),
         }
     }
@@ -93,12 +112,16 @@ impl Undefined {
 
     /// Notes a source.
     fn origin(&mut self, source: Source) -> Origin {
-        let next = self.sources.len() as Origin;
-        let origin = *self.source_of.entry(source.reader()).or_insert(next);
-        match self.sources.get_mut(origin as usize) {
-            Some(last) => *last = source,
-            None => self.sources.push(source),
+        let recent = self.recent.entry(source.reader()).or_default();
+        if recent.origins.len() < KEPT {
+            let origin = self.sources.len() as Origin;
+            recent.origins.push(origin);
+            self.sources.push(source);
+            return origin;
         }
+        let origin = recent.origins[recent.oldest];
+        recent.oldest = (recent.oldest + 1) % KEPT;
+        self.sources[origin as usize] = source;
         origin
     }
 

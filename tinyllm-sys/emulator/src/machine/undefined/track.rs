@@ -1,10 +1,8 @@
 //! An instruction of a warp that has undefined values, before it runs: what of it shows is reported, what it sets is noted.
 
-use super::{Origin, Undefined, report::Use};
+use super::{Origin, Undefined, atomic::atomic_operands, register_class, report::Use};
 use crate::{
-    kernel::{
-        Address, Atomic, AtomicKind, BarrierMode, Element, Instr, Op, ReduceMode, Target, Transfer, VoteMode,
-    },
+    kernel::{Address, BarrierMode, Element, Instr, Op, ReduceMode, Target, Transfer, VoteMode},
     lanes::{Class, LANES, Slot},
     machine::{
         addresses::addresses,
@@ -84,12 +82,8 @@ impl Context<'_> {
                 let values = values(transfer);
                 let is_stored = |value: &(Slot, Class)| undefined.lanes(value.0, value.1) & active != 0;
                 if values.iter().any(is_stored) {
-                    let at = addresses(registers, transfer.address);
-                    let ([(_, global), ..], _) = match transfer.target {
-                        Target::Global => ([(Target::Global, active); 4], at),
-                        Target::Generic => parts(Target::Generic, &at, active),
-                        _ => ([(Target::Global, 0); 4], at),
-                    };
+                    let global =
+                        global_lanes(transfer.target, &addresses(registers, transfer.address), active);
                     for value in &values {
                         undefined.keep_bits(*value, transfer.element, active);
                         self.find_use(undefined, *value, global, used("stored to global memory"));
@@ -98,12 +92,13 @@ impl Context<'_> {
                 }
             }
             Op::Atomic(atomic) => {
-                let Atomic { b, c, kind, register_bits, .. } = **atomic;
-                let class = if register_bits == 64 { Class::Pair } else { Class::Row };
-                self.find_use(undefined, (b, class), active, used("given to an atomic"));
-                if kind == AtomicKind::CompareExchange {
-                    self.find_use(undefined, (c, class), active, used("given to an atomic"));
+                let class = register_class(atomic.register_bits);
+                let global = global_lanes(atomic.target, &addresses(registers, atomic.address), active);
+                for slot in atomic_operands(atomic) {
+                    self.find_use(undefined, (slot, class), global, used("given to an atomic"));
                 }
+                // What shared memory and the result hold then depends on the lanes before.
+                return false;
             }
             Op::CopyAsync { source_bytes, ignore, .. } => {
                 if let Some(slot) = source_bytes {
@@ -213,6 +208,15 @@ fn guard_shows(op: &Op) -> Option<&'static str> {
     }
 }
 
+/// The lanes whose addresses are in global memory.
+fn global_lanes(target: Target, at: &[u64; LANES], mask: u32) -> u32 {
+    match target {
+        Target::Global => mask,
+        Target::Generic => parts(target, at, mask).0[0].1,
+        Target::Shared | Target::Local | Target::Param => 0,
+    }
+}
+
 /// The register of an address.
 fn base(address: Address) -> (Slot, Class) {
     (address.base, if address.wide { Class::Pair } else { Class::Row })
@@ -220,7 +224,7 @@ fn base(address: Address) -> (Slot, Class) {
 
 /// The registers that a store stores.
 fn values(transfer: &Transfer) -> Vec<(Slot, Class)> {
-    let class = if transfer.element.register_bits == 64 { Class::Pair } else { Class::Row };
+    let class = register_class(transfer.element.register_bits);
     transfer.registers.iter().flatten().map(|slot| (*slot, class)).collect()
 }
 
@@ -238,7 +242,7 @@ impl Undefined {
     /// The bytes of a lane's store that have undefined bits, a bit each.
     fn bytes(&self, transfer: &Transfer, lane: usize) -> u32 {
         let element = transfer.element;
-        let class = if element.register_bits == 64 { Class::Pair } else { Class::Row };
+        let class = register_class(element.register_bits);
         let mut bytes = 0;
         for (index, slot) in transfer.registers.iter().enumerate() {
             let bits = slot.map_or(0, |slot| self.bits(slot, class, lane));

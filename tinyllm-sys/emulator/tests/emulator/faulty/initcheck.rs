@@ -235,6 +235,126 @@ const CASES: &[Case] = &[
             &["uninitialized read: read of 4 bytes of shared memory"],
         ],
     },
+    Case {
+        name: "in place, to lanes that come later",
+        blocks: 1,
+        threads: 32,
+        // The lanes from 16 on have nothing, and are at the shuffle first.
+        body: "ld.shared.u32 %r1, [tile]; setp.lt.u32 %p1, %t, 16; @%p1 mov.u32 %r1, %t; @%p1 bra far;
+            join: shfl.sync.bfly.b32 %r1, %r1, 16, 31, -1; st.global.u32 [%b], %r1; bra done; far: bra join; done:",
+        finds: &[&["byte 0 of the block's", "by block (0, 0, 0) thread (16, 0, 0)", "[%b], %r1) by block (0, 0, 0) thread (0, 0, 0)", "seen 16 times"]],
+    },
+    Case {
+        name: "a sum of shared memory that does not begin with 0",
+        blocks: 1,
+        threads: 32,
+        body: "red.shared.add.u32 [tile+12], %t; bar.sync 0; ld.shared.u32 %r1, [tile+12]; st.global.u32 [%b], %r1;",
+        finds: &[&[
+            "uninitialized read: read of 4 bytes of shared memory",
+            "byte 12 of the block's shared memory",
+            "put there at k case.cu:10 (PTX line 14: red.shared.add.u32 [tile+12], %t)",
+            "stored to global memory",
+            "seen 32 times",
+        ]],
+    },
+    Case {
+        name: "a sum of something that nobody wrote",
+        blocks: 1,
+        threads: 1,
+        body: "st.shared.u32 [tile], %t; ld.shared.u32 %r1, [tile+4]; atom.shared.add.u32 %r2, [tile], %r1; st.global.u32 [%b+4], %r2;
+            ld.shared.u32 %r3, [tile]; st.global.u32 [%b], %r3;",
+        finds: &[&["byte 0 of the block's shared memory", "put there at k", "atom.shared.add.u32 %r2, [tile], %r1", "st.global.u32 [%b], %r3"]],
+    },
+    Case {
+        name: "what an atomic gives of the lane before",
+        blocks: 1,
+        threads: 2,
+        // Lane 1 adds to what lane 0 made of nothing.
+        body: "atom.shared.add.u32 %r1, [tile+8], 1; setp.eq.u32 %p1, %t, 1; @%p1 st.global.u32 [%b], %r1;",
+        finds: &[&["atomic of 4 bytes of shared memory", "byte 8 of", "st.global.u32 [%b], %r1) by block (0, 0, 0) thread (1, 0, 0)"]],
+    },
+    Case {
+        name: "what an exchange takes out of shared memory",
+        blocks: 1,
+        threads: 1,
+        body: "atom.shared.exch.b32 %r1, [tile], %t; st.global.u32 [%b], %r1;",
+        finds: &[&["uninitialized read: atomic of 4 bytes of shared memory", "byte 0 of", "stored to global memory"]],
+    },
+    Case {
+        name: "what an exchange takes out of global memory",
+        blocks: 1,
+        threads: 1,
+        body: "atom.global.exch.b64 %rd1, [%b], 9; cvt.u32.u64 %r1, %rd1; st.global.u32 [%b+16], %r1;",
+        finds: &[&["uninitialized read: atomic of 8 bytes of global memory", "byte 0 of b", "stored to global memory at k", "[%b+16], %r1"]],
+    },
+    Case {
+        name: "what an exchange puts in",
+        blocks: 1,
+        threads: 1,
+        body: "st.shared.u32 [tile], %t; ld.shared.u32 %r1, [tile+4]; atom.shared.exch.b32 %r1, [tile], %r1; st.global.u32 [%b+4], %r1;
+            ld.shared.u32 %r2, [tile]; st.global.u32 [%b], %r2;",
+        finds: &[&["byte 0 of the block's", "put there at k", "atom.shared.exch", "st.global.u32 [%b], %r2"]],
+    },
+    Case {
+        name: "a lock that nobody set",
+        blocks: 1,
+        threads: 1,
+        body: "atom.shared.cas.b32 %r1, [tile], 0, 1; setp.ne.u32 %p1, %r1, 0; @%p1 bra done; st.global.u32 [%b], %t; done:",
+        finds: &[&["uninitialized read: atomic of 4 bytes of shared memory", "decides a branch"]],
+    },
+    Case {
+        name: "a global counter that nobody set, compared",
+        blocks: 1,
+        threads: 1,
+        body: "atom.global.cas.b32 %r1, [%b], 0, 1; add.u32 %r1, %r1, 1;",
+        finds: &[&["uninitialized read: atomic of 4 bytes of global memory", "byte 0 of b"]],
+    },
+    Case {
+        name: "equal to one number",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile]; set.eq.u32.u32 %r2, %r1, 305419896; st.global.u32 [%b], %r2;",
+        finds: &[&["uninitialized read", "stored to global memory"]],
+    },
+    Case {
+        name: "a comparison that the other does not decide",
+        blocks: 1,
+        threads: 1,
+        body: "ld.shared.u32 %r1, [tile]; setp.lt.u32 %p1, %t, 64; setp.eq.and.u32 %p2, %r1, 305419896, %p1; selp.u32 %r2, 1, 2, %p2;
+            st.global.u32 [%b], %r2;",
+        finds: &[&["uninitialized read", "stored to global memory"]],
+    },
+    Case {
+        name: "the first of two reads",
+        blocks: 1,
+        threads: 1,
+        body: "mov.u32 %r1, tile; mov.u32 %r2, 0; mov.u32 %r4, 0;
+            loop: setp.eq.u32 %p2, %r2, 0; ld.shared.u32 %r3, [%r1]; @%p2 mov.u32 %r4, %r3; add.u32 %r1, %r1, 4; add.u32 %r2, %r2, 1;
+            setp.lt.u32 %p1, %r2, 2; @%p1 bra loop; st.global.u32 [%b], %r4;",
+        finds: &[&["byte 0 of the block's shared memory", "stored to global memory"]],
+    },
+    Case {
+        name: "a transposed matrix's row",
+        blocks: 1,
+        threads: 32,
+        // Lane l gets rows 2 (l % 4) and the next of a column; row 1 is not there, which lanes 0, 4, 8 to 28 get in their upper halves.
+        body: "setp.eq.u32 %p1, %t, 1; @%p1 bra load; shl.b32 %r1, %t, 4; mov.u32 %r2, tile; add.u32 %r1, %r1, %r2;
+            setp.lt.u32 %p2, %t, 8; @%p2 st.shared.v4.u32 [%r1], {%t, %t, %t, %t};
+            load: bar.warp.sync -1; shl.b32 %r1, %t, 4; mov.u32 %r2, tile; add.u32 %r1, %r1, %r2; and.b32 %r1, %r1, 127;
+            ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%r3}, [%r1]; mov.b32 {%h1, %h2}, %r3; st.global.u32 [%b], 0;
+            st.global.u16 [%b], %h1; st.global.u16 [%b+2], %h2;",
+        finds: &[&["byte 16 of", "by block (0, 0, 0) thread (1, 0, 0)", "st.global.u16 [%b+2], %h2", "seen 8 times"]],
+    },
+    Case {
+        name: "a reduction over more words than there are warps",
+        blocks: 1,
+        threads: 64,
+        // As kernels for 1,024 threads do it, launched with fewer: 30 of 32 words are not there.
+        body: "and.b32 %r1, %t, 31; setp.ne.u32 %p1, %r1, 0; @%p1 bra wait; shr.u32 %r2, %t, 3; mov.u32 %r3, tile; add.u32 %r2, %r2, %r3;
+            st.shared.u32 [%r2], 1; wait: bar.sync 0; setp.gt.u32 %p2, %t, 31; @%p2 bra done; mov.u32 %r3, tile; add.u32 %r2, %r3, %word;
+            ld.shared.u32 %r4, [%r2]; shfl.sync.bfly.b32 %r5, %r4, 16, 31, -1; add.u32 %r4, %r4, %r5; st.global.u32 [%b], %r4; done:",
+        finds: &[&["uninitialized read", "stored to global memory", "seen 32 times"]],
+    },
 ];
 
 #[test]
