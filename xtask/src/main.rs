@@ -43,7 +43,8 @@ mod flags {
                 optional --memory memory: String
                 /// Seed of the emulator's scheduler; 0 without it
                 optional --seed seed: String
-                /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream; all without it
+                /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream, which all run without it, and of
+                /// contraction
                 optional --only list: String
                 /// What the driver says its version is, such as 13000; 12000 without it
                 optional --driver-version driver_version: String
@@ -62,7 +63,8 @@ mod flags {
             /// Runs the GPU tests, or a program, under the emulator's checks, and the tests under compute-sanitizer where there
             /// is a GPU; one finding a line, 1 if there is any: cargo xtask memcheck [OPTIONS] [-- PROGRAM ARGS]
             cmd memcheck {
-                /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream; all without it
+                /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream, which all run without it, and of
+                /// contraction
                 optional --only list: String
                 /// Findings as lines of JSON
                 optional --json

@@ -13,6 +13,9 @@ use crate::{cargo, emulate, flags, sanitizer};
 /// The emulator's checks; compute-sanitizer has tools for the first four.
 const CHECKS: [&str; 6] = ["memcheck", "initcheck", "racecheck", "synccheck", "leak", "stream"];
 
+/// A check that runs where it is asked for only: its notes are about nearly every kernel.
+const CONTRACTION: &str = "contraction";
+
 /// Tests that run on the emulated device: package, test, filter.
 const TESTS: [(&str, &str, &str); 2] =
     [("tinyllm-kernels", "gpu", ""), ("tinyllm-mem", "resources", "device::")];
@@ -56,8 +59,10 @@ fn checks(only: Option<&str>) -> anyhow::Result<Vec<&'static str>> {
     let Some(list) = only else { return Ok(CHECKS.to_vec()) };
     list.split(',')
         .map(|name| {
-            let known = CHECKS.iter().find(|known| **known == name.trim());
-            known.copied().with_context(|| format!("--only {name}: the checks are {}", CHECKS.join(", ")))
+            let known = CHECKS.into_iter().chain([CONTRACTION]).find(|known| *known == name.trim());
+            known.with_context(|| {
+                format!("--only {name}: the checks are {} and {CONTRACTION}", CHECKS.join(", "))
+            })
         })
         .collect()
 }

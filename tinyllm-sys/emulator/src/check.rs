@@ -17,12 +17,22 @@ pub struct Check {
     pub leak: bool,
     /// Work on one stream that uses what another stream does without an order between them.
     pub stream: bool,
+    /// Sums of products that ptxas may fuse, so that the emulator's bits are one of several.
+    pub contraction: bool,
 }
 
 impl Check {
-    /// Every check.
+    /// Every check of what is wrong. [`Check::contraction`] is none: what it notes is in nearly everything that nvcc compiles.
     pub const fn all() -> Self {
-        Check { memcheck: true, initcheck: true, racecheck: true, synccheck: true, leak: true, stream: true }
+        Check {
+            memcheck: true,
+            initcheck: true,
+            racecheck: true,
+            synccheck: true,
+            leak: true,
+            stream: true,
+            contraction: false,
+        }
     }
 
     /// No check: kernels only run.
@@ -34,6 +44,7 @@ impl Check {
             synccheck: false,
             leak: false,
             stream: false,
+            contraction: false,
         }
     }
 
@@ -50,6 +61,7 @@ impl Check {
             Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane => self.synccheck,
             Kind::StreamRace => self.stream,
             Kind::Leak => self.leak,
+            Kind::Contraction => self.contraction,
         }
     }
 
@@ -69,6 +81,7 @@ impl Check {
                 "synccheck" => checks.synccheck = true,
                 "leak" => checks.leak = true,
                 "stream" => checks.stream = true,
+                "contraction" => checks.contraction = true,
                 other => return Err(other.to_owned()),
             }
         }

@@ -89,7 +89,7 @@ impl Builder {
             builder.check = Check::parse(&list).map_err(|name| BadSetting {
                 variable: "TINYLLM_EMULATOR_CHECK",
                 value: name,
-                expected: "all, none, or a list of memcheck, initcheck, racecheck, synccheck, leak and stream",
+                expected: "all, none, or a list of memcheck, initcheck, racecheck, synccheck, leak, stream and contraction",
             })?;
         }
         builder.report = text("TINYLLM_EMULATOR_REPORT")?.map(PathBuf::from);

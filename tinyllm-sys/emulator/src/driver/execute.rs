@@ -1,10 +1,14 @@
 //! Work as it runs.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Write,
+};
 
 use tinyllm_sys::DriverCode;
 
 use super::{
+    contraction,
     device::Device,
     findings::Findings,
     footprint::Footprint,
@@ -39,6 +43,8 @@ pub(super) struct Execution<'a> {
     pub(super) history: &'a mut History,
     pub(super) findings: &'a mut Findings,
     pub(super) counters: &'a mut BTreeMap<String, KernelCounters>,
+    /// Functions whose code was looked at.
+    pub(super) examined: &'a mut HashSet<u64>,
 }
 
 impl Execution<'_> {
@@ -95,6 +101,10 @@ impl Execution<'_> {
         footprint: &mut Footprint,
     ) -> Result<(), DriverCode> {
         let workspace = if launch.cooperative { Some(self.device.add_workspace()?) } else { None };
+        if self.check.contraction && self.examined.insert(launch.function) {
+            let note = contraction::note(&launch.kernel, name);
+            note.into_iter().for_each(|finding| self.findings.add(finding));
+        }
         let outcome = machine::run(&Launch {
             kernel: &launch.kernel,
             grid: launch.grid,

@@ -8,6 +8,7 @@ mod builder;
 mod calls;
 mod capture;
 mod clock;
+mod contraction;
 mod device;
 mod emulator;
 mod event;

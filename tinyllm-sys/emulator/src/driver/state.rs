@@ -1,7 +1,7 @@
 //! Everything an emulator knows: values that each look after themselves, and what takes several of them at once.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     thread::ThreadId,
 };
@@ -56,6 +56,8 @@ pub(super) struct State {
     history: History,
     pub(super) findings: Findings,
     pub(super) counters: BTreeMap<String, KernelCounters>,
+    /// Functions whose code was looked at: see [`super::contraction`].
+    examined: HashSet<u64>,
 }
 
 impl State {
@@ -78,6 +80,7 @@ impl State {
             history: History::default(),
             findings: Findings::default(),
             counters: BTreeMap::new(),
+            examined: HashSet::new(),
             handles,
         }
     }
@@ -164,6 +167,7 @@ impl State {
             history: &mut self.history,
             findings: &mut self.findings,
             counters: &mut self.counters,
+            examined: &mut self.examined,
         };
         execution.run(&waiting);
         self.schedule.done(&waiting);

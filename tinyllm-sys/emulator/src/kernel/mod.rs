@@ -1,5 +1,6 @@
 //! PTX with meaning: a module's variables and kernels, decoded once into instructions over numbered slots.
 
+mod contraction;
 mod decode;
 mod error;
 mod image;
@@ -7,6 +8,7 @@ mod op;
 mod registers;
 mod variable;
 
+pub(crate) use contraction::pairs as contractible_pairs;
 pub use error::LoadError;
 pub(crate) use image::Image;
 pub use image::would_load;
@@ -68,6 +70,8 @@ pub(crate) struct Kernel {
     pub(crate) predicates: u32,
     pub(crate) constants: Vec<(Slot, Constant)>,
     pub(crate) specials: Vec<(Slot, Special)>,
+    /// What may become part of a fused multiplication and addition: positions in order.
+    pub(crate) fusible: Vec<(u32, contraction::Part)>,
     /// Whether blocks have to run in the order of their numbers: what an atomic returns, or a sum of floats, depends on it.
     pub(crate) ordered: bool,
     /// [`Kernel::slot_uses`], once it is asked for.

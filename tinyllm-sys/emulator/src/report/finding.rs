@@ -35,6 +35,8 @@ pub enum Kind {
     StreamRace,
     /// Memory, a stream, an event or a module that is still there at the end.
     Leak,
+    /// Sums of products without a rounding modifier, which ptxas may fuse: a note.
+    Contraction,
 }
 
 impl Kind {
@@ -51,12 +53,13 @@ impl Kind {
             Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane => "synccheck",
             Kind::StreamRace => "stream",
             Kind::Leak => "leak",
+            Kind::Contraction => "contraction",
         }
     }
 
-    /// Whether it is worth a note and no more: whatever happens, the program's result is one.
+    /// Whether it is worth a note and no more: the program may mean it so.
     pub const fn is_note(self) -> bool {
-        matches!(self, Kind::EqualStores)
+        matches!(self, Kind::EqualStores | Kind::Contraction)
     }
 }
 

@@ -21,6 +21,7 @@ impl fmt::Display for Kind {
             Kind::InactiveLane => "shuffle from an inactive lane",
             Kind::StreamRace => "race between streams",
             Kind::Leak => "leak",
+            Kind::Contraction => "note: sums of products that may be fused",
         })
     }
 }

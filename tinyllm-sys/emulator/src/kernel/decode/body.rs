@@ -9,6 +9,7 @@ use super::{super::variable::variable_bytes, unsupported};
 use crate::{
     kernel::{
         Constant, Guard, Instr, Kernel, LoadError, Op, Special,
+        contraction::Part,
         op::{AtomicKind, AtomicType},
         registers::forget_unread_results,
     },
@@ -83,6 +84,7 @@ pub(super) struct Decoder<'a> {
     code: Vec<Instr>,
     origins: Vec<super::super::Origin>,
     texts: Vec<String>,
+    fusible: Vec<(u32, Part)>,
     location: (u32, u32),
     /// Functions that the walk is inside of, and the label after each one's call.
     calls: Vec<(String, u32)>,
@@ -114,6 +116,7 @@ impl<'a> Decoder<'a> {
             code: Vec::new(),
             origins: Vec::new(),
             texts: Vec::new(),
+            fusible: Vec::new(),
             location: (0, 0),
             calls: Vec::new(),
             carry: None,
@@ -177,6 +180,7 @@ impl<'a> Decoder<'a> {
             predicates: self.predicates,
             constants: self.constants.into_iter().map(|(constant, slot)| (slot, constant)).collect(),
             specials: self.specials.into_iter().map(|(special, slot)| (slot, special)).collect(),
+            fusible: self.fusible,
             ordered,
             slot_uses: OnceLock::new(),
         })
@@ -375,6 +379,9 @@ impl<'a> Decoder<'a> {
 
     /// Adds an operation for the lanes of the instruction's guard.
     pub(super) fn emit(&mut self, instruction: &Instruction, op: Op) -> Result<(), LoadError> {
+        if let Some(part) = Part::of(instruction) {
+            self.fusible.push((self.code.len() as u32, part));
+        }
         self.emit_guarded(instruction, op, self.guard);
         Ok(())
     }

@@ -46,10 +46,11 @@ impl Interval {
 
 /// Instructions that are executed one after the other.
 #[derive(Clone, Debug)]
-struct Block {
-    first: u32,
-    last: u32,
-    before: Vec<u32>,
+pub(in crate::kernel) struct Block {
+    pub(in crate::kernel) first: u32,
+    pub(in crate::kernel) last: u32,
+    /// Numbers of those that it may follow.
+    pub(in crate::kernel) before: Vec<u32>,
 }
 
 /// What is known of a block for the register that is looked at.
@@ -63,7 +64,7 @@ struct Mark {
 
 /// A kernel's blocks, and which of them come before which.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(in crate::kernel) struct Flow {
     blocks: Vec<Block>,
     /// The block of each instruction.
     block_of: Vec<u32>,
@@ -82,7 +83,7 @@ fn targets(op: &Op) -> Option<&[u32]> {
 }
 
 impl Flow {
-    pub(super) fn new(code: &[Instr]) -> Self {
+    pub(in crate::kernel) fn new(code: &[Instr]) -> Self {
         let mut begins = vec![false; code.len() + 1];
         for (pc, instruction) in code.iter().enumerate() {
             if let Some(targets) = targets(&instruction.op) {
@@ -114,6 +115,11 @@ impl Flow {
         }
         let marks = vec![Mark::default(); blocks.len()];
         Flow { blocks, block_of, marks, registers: 0 }
+    }
+
+    /// In the order of the code.
+    pub(in crate::kernel) fn blocks(&self) -> &[Block] {
+        &self.blocks
     }
 
     /// Where a register is needed that is used so; in the order of the code, an instruction's reads before its writes.
