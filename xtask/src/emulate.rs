@@ -68,6 +68,7 @@ pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
         ("MEMORY", &options.memory),
         ("SEED", &options.seed),
         ("CHECK", &options.only),
+        ("BUDGET", &options.budget),
         ("DRIVER_VERSION", &options.driver_version),
     ];
     for (name, value) in settings {

@@ -48,6 +48,9 @@ mod flags {
                 optional --only list: String
                 /// What the driver says its version is, such as 13000; 12000 without it
                 optional --driver-version driver_version: String
+                /// Instructions that the warps of a launch may take together, such as 1G; without it a launch is stopped only if it
+                /// waits for what nobody can write any more
+                optional --budget instructions: String
                 /// Findings as lines of JSON
                 optional --json
                 /// Prints each failing call, and why, while the program runs

@@ -26,6 +26,7 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
         return emulate::run(&flags::Emulate {
             memory: None,
             seed: None,
+            budget: None,
             only: Some(checks.join(",")),
             driver_version: None,
             json: options.json,

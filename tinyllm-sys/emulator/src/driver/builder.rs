@@ -55,18 +55,27 @@ pub struct Builder {
     seed: u64,
     check: Check,
     threads: usize,
+    budget: Option<u64>,
     report: Option<PathBuf>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { devices: 1, memory_bytes: 8 << 30, seed: 0, check: Check::all(), threads: 0, report: None }
+        Builder {
+            devices: 1,
+            memory_bytes: 8 << 30,
+            seed: 0,
+            check: Check::all(),
+            threads: 0,
+            budget: None,
+            report: None,
+        }
     }
 }
 
 impl Builder {
     /// The settings that the environment gives: `TINYLLM_EMULATOR_DEVICES`, `_MEMORY` (bytes, or with `K`, `M`, `G`), `_SEED`,
-    /// `_CHECK` (a list as [`Check::parse`] reads it), `_THREADS`, and `_REPORT`, a file that findings are added to at the end,
+    /// `_CHECK` (a list as [`Check::parse`] reads it), `_THREADS`, `_BUDGET` (see [`Builder::instruction_budget`]), and `_REPORT`, a file that findings are added to at the end,
     /// a line of JSON each.
     ///
     /// # Errors
@@ -85,6 +94,7 @@ impl Builder {
         if let Some(threads) = number("TINYLLM_EMULATOR_THREADS")? {
             builder.threads = threads as usize;
         }
+        builder.budget = number("TINYLLM_EMULATOR_BUDGET")?;
         if let Some(list) = text("TINYLLM_EMULATOR_CHECK")? {
             builder.check = Check::parse(&list).map_err(|name| BadSetting {
                 variable: "TINYLLM_EMULATOR_CHECK",
@@ -133,13 +143,21 @@ impl Builder {
         Builder { threads, ..self }
     }
 
+    /// How many instructions the warps of one launch may take together, about; as many as they like by default. A launch that needs
+    /// more ends in `CUDA_ERROR_LAUNCH_TIMEOUT`, as with a watchdog. Without it too, one ends so that waits for what nobody
+    /// can write any more.
+    #[must_use]
+    pub fn instruction_budget(self, instructions: u64) -> Self {
+        Builder { budget: Some(instructions), ..self }
+    }
+
     /// The emulator.
     pub fn build(self) -> Emulator {
         let pool =
             (self.threads > 0).then(|| rayon::ThreadPoolBuilder::new().num_threads(self.threads).build());
         // Where no threads can be had, those of the whole program do it.
         let threads = pool.and_then(Result::ok);
-        let config = Config { check: self.check, threads, report: self.report };
+        let config = Config { check: self.check, threads, budget: self.budget, report: self.report };
         Emulator::new(State::new(self.devices, self.memory_bytes, self.seed, config))
     }
 }

@@ -39,6 +39,7 @@ pub struct KernelCounters {
 pub(super) struct Execution<'a> {
     pub(super) check: Check,
     pub(super) threads: Option<&'a rayon::ThreadPool>,
+    pub(super) budget: Option<u64>,
     pub(super) device: &'a mut Device,
     pub(super) history: &'a mut History,
     pub(super) findings: &'a mut Findings,
@@ -114,6 +115,7 @@ impl Execution<'_> {
             space: &self.device.space,
             grid_workspace: workspace.unwrap_or(0),
             check: self.check,
+            budget: self.budget,
             work: name.to_owned(),
             pool: self.threads,
         });

@@ -32,6 +32,8 @@ use crate::{Check, memory::Bytes};
 pub(super) struct Config {
     pub(super) check: Check,
     pub(super) threads: Option<rayon::ThreadPool>,
+    /// Instructions of warps that a launch may take.
+    pub(super) budget: Option<u64>,
     /// Findings are added to this file at the end.
     pub(super) report: Option<std::path::PathBuf>,
 }
@@ -163,6 +165,7 @@ impl State {
         let mut execution = Execution {
             check: self.config.check,
             threads: self.config.threads.as_ref(),
+            budget: self.config.budget,
             device: &mut self.devices[waiting.device],
             history: &mut self.history,
             findings: &mut self.findings,

@@ -403,6 +403,11 @@ impl Op {
         )
     }
 
+    /// Whether it reads what others may write.
+    pub(crate) fn reads_memory(&self) -> bool {
+        matches!(self, Op::Load(_) | Op::Atomic(_) | Op::CopyAsync { .. } | Op::LoadMatrix { .. })
+    }
+
     /// A function of registers, as this processor runs it.
     pub(crate) fn lanes(function: LaneFn, operands: Operands) -> Self {
         Op::Lanes { run: function.pick(), signature: function.signature, operands }

@@ -16,12 +16,12 @@ pub(crate) enum Class {
     Predicate,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 #[repr(C, align(128))]
 struct Row([u32; LANES]);
 
 /// The registers of one warp.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Registers {
     rows: Box<[Row]>,
     predicates: Box<[u32]>,

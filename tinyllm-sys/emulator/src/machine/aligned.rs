@@ -1,7 +1,7 @@
 //! Bytes of a block's or a thread's own memory, aligned for every access.
 
 /// Bytes that begin at a multiple of 16.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Aligned {
     words: Box<[u128]>,
     bytes: usize,

@@ -1,5 +1,7 @@
 //! Atomics: lane after lane, each on its own.
 
+use std::cell::Cell;
+
 use super::{
     Fault,
     addresses::addresses,
@@ -118,7 +120,8 @@ impl Context<'_> {
                         touch,
                     };
                     let places = self.global(&request)?;
-                    let written = run(warp, atomic, true, &places, mask);
+                    let Done { written, changes } = run(warp, atomic, true, &places, mask);
+                    self.changes += u64::from(changes);
                     self.after_atomic(&addresses, written, atomic);
                     if !self.unwritten.is_empty() || warp.undefined.is_some() {
                         self.global_atomic_undefined(warp, mask, atomic);
@@ -148,14 +151,28 @@ impl Context<'_> {
     }
 }
 
-/// Gives the lanes that have written: all but those whose comparison failed.
-fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u32) -> u32 {
+/// What an atomic has done.
+struct Done {
+    /// The lanes that have written: all but those whose comparison failed.
+    written: u32,
+    /// Whether memory holds another value than before.
+    changes: bool,
+}
+
+fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u32) -> Done {
     let mut written = mask;
+    let differs = Cell::new(0);
     for lane in lanes_of(mask) {
         let b = register(&warp.registers, atomic.b, atomic.register_bits, lane);
         let c = register(&warp.registers, atomic.c, atomic.register_bits, lane);
         // SAFETY: the place was given for an aligned value of this size; what others use meanwhile is used through words alone.
-        let old = unsafe { update(places[lane], atomic.bytes, |old| combine(atomic, global, old, b, c)) };
+        let old = unsafe {
+            update(places[lane], atomic.bytes, |old| {
+                let new = combine(atomic, global, old, b, c);
+                differs.set(differs.get() | (new ^ old));
+                new
+            })
+        };
         if atomic.kind == AtomicKind::CompareExchange && old != b {
             written &= !(1 << lane);
         }
@@ -166,5 +183,5 @@ fn run(warp: &mut Warp, atomic: &Atomic, global: bool, places: &Places, mask: u3
             }
         }
     }
-    written
+    Done { written, changes: differs.get() << (64 - atomic.bytes * 8) != 0 }
 }

@@ -10,7 +10,7 @@ use crate::kernel::BarrierMode;
 pub(super) const BARRIERS: usize = 16;
 
 /// One barrier.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct State {
     arrived: u32,
     /// Threads that are waited for; 0 before the first arrived.
@@ -28,7 +28,7 @@ struct State {
 const EMPTY: State =
     State { arrived: 0, expected: 0, all_threads: false, known: [0; MAX_WARPS], set: 0, voters: 0 };
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Barriers {
     states: [State; BARRIERS],
 }

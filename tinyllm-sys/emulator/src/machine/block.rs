@@ -1,9 +1,12 @@
 //! A block: its warps, its shared memory, its barriers, and the round robin of its warps.
 
+use std::hash::Hash;
+
 use super::{
     Fault, Launch,
     barriers::Barriers,
     context::Context,
+    endless::{self, Place, Places, Watch},
     groups::{Groups, Wait},
     order::{Interval, Own},
     recorder::Recorder,
@@ -40,6 +43,7 @@ pub(super) struct Block {
     /// What it has touched, and how that is ordered, while another block runs.
     recorder: Recorder,
     order: Own,
+    watch: Watch,
 }
 
 impl Block {
@@ -68,6 +72,7 @@ impl Block {
             barriers: Barriers::new(),
             recorder: Recorder::new(),
             order: Own::default(),
+            watch: Watch::default(),
         }
     }
 
@@ -77,6 +82,7 @@ impl Block {
         self.order = Own::new(index);
         self.shared.reset();
         self.barriers = Barriers::new();
+        self.watch = Watch::default();
         let launch = context.launch;
         let position = launch.block_position(index);
         for warp in &mut self.warps {
@@ -99,17 +105,21 @@ impl Block {
         }
     }
 
-    /// Runs until the end, or until its warps have had `turns` turns.
+    /// Runs until the end, or until its warps have had `turns` turns, or it may never end.
     pub(super) fn run(&mut self, context: &mut Context<'_>, turns: u64) -> Result<Progress, Fault> {
+        self.swap(context);
+        let result = self.run_turns(context, turns);
+        if result == Ok(Progress::More) {
+            self.swap(context);
+        }
+        result
+    }
+
+    /// Becomes the context's block, or is it no longer.
+    pub(super) fn swap(&mut self, context: &mut Context<'_>) {
         context.block = self.index;
         context.order.swap(&mut self.order);
         std::mem::swap(&mut context.recorder, &mut self.recorder);
-        let result = self.run_turns(context, turns);
-        if result == Ok(Progress::More) {
-            context.order.swap(&mut self.order);
-            std::mem::swap(&mut context.recorder, &mut self.recorder);
-        }
-        result
     }
 
     /// What it did until now that will not change, after it was run and has more to do.
@@ -121,27 +131,87 @@ impl Block {
         for _ in 0..turns {
             let mut moved = false;
             for index in 0..self.warps.len() {
-                let warp = &mut self.warps[index];
-                if !warp.groups.can_run(warp.live) {
-                    continue;
-                }
-                moved = true;
-                match context.run_warp(&mut self.shared, &mut self.barriers, warp, TIME_SLICE)? {
-                    Pause::Barrier(id) => self.release(context, id, None),
-                    Pause::Waits | Pause::EndOfSlice => {}
-                }
+                moved |= self.run_warp(context, index)?;
             }
             if self.warps.iter().all(|warp| warp.groups.is_empty()) {
                 return Ok(Progress::Done);
             }
-            if context.order.is_waiting() {
-                return Ok(Progress::More);
-            }
             if !moved {
                 self.unstick(context)?;
             }
+            self.look_for_repetition(context);
+            if context.order.is_waiting() || endless::reason(context, || self.repeats(context)).is_some() {
+                return Ok(Progress::More);
+            }
         }
         Ok(Progress::More)
+    }
+
+    /// Gives a warp its turn; whether it could run.
+    fn run_warp(&mut self, context: &mut Context<'_>, index: usize) -> Result<bool, Fault> {
+        let warp = &mut self.warps[index];
+        if !warp.groups.can_run(warp.live) {
+            return Ok(false);
+        }
+        let before = warp.clock;
+        let pause = context.run_warp(&mut self.shared, &mut self.barriers, warp, TIME_SLICE)?;
+        context.spent += warp.clock - before;
+        if let Pause::Barrier(id) = pause {
+            self.release(context, id, None);
+        }
+        Ok(true)
+    }
+
+    fn look_for_repetition(&mut self, context: &Context<'_>) {
+        let Block { warps, shared, barriers, watch, .. } = self;
+        watch.round(context.changes, || {
+            endless::number(|hasher| {
+                for warp in warps.iter() {
+                    (warp.live, warp.forced, &warp.groups, &warp.registers).hash(hasher);
+                    (&warp.local.bytes, &warp.copies).hash(hasher);
+                }
+                (&shared.bytes, &*barriers).hash(hasher);
+            })
+        });
+    }
+
+    /// Whether it does the same for ever unless another writes something.
+    pub(super) fn repeats(&self, context: &Context<'_>) -> bool {
+        self.watch.repeats(context.changes)
+    }
+
+    /// Takes nothing for a repetition that was seen until now.
+    pub(super) fn watch_anew(&mut self) {
+        self.watch = Watch::default();
+    }
+
+    /// Adds where its threads are. Those that run get another turn, to see what they read.
+    pub(super) fn survey(&mut self, context: &mut Context<'_>, places: &mut Places) {
+        self.swap(context);
+        let mut add = |context: &Context<'_>, place: Place, warp: u32, mask: u32| {
+            let first = context.thread(warp, mask.trailing_zeros() as usize);
+            places.entry(place).or_insert((0, first)).0 += u64::from(mask.count_ones());
+        };
+        for index in 0..self.warps.len() {
+            let warp = &self.warps[index];
+            let (number, mut running) = (warp.index, warp.live);
+            for group in warp.groups.waiting() {
+                running &= !group.mask;
+                if let Some(wait) = group.wait {
+                    add(context, Place::waits(group.pc, wait), number, group.mask);
+                }
+            }
+            let before = context.executed.clone();
+            // It is stopped whatever comes of this turn, unless it goes on as before.
+            let _ = self.run_warp(context, index);
+            let counts = context.executed.iter().zip(&before);
+            let ran = counts.enumerate().filter(|(_, (now, before))| now.warps > before.warps);
+            let mut ran = ran.map(|(pc, _)| pc as u32).peekable();
+            let Some(first) = ran.peek().copied().filter(|_| running != 0) else { continue };
+            let read = ran.find(|pc| context.launch.kernel.code[*pc as usize].op.reads_memory());
+            add(context, read.map_or(Place::Runs(first), Place::Reads), number, running);
+        }
+        self.swap(context);
     }
 
     /// Releases the threads that wait at a barrier, with its result.

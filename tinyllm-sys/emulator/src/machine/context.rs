@@ -43,8 +43,14 @@ pub(super) struct Context<'a> {
     pub(super) printed: Vec<u8>,
     /// What the access at hand has read that nobody wrote.
     pub(super) unwritten: Vec<Unwritten>,
+    /// Instructions of warps so far.
+    pub(super) spent: u64,
+    /// Grows where something outside of the block changes: global memory, the clock, what is printed.
+    pub(super) changes: u64,
     /// For each instruction, the region that it reached last.
     regions: Vec<u32>,
+    /// Whether a region that an instruction came to was the host's.
+    reached_host: bool,
     findings: Vec<Finding>,
     known: HashMap<Key, usize>,
 }
@@ -78,7 +84,10 @@ impl<'a> Context<'a> {
             params,
             printed: Vec::new(),
             unwritten: Vec::new(),
+            spent: 0,
+            changes: 0,
             regions: vec![0; code],
+            reached_host: false,
             findings: Vec::new(),
             known: HashMap::new(),
         }
@@ -97,7 +106,20 @@ impl<'a> Context<'a> {
         }
         let index = self.launch.space.index(address)?;
         self.regions[pc as usize] = index as u32;
-        regions.get(index).filter(inside)
+        let region = regions.get(index).filter(inside)?;
+        self.reached_host |= region.is_of_host();
+        Some(region)
+    }
+
+    /// From now on, [`Context::reads_of_host`] sees every instruction.
+    pub(super) fn forget_regions(&mut self) {
+        self.regions.fill(u32::MAX);
+        self.reached_host = false;
+    }
+
+    /// Whether an instruction has reached memory of the host since [`Context::forget_regions`].
+    pub(super) fn reads_of_host(&self) -> bool {
+        self.reached_host
     }
 
     /// A thread of the block at hand.

@@ -9,6 +9,7 @@ use super::{
     block::{Block, Progress},
     context::Context,
     counts::Executed,
+    endless,
     order::Interval,
     races::Races,
 };
@@ -35,6 +36,8 @@ struct BlockOutcome {
     intervals: Vec<Interval>,
     findings: Vec<Finding>,
     printed: Vec<u8>,
+    /// Instructions of warps of the launch, so far as it knows of them.
+    spent: u64,
     fault: Option<Fault>,
 }
 
@@ -44,10 +47,23 @@ impl<'a> Worker<'a> {
         Worker { context: Context::new(launch), block: Block::new(launch, &prototype), prototype }
     }
 
-    fn run(&mut self, index: u64) -> BlockOutcome {
-        self.block.start(&self.context, &self.prototype, index);
-        let result = self.block.run(&mut self.context, u64::MAX);
-        finished(&mut self.context, result)
+    /// Runs a block; `spent` instructions of the launch are over.
+    fn run(&mut self, index: u64, spent: u64) -> BlockOutcome {
+        let Worker { context, block, prototype } = self;
+        context.spent = spent;
+        block.start(context, prototype, index);
+        loop {
+            match block.run(context, u64::MAX) {
+                Ok(Progress::More) => {
+                    let Some(reason) = endless::reason(context, || block.repeats(context)) else { continue };
+                    match endless::finding(context, reason, std::iter::once(&mut *block)) {
+                        Some(finding) => return stopped(context, block, finding),
+                        None => block.watch_anew(),
+                    }
+                }
+                result => return finished(context, result),
+            }
+        }
     }
 }
 
@@ -58,8 +74,17 @@ fn finished(context: &mut Context<'_>, result: Result<Progress, Fault>) -> Block
         intervals: context.order.finish(touched),
         findings: context.take_findings(),
         printed: std::mem::take(&mut context.printed),
+        spent: context.spent,
         fault: result.err(),
     }
+}
+
+/// What a block leaves that is stopped.
+fn stopped(context: &mut Context<'_>, block: &mut Block, finding: Finding) -> BlockOutcome {
+    block.swap(context);
+    let mut outcome = finished(context, Err(Fault::LAUNCH_TIMEOUT));
+    outcome.findings.extend(context.launch.check.finds(finding.kind).then_some(finding));
+    outcome
 }
 
 /// Runs a kernel. The launch's shape and its shared memory are within the device's limits.
@@ -80,21 +105,29 @@ pub(crate) fn run(launch: &Launch<'_>) -> Outcome {
 fn in_parallel(launch: &Launch<'_>, blocks: u64, gathered: &mut Gathered) {
     let idle: Mutex<Vec<Worker<'_>>> = Mutex::new(Vec::new());
     let borrow = || idle.lock().ok().and_then(|mut idle| idle.pop()).unwrap_or_else(|| Worker::new(launch));
-    let mut first = 0;
+    let (mut first, mut spent) = (0, 0);
     while first < blocks && gathered.fault.is_none() {
+        if let Some(budget) = launch.budget.filter(|budget| spent > *budget) {
+            let finding = endless::over_budget(launch, budget, first, blocks);
+            gathered.outcome.findings.extend(launch.check.finds(finding.kind).then_some(finding));
+            gathered.fault = Some(Fault::LAUNCH_TIMEOUT);
+            break;
+        }
         let end = blocks.min(first + WAVE);
         let outcomes: Vec<BlockOutcome> = (first as usize..end as usize)
             .into_par_iter()
             .map(|index| {
                 let mut worker = borrow();
-                let outcome = worker.run(index as u64);
+                let outcome = worker.run(index as u64, spent);
                 if let Ok(mut idle) = idle.lock() {
                     idle.push(worker);
                 }
                 outcome
             })
             .collect();
+        let before = spent;
         for (index, outcome) in (first..end).zip(outcomes) {
+            spent += outcome.spent - before;
             if gathered.fault.is_none() {
                 gathered.add(launch, index, outcome);
             }
@@ -128,6 +161,17 @@ fn in_order(launch: &Launch<'_>, blocks: u64, gathered: &mut Gathered) {
             Ok(Progress::More) => {
                 gathered.races.add(launch, block.index, block.take_done());
                 resident.push_back(block);
+                let none_begins = next == blocks || resident.len() >= RESIDENT;
+                let all_repeat = || none_begins && resident.iter().all(|block| block.repeats(&context));
+                let Some(reason) = endless::reason(&context, all_repeat) else { continue };
+                match (endless::finding(&mut context, reason, resident.iter_mut()), resident.back_mut()) {
+                    (Some(finding), Some(block)) => {
+                        let outcome = stopped(&mut context, block, finding);
+                        gathered.add(launch, block.index, outcome);
+                        break;
+                    }
+                    _ => resident.iter_mut().for_each(Block::watch_anew),
+                }
             }
             result => {
                 let outcome = finished(&mut context, result);

@@ -1,7 +1,7 @@
 //! Groups of a warp's lanes with the same program counter, and what some of them wait for.
 
 /// What lanes wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Wait {
     /// For these lanes of the warp to reach the same instruction.
     Lanes(u32),
@@ -10,7 +10,7 @@ pub(super) enum Wait {
 }
 
 /// Lanes at one position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub(super) pc: u32,
     pub(super) mask: u32,
@@ -29,7 +29,7 @@ impl Group {
 }
 
 /// All groups of a warp but the one that runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Groups {
     list: Vec<Group>,
 }

@@ -155,6 +155,7 @@ impl Context<'_> {
             let request = global::Request { pc, warp: warp.index, mask, addresses: at, bytes, access, touch };
             let places = self.global(&request)?;
             write(&warp.registers, transfer, &places, mask);
+            self.changes += 1;
             self.after_store(at, mask, transfer);
             return Ok(());
         }

@@ -10,6 +10,7 @@ mod clocks;
 mod context;
 mod copies;
 mod counts;
+mod endless;
 mod exchange;
 mod global;
 mod grid;
@@ -59,6 +60,8 @@ pub(crate) struct Launch<'a> {
     /// Where the blocks of a cooperative launch meet: [`GRID_WORKSPACE_BYTES`], all 0. The address is 0 for other launches.
     pub(crate) grid_workspace: u64,
     pub(crate) check: Check,
+    /// Instructions of warps that it may take.
+    pub(crate) budget: Option<u64>,
     /// What to call it in findings: `kernel NAME on stream 1`.
     pub(crate) work: String,
     /// Threads of the processor to run blocks on; all where there is none.
@@ -110,6 +113,7 @@ struct Fault(u32);
 
 impl Fault {
     const ILLEGAL_ADDRESS: Fault = Fault(700);
+    const LAUNCH_TIMEOUT: Fault = Fault(702);
     const ILLEGAL_INSTRUCTION: Fault = Fault(715);
     const MISALIGNED_ADDRESS: Fault = Fault(716);
     const INVALID_ADDRESS_SPACE: Fault = Fault(717);

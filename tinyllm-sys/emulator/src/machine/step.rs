@@ -207,7 +207,10 @@ impl Context<'_> {
             Op::WaitCopies { groups } => self.wait_for_copies(shared, warp, active, Some(*groups)),
             Op::WaitAllCopies => self.wait_for_copies(shared, warp, active, None),
             Op::Fence { scope } => self.fence(*scope),
-            Op::Clock { d, wide } => clock(warp, active, *d, *wide),
+            Op::Clock { d, wide } => {
+                self.changes += 1;
+                clock(warp, active, *d, *wide);
+            }
             Op::ActiveMask { d } => {
                 let row = warp.registers.row_mut(*d);
                 lanes_of(active).for_each(|lane| row[lane] = active);
@@ -221,6 +224,7 @@ impl Context<'_> {
                 return Ok(leave(warp, pc, mask, active));
             }
             Op::Print { format, arguments, result } => {
+                self.changes += 1;
                 self.print(warp, active, *format, *arguments, *result, pc)?;
             }
             Op::Trap => return Err(Fault::LAUNCH_FAILED),

@@ -89,7 +89,7 @@ pub(super) const COPY_BYTES: usize = 16;
 pub(super) type CopyData = [[u8; COPY_BYTES]; LANES];
 
 /// A warp's `cp.async` under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct AsyncCopy {
     pub(super) pc: u32,
     /// Lanes whose part is not complete.
@@ -105,7 +105,7 @@ pub(super) struct AsyncCopy {
 }
 
 /// A warp's copies under way.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Copies {
     pub(super) pending: Vec<AsyncCopy>,
     /// Groups that each lane has committed.

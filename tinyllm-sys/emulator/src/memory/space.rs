@@ -110,6 +110,13 @@ impl Space {
     }
 }
 
+impl Region {
+    /// Whether it is page-locked memory, which the host writes without a call. It has the host's address.
+    pub(crate) fn is_of_host(&self) -> bool {
+        self.bytes.as_ptr().addr() as u64 + self.offset == self.start
+    }
+}
+
 impl fmt::Display for Region {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} at {:#x}, {} bytes", self.label, self.start, self.end - self.start)

@@ -31,6 +31,8 @@ pub enum Kind {
     WarpDivergence,
     /// A shuffle that reads from a lane which has ended, or does not execute it.
     InactiveLane,
+    /// A kernel that never ends, or not within its budget.
+    Endless,
     /// Two pieces of work on different streams, the same bytes, and no event between.
     StreamRace,
     /// Memory, a stream, an event or a module that is still there at the end.
@@ -50,7 +52,9 @@ impl Kind {
             | Kind::InvalidFree => "memcheck",
             Kind::Uninitialized => "initcheck",
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => "racecheck",
-            Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane => "synccheck",
+            Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane | Kind::Endless => {
+                "synccheck"
+            }
             Kind::StreamRace => "stream",
             Kind::Leak => "leak",
             Kind::Contraction => "contraction",

@@ -19,6 +19,7 @@ impl fmt::Display for Kind {
             Kind::BarrierDivergence => "barrier divergence",
             Kind::WarpDivergence => "warp divergence",
             Kind::InactiveLane => "shuffle from an inactive lane",
+            Kind::Endless => "kernel that never ends",
             Kind::StreamRace => "race between streams",
             Kind::Leak => "leak",
             Kind::Contraction => "note: sums of products that may be fused",

@@ -6,6 +6,7 @@ mod corpus;
 mod correct;
 mod driver;
 mod dropped;
+mod endless;
 mod faulty;
 mod forms;
 mod grid_sync;

@@ -7,9 +7,9 @@ mod slots;
 mod unread;
 
 pub(super) use allocation::allocate;
-pub(crate) use slots::SlotUses;
 pub(super) use liveness::Flow;
 pub(super) use slots::Access;
+pub(crate) use slots::SlotUses;
 pub(super) use unread::forget_unread_results;
 
 #[cfg(test)]
