@@ -395,6 +395,8 @@ impl Op {
             self,
             Op::LoadMatrix { .. }
                 | Op::Mma(_)
+                | Op::Transpose { .. }
+                | Op::Meet
                 | Op::Shuffle { .. }
                 | Op::Vote { .. }
                 | Op::Match { .. }
