@@ -130,6 +130,7 @@ impl Block {
     fn run_turns(&mut self, context: &mut Context<'_>, turns: u64) -> Result<Progress, Fault> {
         for _ in 0..turns {
             let mut moved = false;
+            let before = context.spent;
             for index in 0..self.warps.len() {
                 moved |= self.run_warp(context, index)?;
             }
@@ -139,7 +140,7 @@ impl Block {
             if !moved {
                 self.unstick(context)?;
             }
-            self.look_for_repetition(context);
+            self.look_for_repetition(context, context.spent - before);
             if context.order.is_waiting() || endless::reason(context, || self.repeats(context)).is_some() {
                 return Ok(Progress::More);
             }
@@ -162,12 +163,15 @@ impl Block {
         Ok(true)
     }
 
-    fn look_for_repetition(&mut self, context: &Context<'_>) {
+    /// Looks at its state, now and then. `instructions` have been executed since it last might have.
+    fn look_for_repetition(&mut self, context: &Context<'_>, instructions: u64) {
         let Block { warps, shared, barriers, watch, .. } = self;
-        watch.round(context.changes, || {
+        watch.round(instructions, warps.len() as u64, context.changes, || {
             endless::number(|hasher| {
+                context.order.polling().hash(hasher);
                 for warp in warps.iter() {
-                    (warp.live, warp.forced, &warp.groups, &warp.registers).hash(hasher);
+                    (warp.live, warp.forced, warp.undefined.is_some()).hash(hasher);
+                    (&warp.groups, &warp.registers).hash(hasher);
                     (&warp.local.bytes, &warp.copies).hash(hasher);
                 }
                 (&shared.bytes, &*barriers).hash(hasher);

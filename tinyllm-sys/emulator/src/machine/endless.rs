@@ -10,8 +10,9 @@ use std::{
 use super::{Launch, block::Block, context::Context, groups::Wait};
 use crate::report::{Finding, Kind, Thread};
 
-/// Rounds of a block's warps between two looks at its state, which takes as long as some hundred instructions.
-const ROUNDS: u32 = 8;
+/// Instructions of a warp between two looks at its block's state, which take as long as some hundred of them: at first, and where
+/// many looks have shown nothing.
+const INTERVALS: (u64, u64) = (1 << 15, 1 << 17);
 
 /// Blocks whose threads are named.
 const MOST_BLOCKS: usize = 64;
@@ -22,7 +23,8 @@ const MOST_PLACES: usize = 8;
 /// Looks for a state that comes again: the one kept is replaced after 1, 2, 4, ... looks, so that any cycle is found (Brent).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
-    rounds: u32,
+    /// Of the block, since the last look.
+    instructions: u64,
     /// What had been written when `kept` was: what came before is another memory's.
     changes: u64,
     kept: Option<u64>,
@@ -32,17 +34,19 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Notes that each warp had its turn; `state` is everything that decides what the block does next, but for global memory.
-    pub(super) fn round(&mut self, changes: u64, state: impl FnOnce() -> u64) {
-        self.rounds += 1;
-        if self.rounds < ROUNDS {
-            return;
-        }
+    /// Notes that each of so many warps had its turn, with the instructions that took. `state` is everything that decides what the
+    /// block does next, but for global memory.
+    pub(super) fn round(&mut self, instructions: u64, warps: u64, changes: u64, state: impl FnOnce() -> u64) {
         if self.changes != changes {
             *self = Watch { changes, ..Watch::default() };
             return;
         }
-        self.rounds = 0;
+        self.instructions += instructions;
+        let (first, last) = INTERVALS;
+        if self.instructions < (first * self.limit.max(1)).min(last) * warps {
+            return;
+        }
+        self.instructions = 0;
         let state = state();
         self.repeats |= self.kept == Some(state);
         if self.looks == self.limit {
@@ -170,14 +174,15 @@ pub(super) fn over_budget(launch: &Launch<'_>, budget: u64, ended: u64, blocks: 
 mod tests {
     use super::*;
 
+    /// Instructions enough for a look.
+    const LONG: u64 = INTERVALS.1;
+
     /// Looks until a sequence that is `before` long and then goes round in `period` steps is found to repeat.
     fn looks(before: u64, period: u64) -> u64 {
         let mut watch = Watch::default();
         for look in 0..1 << 20 {
             let state = if look < before { look } else { before + (look - before) % period };
-            for _ in 0..ROUNDS {
-                watch.round(0, || state);
-            }
+            watch.round(LONG, 1, 0, || state);
             if watch.repeats(0) {
                 return look;
             }
@@ -201,10 +206,9 @@ mod tests {
     #[test]
     fn what_was_before_a_change_is_forgotten() {
         let mut watch = Watch::default();
-        for changes in 0..1000 {
-            for _ in 0..ROUNDS {
-                watch.round(changes, || 7);
-            }
+        for changes in 1..1000 {
+            watch.round(LONG, 1, changes, || 7);
+            watch.round(LONG, 1, changes, || 7);
             assert!(!watch.repeats(changes));
         }
     }
@@ -213,7 +217,7 @@ mod tests {
     fn a_state_that_is_always_new_does_not_repeat() {
         let mut watch = Watch::default();
         for state in 0..1000 {
-            watch.round(0, || state);
+            watch.round(LONG, 1, 0, || state);
             assert!(!watch.repeats(0));
         }
     }

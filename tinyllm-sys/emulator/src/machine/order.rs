@@ -223,6 +223,11 @@ impl Order {
         self.own.repeated >= WAITING
     }
 
+    /// What the block has read last, and how often in a row: it decides when its warps give way.
+    pub(super) fn polling(&self) -> impl std::hash::Hash {
+        (self.own.last_read, self.own.repeated)
+    }
+
     /// As [`Order::polls`], and others should run now.
     pub(super) fn is_waiting(&mut self) -> bool {
         let waits = self.polls();
