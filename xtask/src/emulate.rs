@@ -45,6 +45,7 @@ const SIGNALS: i32 = 128;
 
 pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
     if !options.would_load.is_empty() {
+        ensure!(options.program.is_none(), "--would-load runs nothing: leave the program out");
         return would_load(&options.would_load, options.json);
     }
     let program = options.program.as_ref().context("a program is needed, or --would-load with a file")?;

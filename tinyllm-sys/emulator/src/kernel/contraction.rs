@@ -8,12 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Instr, Kernel,
-    registers::{Access, Flow},
-};
+use super::{Kernel, registers::Flow};
 use crate::{
-    lanes::Class,
+    lanes::{Class, Slot},
     ptx::ast::{Instruction, Operand, Type},
 };
 
@@ -89,8 +86,8 @@ pub(crate) fn pairs(kernel: &Kernel) -> Vec<Pair> {
     if !kernel.fusible.iter().any(is_product) {
         return Vec::new();
     }
-    let mut code = kernel.code.clone();
-    let flow = Flow::new(&code);
+    let uses = kernel.slot_uses();
+    let flow = Flow::new(&kernel.code);
     let mut after: Vec<Held> = vec![Held::new(); flow.blocks().len()];
     let mut pairs = Vec::new();
     loop {
@@ -103,7 +100,7 @@ pub(crate) fn pairs(kernel: &Kernel) -> Vec<Pair> {
             }
             for pc in block.first..=block.last {
                 let part = part_of(pc);
-                let (read, written) = slots(&mut code[pc as usize]);
+                let (read, written) = (rows(&uses[pc as usize].reads), rows(&uses[pc as usize].writes));
                 if let Some(Part::Sum(format)) = part {
                     let products =
                         read.iter().filter_map(|(row, _)| held.get(row)).flat_map(|(_, held)| held);
@@ -116,7 +113,7 @@ pub(crate) fn pairs(kernel: &Kernel) -> Vec<Pair> {
                     _ => None,
                 };
                 // Where a guard holds some lanes back, what was there before stays there for them.
-                if code[pc as usize].guard.is_none() {
+                if kernel.code[pc as usize].guard.is_none() {
                     written.iter().for_each(|(row, class)| forget(&mut held, *row, *class));
                 }
                 if let (Some(value), [(row, class)]) = (value, written.as_slice()) {
@@ -136,18 +133,10 @@ pub(crate) fn pairs(kernel: &Kernel) -> Vec<Pair> {
     }
 }
 
-/// Registers, each by its first row.
-type Rows = Vec<(u32, Class)>;
-
-/// The registers that an instruction reads and writes, predicates apart.
-fn slots(instruction: &mut Instr) -> (Rows, Rows) {
-    let (mut read, mut written) = (Vec::new(), Vec::new());
-    instruction.visit_slots(&mut |slot, class, access| match (class, access) {
-        (Class::Predicate, _) => {}
-        (_, Access::Read) => read.push((slot.0, class)),
-        (_, Access::Write) => written.push((slot.0, class)),
-    });
-    (read, written)
+/// Registers by their first rows, predicates apart.
+fn rows(slots: &[(Slot, Class)]) -> Vec<(u32, Class)> {
+    let registers = slots.iter().filter(|(_, class)| *class != Class::Predicate);
+    registers.map(|(slot, class)| (slot.0, *class)).collect()
 }
 
 /// A register is written: nothing is left of what shares a row with it.

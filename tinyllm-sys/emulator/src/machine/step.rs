@@ -182,22 +182,22 @@ impl Context<'_> {
         match op {
             Op::Load(transfer) => {
                 self.load(shared, warp, pc, active, transfer)?;
-                if warp.undefined.is_some() {
-                    return Ok(Next::Track);
-                }
                 if transfer.order.scope.is_some() && self.order.polls() {
                     return Ok(Next::Yield);
+                }
+                if warp.undefined.is_some() {
+                    return Ok(Next::Track);
                 }
             }
             Op::Store(transfer) => self.store(shared, warp, pc, active, transfer)?,
             Op::LoadParam { offset, transfer } => self.load_param(warp, pc, active, *offset, transfer)?,
             Op::Atomic(atomic) => {
                 self.atomic(shared, warp, pc, active, atomic)?;
-                if warp.undefined.is_some() {
-                    return Ok(Next::Track);
-                }
                 if self.order.polls() {
                     return Ok(Next::Yield);
+                }
+                if warp.undefined.is_some() {
+                    return Ok(Next::Track);
                 }
             }
             Op::CopyAsync { to, from, bytes, source_bytes, ignore } => {

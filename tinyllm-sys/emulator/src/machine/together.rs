@@ -49,6 +49,7 @@ impl Context<'_> {
         active: u32,
         op: &Op,
     ) -> Result<Next, Fault> {
+        debug_assert!(op.is_together(), "{op:?} would be tracked before its lanes have come");
         let mut members = u32::MAX;
         if let Some(slot) = members_slot(op) {
             let row = warp.registers.row(slot);

@@ -8,7 +8,7 @@ mod unread;
 
 pub(super) use allocation::allocate;
 pub(super) use liveness::Flow;
-pub(super) use slots::Access;
+use slots::Access;
 pub(crate) use slots::SlotUses;
 pub(super) use unread::forget_unread_results;
 

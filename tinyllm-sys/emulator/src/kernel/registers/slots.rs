@@ -9,7 +9,7 @@ use crate::{
 
 /// What an instruction does with a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::kernel) enum Access {
+pub(super) enum Access {
     Read,
     /// In the lanes that execute it.
     Write,
@@ -43,7 +43,7 @@ impl SlotUses {
 
 impl Instr {
     /// Shows every slot that is read or set. What an operation does not use is not shown.
-    pub(in crate::kernel) fn visit_slots(&mut self, visit: Visit<'_>) {
+    pub(super) fn visit_slots(&mut self, visit: Visit<'_>) {
         if let Some(guard) = &mut self.guard {
             read_guard(guard, visit);
         }
