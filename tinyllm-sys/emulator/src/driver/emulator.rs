@@ -37,7 +37,7 @@ impl Emulator {
 
     /// The findings so far, of work that has run.
     pub fn findings(&self) -> Vec<Finding> {
-        self.lock().findings.list().to_vec()
+        self.lock().findings()
     }
 
     /// Runs all queued work, and returns all findings, leaks included.

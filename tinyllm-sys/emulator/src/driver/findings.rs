@@ -1,6 +1,6 @@
 //! All findings of an emulator: those that differ in nothing but the thread or the moment are one.
 
-use crate::report::Finding;
+use crate::report::{Finding, Site};
 
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -20,14 +20,16 @@ impl Findings {
     }
 }
 
+/// A line of a module.
+fn place(site: &Site) -> (String, Option<u32>, u32) {
+    (site.kernel.clone(), site.module, site.ptx_line)
+}
+
 fn is_same(a: &Finding, b: &Finding) -> bool {
-    let site = |finding: &Finding| finding.site.as_ref().map(|site| (site.kernel.clone(), site.ptx_line));
+    let site = |finding: &Finding| finding.site.as_ref().map(place);
     let name = |finding: &Finding| finding.place.as_ref().map(|place| (place.name.clone(), place.relation));
     let other = |finding: &Finding| {
-        finding
-            .other
-            .as_ref()
-            .map(|other| (other.site.as_ref().map(|site| site.ptx_line), other.work.clone()))
+        finding.other.as_ref().map(|other| (other.site.as_ref().map(place), other.work.clone()))
     };
     // Between blocks it is the instructions that make it the same, not which blocks they were.
     a.kind == b.kind

@@ -26,7 +26,7 @@ impl State {
     /// Runs queued work, and looks for leaks. Allocations of a context that a kernel's failure lost are none.
     pub(super) fn finish(&mut self) -> Vec<Finding> {
         while self.run_any() {}
-        let mut findings = self.findings.list().to_vec();
+        let mut findings = self.findings();
         if !self.config.check.leak {
             return findings;
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ffi::CStr, sync::Arc};
 use tinyllm_sys::DriverCode;
 
 use super::{device::Origin, failure::Failure, module::Module, state::State};
-use crate::kernel::Image;
+use crate::kernel::{Image, readable};
 
 impl State {
     pub(super) fn load_module(&mut self, device: usize, image: &CStr) -> Result<u64, Failure> {
@@ -19,7 +19,8 @@ impl State {
             Image::load(text).map_err(|error| Failure::new(DriverCode::InvalidPtx, error.to_string()))?;
         let mut variables: HashMap<String, (u64, u64)> = HashMap::new();
         for global in &image.globals {
-            let label: Arc<str> = format!("variable {}", global.name).into();
+            let kind = if global.constant { "constant variable" } else { "variable" };
+            let label: Arc<str> = format!("{kind} {}", readable(&global.name)).into();
             match self.allocate(device, global.bytes.max(1), Origin::Module, label) {
                 Ok(region) => {
                     let rest = (global.bytes as usize).saturating_sub(global.init.len());
@@ -41,11 +42,11 @@ impl State {
         }
         let constant_bytes =
             image.globals.iter().filter(|global| global.constant).map(|global| global.bytes).sum();
+        let number = self.modules.identities.number(text, image.names());
         let handle = self.handles.next();
-        self.modules.add(
-            handle,
-            Module { device, image, addresses, kernels: HashMap::new(), variables, constant_bytes },
-        );
+        let kernels = HashMap::new();
+        let module = Module { device, image, number, addresses, kernels, variables, constant_bytes };
+        self.modules.add(handle, module);
         Ok(handle)
     }
 

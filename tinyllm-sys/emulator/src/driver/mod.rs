@@ -20,6 +20,7 @@ mod graph;
 mod handles;
 mod heap;
 mod history;
+mod identities;
 mod leaks;
 mod limits;
 mod loading;

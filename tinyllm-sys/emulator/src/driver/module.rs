@@ -11,6 +11,7 @@ use tinyllm_sys::{DriverCode, FunctionAttribute, LaunchConfig};
 use super::{
     failure::Failure,
     handles::Handles,
+    identities::Identities,
     limits,
     work::{KernelLaunch, Work},
 };
@@ -20,6 +21,8 @@ use crate::kernel::{Image, Kernel, LoadError};
 pub(super) struct Module {
     pub(super) device: usize,
     pub(super) image: Image,
+    /// Its number: see [`Identities`].
+    pub(super) number: u32,
     /// Of its variables, by name.
     pub(super) addresses: HashMap<String, u64>,
     /// Those that were asked for.
@@ -37,7 +40,9 @@ impl Module {
             Some(found) => found.clone(),
             None => {
                 let none = || Failure::new(DriverCode::NotFound, "the module has no kernel of that name");
-                let found = self.image.kernel(name, &self.addresses).ok_or_else(none)?.map(Arc::new);
+                let mut found = self.image.kernel(name, &self.addresses).ok_or_else(none)?;
+                found.iter_mut().for_each(|kernel| kernel.module = self.number);
+                let found = found.map(Arc::new);
                 self.kernels.insert(name.to_owned(), found.clone());
                 found
             }
@@ -59,6 +64,7 @@ struct Function {
 pub(super) struct Modules {
     modules: BTreeMap<u64, Module>,
     functions: BTreeMap<u64, Function>,
+    pub(super) identities: Identities,
 }
 
 impl Modules {

@@ -25,7 +25,7 @@ use super::{
     virtual_memory::VirtualMemory,
     work::Work,
 };
-use crate::{Check, memory::Bytes};
+use crate::{Check, memory::Bytes, report::Finding};
 
 /// What an emulator is made with.
 #[derive(Debug)]
@@ -85,6 +85,13 @@ impl State {
             examined: HashSet::new(),
             handles,
         }
+    }
+
+    /// The findings so far, with modules where they are needed to tell kernels apart.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.findings.list().to_vec();
+        findings.iter_mut().for_each(|finding| self.modules.identities.name(finding));
+        findings
     }
 
     pub(super) fn device_of(&self, device: DeviceHandle) -> Result<usize, Failure> {

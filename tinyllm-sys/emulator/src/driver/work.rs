@@ -89,7 +89,7 @@ impl Work {
     /// As findings call it, without the stream.
     pub(super) fn name(&self) -> String {
         match self {
-            Work::Kernel(launch) => format!("kernel {}", launch.kernel.name),
+            Work::Kernel(launch) => format!("kernel {}", launch.kernel.readable),
             Work::ToDevice { .. } => "copy to the device".into(),
             Work::ToHost { .. } => "copy to the host".into(),
             Work::OnDevice { .. } => "copy on the device".into(),

@@ -40,6 +40,11 @@ impl Image {
         self.module.version
     }
 
+    /// The names of its kernels.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.bodies().map(|function| function.name.as_str())
+    }
+
     fn bodies(&self) -> impl Iterator<Item = &ast::Function> {
         self.module.functions.iter().filter(|function| function.kernel && function.body.is_some())
     }

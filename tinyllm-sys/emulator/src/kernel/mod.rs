@@ -4,7 +4,9 @@ mod contraction;
 mod decode;
 mod error;
 mod image;
+mod names;
 mod op;
+mod origin;
 mod registers;
 mod variable;
 
@@ -12,18 +14,18 @@ pub(crate) use contraction::pairs as contractible_pairs;
 pub use error::LoadError;
 pub(crate) use image::Image;
 pub use image::would_load;
+pub(crate) use names::readable;
 pub(crate) use op::{
     Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType,
     MemoryOrder, Mma, Op, QuadPairs, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
 };
 pub(crate) use registers::SlotUses;
 
+pub(crate) use origin::{Inline, Origin, Placed};
+
 use std::sync::{Arc, OnceLock};
 
-use crate::{
-    lanes::{Registers, Slot},
-    report::Site,
-};
+use crate::lanes::{Registers, Slot};
 
 /// A value that every lane of a register holds when a warp starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,22 +38,15 @@ pub(crate) enum Constant {
     Symbol(String, i64),
 }
 
-/// Where an instruction comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Origin {
-    /// The line in the PTX.
-    pub(crate) ptx_line: u32,
-    /// A number into [`Kernel::texts`].
-    pub(crate) text: u32,
-    /// Number of the source file and line; 0 where there is none.
-    pub(crate) file: u32,
-    pub(crate) line: u32,
-}
-
 /// A kernel ready to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
+    /// As PTX has it.
     pub(crate) name: String,
+    /// As people read it.
+    pub(crate) readable: String,
+    /// The number of its module, among those that differ.
+    pub(crate) module: u32,
     /// Offset and size of each parameter in the parameter block.
     pub(crate) params: Vec<(u32, u32)>,
     pub(crate) param_bytes: u32,
@@ -65,6 +60,12 @@ pub(crate) struct Kernel {
     pub(crate) origins: Vec<Origin>,
     pub(crate) texts: Arc<[String]>,
     pub(crate) files: Arc<[(u32, String)]>,
+    pub(crate) inlines: Vec<Inline>,
+    /// Shared and local variables that have a name and a size.
+    pub(crate) shared_variables: Vec<Placed>,
+    pub(crate) local_variables: Vec<Placed>,
+    /// The name of the shared memory that is asked for at launch.
+    pub(crate) dynamic_shared: Option<String>,
     /// Rows and predicates that a warp needs.
     pub(crate) rows: u32,
     pub(crate) predicates: u32,
@@ -96,17 +97,5 @@ impl Kernel {
     /// For each instruction the registers that it reads and sets.
     pub(crate) fn slot_uses(&self) -> &[SlotUses] {
         self.slot_uses.get_or_init(|| self.code.iter().map(SlotUses::of).collect())
-    }
-
-    /// Where an instruction comes from, for a report.
-    pub(crate) fn site(&self, pc: u32) -> Option<Site> {
-        let origin = self.origins.get(pc as usize)?;
-        let file = self.files.iter().find(|(number, _)| *number == origin.file && origin.line > 0);
-        Some(Site {
-            kernel: self.name.clone(),
-            ptx_line: origin.ptx_line,
-            instruction: self.texts.get(origin.text as usize)?.clone(),
-            source: file.map(|(_, name)| (name.clone(), origin.line)),
-        })
     }
 }

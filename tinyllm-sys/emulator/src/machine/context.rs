@@ -13,7 +13,7 @@ use super::{
 use crate::{
     lanes::LANES,
     memory::Region,
-    report::{Access, Finding, Kind, MemorySpace, Place, Relation, Thread, Used},
+    report::{Access, Finding, Kind, MemorySpace, Thread, Used},
 };
 
 /// Findings that differ in these are different ones.
@@ -149,7 +149,7 @@ impl<'a> Context<'a> {
             space: Some(culprit.space),
             address: Some(culprit.address),
             bytes: culprit.bytes,
-            place: self.place(culprit.space, culprit.address),
+            place: self.launch.place(culprit.space, culprit.address),
             ..Finding::new(culprit.kind, self.launch.work.clone())
         };
         add(self, &mut finding);
@@ -189,20 +189,6 @@ impl<'a> Context<'a> {
         };
         self.known.insert(key, self.findings.len());
         self.findings.push(finding);
-    }
-
-    pub(super) fn place(&self, space: MemorySpace, address: u64) -> Option<Place> {
-        let (name, bytes) = match space {
-            MemorySpace::Global => return self.launch.space.place(address),
-            MemorySpace::Shared => ("the block's shared memory", u64::from(self.launch.shared_bytes())),
-            MemorySpace::Local => ("the thread's local memory", u64::from(self.launch.kernel.local_bytes)),
-            MemorySpace::Param => ("the kernel's parameters", u64::from(self.launch.kernel.param_bytes)),
-        };
-        let (offset, relation) = match address < bytes {
-            true => (address, Relation::Inside),
-            false => (address - bytes, Relation::After),
-        };
-        Some(Place { name: name.to_owned(), bytes, offset, relation })
     }
 
     /// Takes what was found.

@@ -19,6 +19,7 @@ mod knowledge;
 mod matrix;
 mod memory;
 mod order;
+mod places;
 mod print;
 mod private;
 mod races;

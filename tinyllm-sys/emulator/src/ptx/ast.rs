@@ -1,6 +1,8 @@
 //! What a file of PTX says, before anything is known about its instructions: declarations, statements, operands. Opcodes and
 //! their modifiers stay text; the decoder gives them meaning.
 
+use std::collections::HashMap;
+
 /// A module: one file of PTX.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Module {
@@ -16,6 +18,27 @@ pub struct Module {
     pub variables: Vec<Variable>,
     /// Kernels and device functions, declarations included.
     pub functions: Vec<Function>,
+    /// The section `.debug_str`.
+    pub debug_strings: DebugStrings,
+}
+
+/// Bytes that end at 0 after each name, and labels at some of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DebugStrings {
+    /// All bytes.
+    pub bytes: Vec<u8>,
+    /// Where each label is; that of the section itself is 0.
+    pub labels: HashMap<String, usize>,
+}
+
+impl DebugStrings {
+    /// The name that begins so many bytes after a label.
+    pub fn get(&self, label: &str, offset: u64) -> Option<String> {
+        let start = self.labels.get(label)?.checked_add(usize::try_from(offset).ok()?)?;
+        let rest = self.bytes.get(start..)?;
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        String::from_utf8(rest[..end].to_vec()).ok()
+    }
 }
 
 /// Who else sees a name.
@@ -172,6 +195,8 @@ pub enum Statement {
         line: u32,
         /// Its column.
         column: u32,
+        /// The function that this is of, where it is inlined.
+        inlined: Option<Box<Inlined>>,
     },
     /// `name: .branchtargets a, b;`.
     BranchTargets {
@@ -185,6 +210,17 @@ pub enum Statement {
         /// Its name.
         name: String,
     },
+}
+
+/// `function_name LABEL+OFFSET, inlined_at FILE LINE COLUMN`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inlined {
+    /// A label of [`DebugStrings`].
+    pub function: String,
+    /// Bytes after it.
+    pub offset: u64,
+    /// File, line and column of the call.
+    pub at: (u32, u32, u32),
 }
 
 /// An instruction as written.

@@ -2,12 +2,15 @@
 
 use super::{
     SyntaxError,
-    ast::{Function, Guard, Instruction, Linking, Module, Statement},
+    ast::{DebugStrings, Function, Guard, Inlined, Instruction, Linking, Module, Statement},
     lexer::{Placed, Token, tokens},
 };
 
 /// How deep braces may nest.
 const MAX_DEPTH: usize = 64;
+
+/// The section that has names of functions.
+const DEBUG_STRINGS: &str = "debug_str";
 
 /// Reads a file of PTX.
 ///
@@ -125,7 +128,7 @@ impl Parser<'_> {
                         self.integer()?;
                     }
                 }
-                "section" => self.section()?,
+                "section" => self.section(&mut module.debug_strings)?,
                 "pragma" | "alias" => self.skip_past_semicolon()?,
                 _ => {
                     self.at = at;
@@ -169,13 +172,36 @@ impl Parser<'_> {
         linking
     }
 
-    /// A debug section: braces and what is between.
-    fn section(&mut self) -> Result<(), SyntaxError> {
-        self.advance();
+    /// A debug section: braces and what is between. Of them, names of functions are kept.
+    fn section(&mut self, strings: &mut DebugStrings) -> Result<(), SyntaxError> {
+        let name = self.directive();
+        if name.is_none() {
+            self.advance();
+        }
         self.require('{')?;
+        if let Some(name) = name.filter(|name| name == DEBUG_STRINGS) {
+            strings.labels.insert(name, 0);
+            return self.debug_strings(strings);
+        }
         while !self.eat('}') {
             if self.peek().is_none() {
                 return Err(self.error("`}`"));
+            }
+            self.advance();
+        }
+        Ok(())
+    }
+
+    /// `LABEL: .b8 95, 90, 0`, up to the closing brace.
+    fn debug_strings(&mut self, strings: &mut DebugStrings) -> Result<(), SyntaxError> {
+        while !self.eat('}') {
+            match self.peek() {
+                None => return Err(self.error("`}`")),
+                Some(Token::Name(name)) if self.peek_at(1) == Some(&Token::Mark(':')) => {
+                    strings.labels.insert(name.clone(), strings.bytes.len());
+                }
+                Some(Token::Integer(value)) => strings.bytes.push(*value as u8),
+                Some(_) => {}
             }
             self.advance();
         }
@@ -286,9 +312,10 @@ impl Parser<'_> {
         match self.directive().as_deref() {
             Some("loc") => {
                 let (file, line, column) = (self.small()?, self.small()?, self.small()?);
-                statements.push(Statement::Location { file, line, column });
-                // `, function_name NAME, inlined_at FILE LINE COLUMN`: the rest of the line.
                 let on = self.tokens[self.at - 1].line;
+                let inlined = self.inlined()?;
+                statements.push(Statement::Location { file, line, column, inlined });
+                // What else is on the line says nothing here.
                 while self.tokens.get(self.at).is_some_and(|placed| placed.line == on) {
                     self.advance();
                 }
@@ -303,6 +330,28 @@ impl Parser<'_> {
             }
         }
         Ok(())
+    }
+
+    /// `, function_name LABEL+OFFSET, inlined_at FILE LINE COLUMN`, where it is there.
+    fn inlined(&mut self) -> Result<Option<Box<Inlined>>, SyntaxError> {
+        let is_word =
+            |token: Option<&Token>, word: &str| matches!(token, Some(Token::Name(name)) if name == word);
+        if self.peek() != Some(&Token::Mark(',')) || !is_word(self.peek_at(1), "function_name") {
+            return Ok(None);
+        }
+        self.at += 2;
+        let function = match self.directive() {
+            Some(section) => section,
+            None => self.name()?,
+        };
+        let offset = if self.eat('+') { self.integer()? } else { 0 };
+        self.require(',')?;
+        if !is_word(self.peek(), "inlined_at") {
+            return Err(self.error("inlined_at"));
+        }
+        self.advance();
+        let at = (self.small()?, self.small()?, self.small()?);
+        Ok(Some(Box::new(Inlined { function, offset, at })))
     }
 
     fn instruction(&mut self) -> Result<Statement, SyntaxError> {

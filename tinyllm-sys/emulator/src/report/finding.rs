@@ -98,14 +98,30 @@ pub enum MemorySpace {
 /// Where in a program: a line of PTX, and the line of CUDA it was made from where the file says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Site {
-    /// The kernel.
+    /// The kernel, as PTX has it.
     pub kernel: String,
+    /// The kernel, as its source has it: without C++'s or Rust's mangling.
+    pub name: String,
+    /// Which module, where several that differ have a kernel of the name: they are counted from 1 in the order in which they were
+    /// loaded.
+    pub module: Option<u32>,
     /// The line in the PTX.
     pub ptx_line: u32,
     /// The instruction as written.
     pub instruction: String,
     /// The source's name and line.
     pub source: Option<(String, u32)>,
+    /// The functions between that line and the kernel, the innermost first.
+    pub calls: Vec<Call>,
+}
+
+/// A function that was put in where it is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Call {
+    /// Its name, as its source has it.
+    pub function: String,
+    /// The source's name and line of the call, where they are known.
+    pub called_at: Option<(String, u32)>,
 }
 
 /// A thread of a kernel.

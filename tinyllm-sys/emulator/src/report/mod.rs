@@ -3,4 +3,4 @@
 mod finding;
 mod text;
 
-pub use finding::{Access, Finding, Kind, MemorySpace, Other, Place, Relation, Site, Thread, Used};
+pub use finding::{Access, Call, Finding, Kind, MemorySpace, Other, Place, Relation, Site, Thread, Used};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Access, Finding, Kind, MemorySpace, Other, Place, Relation, Site, Thread};
+use super::{Access, Call, Finding, Kind, MemorySpace, Other, Place, Relation, Site, Thread};
 
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,9 +51,18 @@ impl fmt::Display for MemorySpace {
 
 impl fmt::Display for Site {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.kernel)?;
+        write!(formatter, "{}", self.name)?;
+        if let Some(module) = self.module {
+            write!(formatter, " of module {module}")?;
+        }
         if let Some((file, line)) = &self.source {
             write!(formatter, " {file}:{line}")?;
+        }
+        for Call { function, called_at } in &self.calls {
+            write!(formatter, " in {function}")?;
+            if let Some((file, line)) = called_at {
+                write!(formatter, ", called at {file}:{line}")?;
+            }
         }
         write!(formatter, " (PTX line {}: {})", self.ptx_line, self.instruction)
     }

@@ -5,11 +5,17 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{super::variable::variable_bytes, unsupported};
+use super::{
+    super::variable::variable_bytes,
+    layout::Layout,
+    location::{Inlines, Location},
+    unsupported,
+};
 use crate::{
     kernel::{
         Constant, Guard, Instr, Kernel, LoadError, Op, Special,
         contraction::Part,
+        names::readable,
         op::{AtomicKind, AtomicType},
         registers::forget_unread_results,
     },
@@ -22,9 +28,6 @@ const MAX_CALL_DEPTH: usize = 64;
 
 /// How many instructions a kernel may become.
 const MAX_INSTRUCTIONS: usize = 1 << 20;
-
-/// The largest offset in shared or local memory that is laid out.
-const MAX_LAYOUT_BYTES: u64 = 1 << 30;
 
 /// Bits of a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,15 +80,15 @@ pub(super) struct Decoder<'a> {
     constants: HashMap<Constant, Slot>,
     specials: HashMap<Special, Slot>,
     param_bytes: u32,
-    shared_bytes: u32,
-    local_bytes: u32,
+    layout: Layout,
     /// Positions of labels, once they are known.
     targets: Vec<Option<u32>>,
     code: Vec<Instr>,
     origins: Vec<super::super::Origin>,
     texts: Vec<String>,
     fusible: Vec<(u32, Part)>,
-    location: (u32, u32),
+    location: Location,
+    inlines: Inlines,
     /// Functions that the walk is inside of, and the label after each one's call.
     calls: Vec<(String, u32)>,
     /// The predicate that holds the carry of `.cc`.
@@ -110,14 +113,14 @@ impl<'a> Decoder<'a> {
             constants: HashMap::new(),
             specials: HashMap::new(),
             param_bytes: 0,
-            shared_bytes: 0,
-            local_bytes: 0,
+            layout: Layout::default(),
             targets: Vec::new(),
             code: Vec::new(),
             origins: Vec::new(),
             texts: Vec::new(),
             fusible: Vec::new(),
-            location: (0, 0),
+            location: Location::default(),
+            inlines: Inlines::default(),
             calls: Vec::new(),
             carry: None,
             guard: None,
@@ -164,18 +167,27 @@ impl<'a> Decoder<'a> {
         let ordered = self.code.iter().any(|instruction| is_ordered(&instruction.op));
         let threads = function.required_threads.or(function.max_threads);
         let max_threads = threads.map_or(1024, |[x, y, z]| x.saturating_mul(y).saturating_mul(z));
+        let name = readable(&function.name);
+        let (static_shared_bytes, local_bytes) = (self.layout.shared_bytes, self.layout.local_bytes);
+        let named = self.layout.named(&name);
         Ok(Kernel {
             name: function.name.clone(),
+            readable: name,
+            module: 0,
             params,
             param_bytes: self.param_bytes,
-            static_shared_bytes: self.shared_bytes,
-            local_bytes: self.local_bytes,
+            static_shared_bytes,
+            local_bytes,
             max_threads,
             required_threads: function.required_threads,
             code: self.code,
             origins: self.origins,
             texts: self.texts.into(),
             files: Arc::from(self.module.files.clone()),
+            inlines: self.inlines.list,
+            shared_variables: named.shared,
+            local_variables: named.local,
+            dynamic_shared: named.dynamic,
             rows: self.rows,
             predicates: self.predicates,
             constants: self.constants.into_iter().map(|(constant, slot)| (slot, constant)).collect(),
@@ -241,7 +253,10 @@ impl<'a> Decoder<'a> {
                         return Err(unsupported(instruction, "more instructions than a kernel may have"));
                     }
                 }
-                Statement::Location { file, line, .. } => self.location = (*file, *line),
+                Statement::Location { file, line, column, inlined } => {
+                    let place = (*file, *line, *column);
+                    self.location.set(self.module, &mut self.inlines, place, inlined.as_deref());
+                }
                 Statement::BranchTargets { name, labels } => {
                     self.bind(name, Binding::Table(labels.clone()));
                 }
@@ -294,17 +309,11 @@ impl<'a> Decoder<'a> {
             }
             Space::Shared if variable.linking == Linking::Extern => {
                 self.bind(&variable.name, Binding::DynamicShared);
+                self.layout.place_dynamic(variable);
             }
             Space::Shared | Space::Local | Space::Param => {
-                let bytes = variable_bytes(variable)?.filter(|bytes| *bytes <= MAX_LAYOUT_BYTES);
-                let bytes = bytes.ok_or_else(|| problem("no size"))? as u32;
+                let offset = self.layout.place(variable)?;
                 let shared = variable.space == Space::Shared;
-                let used = if shared { &mut self.shared_bytes } else { &mut self.local_bytes };
-                let offset = used.next_multiple_of(variable.align_bytes.clamp(1, 1 << 12));
-                if u64::from(offset) + u64::from(bytes) > MAX_LAYOUT_BYTES {
-                    return Err(problem("too large beside the others"));
-                }
-                *used = offset + bytes;
                 let binding = if shared { Binding::Shared(offset) } else { Binding::Local(offset) };
                 self.bind(&variable.name, binding);
             }
@@ -390,9 +399,9 @@ impl<'a> Decoder<'a> {
         if self.texts.last() != Some(&instruction.text) {
             self.texts.push(instruction.text.clone());
         }
-        let (file, line) = self.location;
+        let Location { file, line, inline, .. } = self.location;
         let text = self.texts.len() as u32 - 1;
-        self.origins.push(super::super::Origin { ptx_line: instruction.line, text, file, line });
+        self.origins.push(super::super::Origin { ptx_line: instruction.line, text, file, line, inline });
         self.code.push(Instr { op, guard });
     }
 
@@ -444,12 +453,14 @@ impl<'a> Decoder<'a> {
             ));
         }
         let after = self.label();
-        let (location, guard) = (self.location, self.guard);
+        let inside = self.location.inside(&mut self.inlines, name);
+        let guard = self.guard;
         // Lanes that do not call go on after it.
         if let Some(guard) = guard {
             let others = Guard { negated: !guard.negated, ..guard };
             self.emit_guarded(instruction, Op::Branch { target: after }, Some(others));
         }
+        let location = std::mem::replace(&mut self.location, inside);
         // The function sees names of its own and of the module, none of its caller's.
         let outermost = self.scopes[0].clone();
         let scopes = std::mem::replace(&mut self.scopes, vec![outermost]);

@@ -7,6 +7,8 @@ mod control;
 mod conversions;
 mod floats;
 mod integers;
+mod layout;
+mod location;
 mod matrix;
 mod memory;
 mod modifiers;

@@ -23,7 +23,7 @@ impl Context<'_> {
         let other = used.map_or(0, |(used, _)| used.pc);
         self.find(culprit, other, |context, finding| {
             finding.address = Some(unwritten.address);
-            finding.place = context.place(culprit.space, unwritten.address);
+            finding.place = context.launch.place(culprit.space, unwritten.address);
             let site = |pc: u32| context.launch.kernel.site(pc);
             if let Some(store) = unwritten.stored_by.and_then(site) {
                 finding.note = format!("the undefined value was put there at {store}");
