@@ -49,17 +49,7 @@ pub(crate) fn run(options: &Emulate) -> anyhow::Result<ExitCode> {
         return would_load(&options.would_load, options.json);
     }
     let program = options.program.as_ref().context("a program is needed, or --would-load with a file")?;
-    ensure!(cfg!(target_os = "linux"), "only programs on Linux look for {}", DRIVER.soname);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
-    let directory = tempfile::Builder::new().prefix("tinyllm-emulate-").tempdir()?;
-    let built = build(root)?;
-    for library in &LIBRARIES {
-        let file = built.iter().find(|path| path.ends_with(library.file));
-        let file = file.with_context(|| format!("cargo built no {}", library.file))?;
-        fs::copy(file, directory.path().join(library.soname))
-            .with_context(|| format!("copying {}", library.file))?;
-    }
-    symlink(DRIVER.soname, directory.path().join(LINK))?;
+    let directory = libraries()?;
     let report = directory.path().join("findings.jsonl");
 
     let mut command = Command::new(program);
@@ -93,6 +83,22 @@ fn would_load(files: &[PathBuf], as_json: bool) -> anyhow::Result<ExitCode> {
     let status =
         command.args(as_json.then_some("--json")).args(files).status().context("starting would_load")?;
     Ok(ExitCode::from(code(status)))
+}
+
+/// Builds the libraries, and puts them under the names that programs look for into a directory of their own.
+pub(crate) fn libraries() -> anyhow::Result<tempfile::TempDir> {
+    ensure!(cfg!(target_os = "linux"), "only programs on Linux look for {}", DRIVER.soname);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
+    let directory = tempfile::Builder::new().prefix("tinyllm-emulate-").tempdir()?;
+    let built = build(root)?;
+    for library in &LIBRARIES {
+        let file = built.iter().find(|path| path.ends_with(library.file));
+        let file = file.with_context(|| format!("cargo built no {}", library.file))?;
+        fs::copy(file, directory.path().join(library.soname))
+            .with_context(|| format!("copying {}", library.file))?;
+    }
+    symlink(DRIVER.soname, directory.path().join(LINK))?;
+    Ok(directory)
 }
 
 /// Builds the libraries: every file that cargo made.

@@ -5,9 +5,11 @@ mod cargo;
 mod ci;
 mod emulate;
 mod files;
+mod foreign;
 mod gpu_suite;
 mod kernels;
 mod memcheck;
+mod python;
 mod sanitizer;
 mod templates;
 mod tidy;
@@ -76,6 +78,20 @@ mod flags {
                 /// Its arguments
                 repeated args: OsString
             }
+            /// Compiles and runs GPU programs that nobody here wrote, fetched from package registries (python3 and the network
+            /// are needed), on the emulated driver; 1 if something does not load or is wrong, or a finding is not judged
+            cmd foreign {
+                /// Programs, of candle, llama, marlin, numba, tinygrad and tinygrad-ptx; with --sources, of its table; all without any
+                repeated names: String
+                /// Plants faults in their kernels instead, each of which has to be found where it is
+                optional --planted
+                /// Builds and runs the programs of these checkouts instead: a folder with llm.c and cuda-samples
+                optional --sources checkouts: PathBuf
+                /// A folder that keeps what was fetched and compiled; target/foreign without it
+                optional --keep directory: PathBuf
+                /// Results as lines of JSON
+                optional --json
+            }
             /// On a machine with an NVIDIA GPU: the tests on it, alone and under compute-sanitizer, and the kernels' bench
             /// with torch's operations; writes results to bench/results/, 1 if a test failed or anything was found
             cmd gpu-suite {
@@ -122,6 +138,7 @@ fn main() -> ExitCode {
         flags::XtaskCmd::Templates(options) => return finish(templates::run(&options)),
         flags::XtaskCmd::GpuSuite(options) => return finish(gpu_suite::run(&options)),
         flags::XtaskCmd::Memcheck(options) => return finish(memcheck::run(options)),
+        flags::XtaskCmd::Foreign(options) => return finish(foreign::run(&options)),
         flags::XtaskCmd::Emulate(options) => return finish(emulate::run(&options)),
     };
     finish(result.map(|()| ExitCode::SUCCESS))

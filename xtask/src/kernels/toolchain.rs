@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use xshell::{Shell, cmd};
 
 use super::occupancy::Target;
+use crate::python::Environment;
 
 /// What is installed, each with its hash.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
@@ -34,34 +35,9 @@ impl Toolchain {
     /// Makes the environment, or uses the one made before from the same requirements.
     pub(super) fn install(root: &Path) -> anyhow::Result<Self> {
         let shell = Shell::new()?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        // It is called from another folder.
-        let target = std::path::absolute(target)?;
-        let environment = target.join("kernels-toolchain");
-        let python = environment.join("bin/python");
-        let stamp = environment.join("requirements.txt");
-        if fs::read_to_string(&stamp).ok().as_deref() != Some(REQUIREMENTS) {
-            if environment.exists() {
-                fs::remove_dir_all(&environment)?;
-            }
-            eprintln!("installing the compiler in {}", environment.display());
-            cmd!(shell, "python3 -m venv {environment}")
-                .quiet()
-                .run()
-                .context("the compiler comes as Python packages: python3 with venv is needed")?;
-            let wanted = environment.join("wanted.txt");
-            fs::write(&wanted, REQUIREMENTS)?;
-            cmd!(
-                shell,
-                "{python} -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r {wanted}"
-            )
-            .quiet()
-            .run()
-            .context("the compiler's packages for Linux on x86-64 could not be had from PyPI")?;
-            fs::rename(wanted, stamp)?;
-        }
-        let find = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
-        let packages = PathBuf::from(cmd!(shell, "{python} -c {find}").quiet().read()?).join("nvidia");
+        let Environment { python, packages } =
+            Environment::install(&shell, root, "kernels-toolchain", REQUIREMENTS)?;
+        let packages = packages.join("nvidia");
         Ok(Toolchain { shell, python, packages, scratch: tempfile::tempdir()? })
     }
 

@@ -1,0 +1,2 @@
+// The source distribution lacks this header, which declares nothing that the kernels need.
+#pragma once

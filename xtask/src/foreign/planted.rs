@@ -1,0 +1,138 @@
+//! `cargo xtask foreign --planted`: each fault of `xtask/foreign/planted.py` is planted, run, and has to be found, at the line that
+//! was edited or beside it; the same kernels unedited have to be quiet.
+
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::{
+    Workshop,
+    emulated::{Emulated, Run},
+    judged::{self, Judgements},
+    programs::PROGRAMS,
+};
+
+/// A fault, as the script lists it.
+struct Fault {
+    what: String,
+    program: String,
+    case: String,
+    kinds: Vec<String>,
+}
+
+/// What came of it.
+struct Verdict {
+    fault: Fault,
+    /// The findings that name it, the first as text.
+    named: usize,
+    first: Option<String>,
+    /// All of them.
+    findings: usize,
+    /// Findings of the unedited kernel that nobody judged.
+    control: usize,
+}
+
+impl Verdict {
+    fn passed(&self) -> bool {
+        self.named > 0 && self.control == 0
+    }
+}
+
+pub(super) fn run(workshop: &Workshop, emulated: &Emulated, as_json: bool) -> anyhow::Result<bool> {
+    let judgements = Judgements::read()?;
+    let mut folders = BTreeMap::new();
+    let mut controls: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut verdicts = Vec::new();
+    for fault in list(workshop, emulated)? {
+        let program = fault.program.clone();
+        if !folders.contains_key(&program) {
+            let known = PROGRAMS.iter().find(|known| known.name == program).context("a program of ours")?;
+            folders.insert(program.clone(), known.modules(workshop)?);
+        }
+        let folder = &folders[&program];
+        let planted = script(workshop, emulated, &["run", &fault.what], Some(folder))?;
+        let lines: Vec<u64> = planted
+            .lines
+            .iter()
+            .filter_map(|line| line["lines"].as_array())
+            .flatten()
+            .filter_map(Value::as_u64)
+            .collect();
+        let named: Vec<&Value> =
+            planted.findings.iter().filter(|finding| names(finding, &fault.kinds, &lines)).collect();
+        let key = (program.clone(), fault.case.clone());
+        if !controls.contains_key(&key) {
+            let control = script(workshop, emulated, &["run", &format!("control:{}", fault.what)], Some(folder))?;
+            let open = control.findings.iter().filter(|finding| judgements.of(&program, finding).is_none());
+            controls.insert(key.clone(), open.count());
+        }
+        verdicts.push(Verdict {
+            named: named.len(),
+            first: named.first().and_then(|finding| headline(finding)),
+            findings: planted.findings.len(),
+            control: controls[&key],
+            fault,
+        });
+    }
+    print(&verdicts, as_json);
+    Ok(verdicts.iter().all(Verdict::passed))
+}
+
+/// Whether a finding is of one of the kinds, and names one of the lines.
+fn names(finding: &Value, kinds: &[String], lines: &[u64]) -> bool {
+    let kind = finding["kind"].as_str().unwrap_or_default();
+    let mut at = judged::sites(finding).filter_map(|site| site["ptx_line"].as_u64());
+    kinds.iter().any(|wanted| wanted == kind) && at.any(|line| lines.contains(&line))
+}
+
+/// The kind, and the instruction.
+fn headline(finding: &Value) -> Option<String> {
+    let (kind, site) = (finding["kind"].as_str()?, &finding["site"]);
+    let (line, instruction) = (site["ptx_line"].as_u64()?, site["instruction"].as_str()?);
+    Some(format!("{}, line {line}: `{instruction}`", kind.replace('_', " ")))
+}
+
+fn list(workshop: &Workshop, emulated: &Emulated) -> anyhow::Result<Vec<Fault>> {
+    let lines = script(workshop, emulated, &["list"], None)?.lines;
+    let fault = |line: &Value| {
+        let text = |key: &str| line[key].as_str().map(str::to_owned);
+        let kinds = line["kinds"].as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        Some(Fault { what: text("what")?, program: text("program")?, case: text("case")?, kinds })
+    };
+    lines.iter().map(|line| fault(line).context("a line of planted.py list")).collect()
+}
+
+fn script(
+    workshop: &Workshop,
+    emulated: &Emulated,
+    arguments: &[&str],
+    folder: Option<&PathBuf>,
+) -> anyhow::Result<Run> {
+    let mut command = Command::new(&workshop.environment.python);
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(workshop.ours.join("planted.py")).args(arguments);
+    command.args(folder);
+    emulated.succeed(&mut command).with_context(|| arguments.join(" "))
+}
+
+fn print(verdicts: &[Verdict], as_json: bool) {
+    if as_json {
+        for Verdict { fault, named, first, findings, control } in verdicts {
+            let (what, program) = (&fault.what, &fault.program);
+            println!(
+                "{}",
+                json!({ "fault": what, "program": program, "named": named, "first": first, "findings": findings, "control": control })
+            );
+        }
+        return;
+    }
+    println!("| fault | found as | findings | unedited |\n| --- | --- | --- | --- |");
+    for verdict in verdicts {
+        let Verdict { fault, named, first, findings, control } = verdict;
+        let first = first.as_deref().unwrap_or("MISSED");
+        let control = if *control == 0 { "quiet".to_owned() } else { format!("{control} NOT JUDGED") };
+        println!("| {} | {first} | {findings}, {named} name it | {control} |", fault.what);
+    }
+    let passed = verdicts.iter().filter(|verdict| verdict.passed()).count();
+    println!("{passed} of {} found, with a quiet control", verdicts.len());
+}
