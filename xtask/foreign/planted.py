@@ -11,7 +11,7 @@ from device import Device, Module, Refused, call
 from edits import bounded, removed, replaced, skipped, unedited, without
 
 RACE, GLOBAL, BOUNDS, UNWRITTEN, ALIGN = ["shared_race"], ["global_race"], ["out_of_bounds"], ["uninitialized"], ["misaligned"]
-LANES, DIVERGENCE = ["barrier_divergence", "inactive_lane", "shuffle_source"], ["barrier_divergence"]
+LANES, DIVERGENCE = ["warp_divergence", "inactive_lane"], ["barrier_divergence"]
 ENDLESS = ["endless", "budget", "stuck"]
 MARLIN, RMS, ATTENTION = r"ILi256ELi1ELi8ELi8ELi4ELin1E", r"rms_norm_f32ILi256ELb0ELb0ELb0E", r"flash_attn_ext_vecILi64ELi1EL9ggml_type1ELS0_1ELb0E"
 SOFTMAX = r"soft_max_f32ILb1ELi0ELi0EfE"
@@ -125,8 +125,8 @@ FAULTS = [
     Fault("quantize_q8_1: lanes end before a shuffle reads them", candle, "quantize_q8_1", LANES,
           bounded("^quantize_q8_1$", r"setp\.ge\.s32", r", (%\w+);", r", 240;", r"shfl\.sync", 0)),
     Fault("rms_norm: a shuffle from a lane beyond the mask", llama, "rms_norm", LANES,
-          bounded(RMS, r"bar\.sync", r"bar\.sync\s+0;", "bar.sync 0; {.reg .u32 t; mov.u32 t, %laneid; .reg .pred q; setp.lt.u32 q, t, 8; "
-                  "@q shfl.sync.idx.b32 t, t, 20, 31, 255;}", r"shfl\.sync")),
+          replaced(RMS, r"shfl\.sync", r"shfl\.sync\.bfly\.b32\s+(%\w+)\|%\w+, (%\w+), .*;",
+                   r"{.reg .u32 t; .reg .pred q; mov.u32 t, %laneid; setp.lt.u32 q, t, 8; @q shfl.sync.idx.b32 \1, \2, 20, 31, 255;}", 5)),
     # No end.
     Fault("exp: a loop whose step is 0", candle, "exp", ENDLESS,
           bounded("^uexp_f32$", r"add\.s32\s+(%\w+), \1, %\w+;", r", %\w+;$", ", 0;", r"(ld|st)\.global|bra", -1)),

@@ -40,10 +40,7 @@ impl Workshop {
         }
         fs::create_dir_all(&folder)?;
         let nvcc = self.toolkit().join("bin/nvcc");
-        let ours = self.ours.join("headers");
-        let includes = [&ours].into_iter().chain(includes).map(|path| format!("-I{}", path.display()));
-        let includes: Vec<String> = includes.collect();
-        let includes = &includes;
+        let includes = &self.includes(includes);
         for source in sources {
             let name = source.file_stem().context("a source has a name")?;
             let out = folder.join(name).with_extension("ptx");
@@ -57,24 +54,24 @@ impl Workshop {
         Ok(folder)
     }
 
-    /// Compiles and links one CUDA program.
-    pub(super) fn executable(
-        &self,
-        source: &Path,
-        out: &Path,
-        includes: &[PathBuf],
-        options: &[&str],
-    ) -> anyhow::Result<()> {
+    /// Compiles and links a CUDA program.
+    pub(super) fn executable(&self, sources: &[PathBuf], out: &Path, includes: &[PathBuf]) -> anyhow::Result<()> {
         let toolkit = self.toolkit();
         let (nvcc, libraries) = (toolkit.join("bin/nvcc"), self.link_folder()?);
-        let includes: Vec<String> = includes.iter().map(|path| format!("-I{}", path.display())).collect();
+        let includes = self.includes(includes);
         cmd!(
             self.shell,
-            "{nvcc} -gencode arch=compute_80,code=compute_80 -cudart shared -O1 {FLAGS...} {options...} {includes...} -L{libraries} -o {out} {source}"
+            "{nvcc} -gencode arch=compute_80,code=compute_80 -cudart shared -O1 {FLAGS...} {includes...} -L{libraries} -o {out} {sources...}"
         )
         .quiet()
         .run()
-        .with_context(|| source.display().to_string())
+        .with_context(|| out.display().to_string())
+    }
+
+    /// Folders of headers as options, ours first.
+    fn includes(&self, folders: &[PathBuf]) -> Vec<String> {
+        let ours = self.ours.join("headers");
+        [&ours].into_iter().chain(folders).map(|path| format!("-I{}", path.display())).collect()
     }
 
     /// The wheels have the runtime under its versioned name alone, and linkers look for the other.

@@ -50,7 +50,7 @@ impl Emulated {
         let name = Path::new(command.get_program()).display().to_string();
         let output = command.output().with_context(|| format!("starting {name}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let lines = text.lines().filter(|line| line.starts_with('{'));
+        let lines = text.lines().filter(|line| line.starts_with("{\""));
         let lines = lines.map(serde_json::from_str).collect::<Result<_, _>>();
         let findings = if report.exists() { fs::read_to_string(&report)? } else { String::new() };
         let findings = findings.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
