@@ -65,3 +65,39 @@ impl Judgement {
         format!("{} ({}): {}", self.judgement, self.places.join(", "), self.why)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn site(line: u32) -> Value {
+        json!({ "kernel": "_Z4foldPf", "ptx_line": 7, "instruction": "st", "source": ["/home/a/fold.cu", line] })
+    }
+
+    #[test]
+    fn a_judgement_is_about_its_places_in_either_order_and_no_others() {
+        let judgements = Judgements(vec![Judgement {
+            program: "sums".into(),
+            kind: "shared_race".into(),
+            kernel: "fold".into(),
+            places: vec!["fold.cu:3".into(), "fold.cu:9".into()],
+            judgement: "theirs".into(),
+            why: "no barrier".into(),
+        }]);
+        let race = |one, other| json!({ "kind": "shared_race", "site": site(one), "other": { "site": site(other) } });
+        assert!(judgements.of("sums", &race(3, 9)).is_some());
+        assert!(judgements.of("sums", &race(9, 3)).is_some());
+        assert!(judgements.of("sums", &race(3, 10)).is_none());
+        assert!(judgements.of("products", &race(3, 9)).is_none());
+        let leak = json!({ "kind": "leak", "site": null });
+        assert!(judgements.of("sums", &leak).is_none());
+    }
+
+    #[test]
+    fn the_committed_table_is_read() -> anyhow::Result<()> {
+        assert!(!Judgements::read()?.0.is_empty());
+        Ok(())
+    }
+}

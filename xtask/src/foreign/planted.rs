@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +12,9 @@ use super::{
     judged::{self, Judgements},
     programs::PROGRAMS,
 };
+
+/// Seconds after which a run counts as one that does not end.
+const PATIENCE: &str = "120";
 
 /// A fault, as the script lists it.
 struct Fault {
@@ -109,10 +112,13 @@ fn script(
     arguments: &[&str],
     folder: Option<&PathBuf>,
 ) -> anyhow::Result<Run> {
-    let mut command = Command::new(&workshop.environment.python);
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(workshop.ours.join("planted.py")).args(arguments);
-    command.args(folder);
-    emulated.succeed(&mut command).with_context(|| arguments.join(" "))
+    let mut command = Command::new("timeout");
+    command.arg(PATIENCE).arg(&workshop.environment.python).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(workshop.ours.join("planted.py")).args(arguments).args(folder);
+    let run = emulated.run(&mut command)?;
+    // A fault may end in any way, and one that was not planted has no line.
+    ensure!(!run.lines.is_empty(), "{}: {}", arguments.join(" "), run.errors);
+    Ok(run)
 }
 
 fn print(verdicts: &[Verdict], as_json: bool) {
@@ -135,4 +141,20 @@ fn print(verdicts: &[Verdict], as_json: bool) {
     }
     let passed = verdicts.iter().filter(|verdict| verdict.passed()).count();
     println!("{passed} of {} found, with a quiet control", verdicts.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_names_a_fault_by_kind_and_by_either_of_its_lines() {
+        let site = |line: u32| json!({ "ptx_line": line });
+        let race = json!({ "kind": "shared_race", "site": site(4), "other": { "site": site(9) } });
+        let kinds = ["shared_race".to_owned()];
+        assert!(names(&race, &kinds, &[4]));
+        assert!(names(&race, &kinds, &[8, 9]));
+        assert!(!names(&race, &kinds, &[5]));
+        assert!(!names(&race, &["leak".to_owned()], &[4]));
+    }
 }
