@@ -26,7 +26,12 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// Makes the environment of that name, or uses the one made before from the same requirements.
-    pub(crate) fn install(shell: &Shell, root: &Path, name: &str, requirements: &str) -> anyhow::Result<Self> {
+    pub(crate) fn install(
+        shell: &Shell,
+        root: &Path,
+        name: &str,
+        requirements: &str,
+    ) -> anyhow::Result<Self> {
         let environment = target(root)?.join(name);
         let python = environment.join("bin/python");
         let stamp = environment.join("requirements.txt");

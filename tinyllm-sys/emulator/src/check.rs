@@ -5,7 +5,7 @@ use crate::report::Kind;
 /// A set of checks. All of them cost time only; none changes a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Out of bounds, freed memory, misalignment, double and wrong frees. Always faults as the hardware would; this decides whether it is reported.
+    /// Out of bounds, freed memory, misalignment, double and wrong frees, operands that an instruction does not take, traps. Always faults as the hardware would; this decides whether it is reported.
     pub memcheck: bool,
     /// Reads of bytes that were never written.
     pub initcheck: bool,
@@ -56,7 +56,9 @@ impl Check {
             | Kind::UseAfterFree
             | Kind::Misaligned
             | Kind::DoubleFree
-            | Kind::InvalidFree => self.memcheck,
+            | Kind::InvalidFree
+            | Kind::InvalidOperand
+            | Kind::Trap => self.memcheck,
             Kind::Uninitialized => self.initcheck,
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => self.racecheck,
             Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane | Kind::Endless => {

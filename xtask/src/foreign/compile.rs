@@ -55,7 +55,12 @@ impl Workshop {
     }
 
     /// Compiles and links a CUDA program.
-    pub(super) fn executable(&self, sources: &[PathBuf], out: &Path, includes: &[PathBuf]) -> anyhow::Result<()> {
+    pub(super) fn executable(
+        &self,
+        sources: &[PathBuf],
+        out: &Path,
+        includes: &[PathBuf],
+    ) -> anyhow::Result<()> {
         let toolkit = self.toolkit();
         let (nvcc, libraries) = (toolkit.join("bin/nvcc"), self.link_folder()?);
         let includes = self.includes(includes);

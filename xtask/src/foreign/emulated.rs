@@ -58,7 +58,15 @@ impl Emulated {
         Ok(Run {
             lines: lines.with_context(|| format!("{name} prints lines of JSON"))?,
             output: text,
-            errors: errors.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n"),
+            errors: errors
+                .lines()
+                .rev()
+                .take(5)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect::<Vec<_>>()
+                .join("\n"),
             succeeded: output.status.success(),
             findings: findings.into_iter().filter(|finding| finding["is_note"] != true).collect(),
         })

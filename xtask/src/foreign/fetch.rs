@@ -35,7 +35,12 @@ impl Workshop {
     }
 
     /// A source distribution from PyPI, unpacked; its build scripts are not run.
-    pub(super) fn source_distribution(&self, name: &str, file: &str, sha256: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn source_distribution(
+        &self,
+        name: &str,
+        file: &str,
+        sha256: &str,
+    ) -> anyhow::Result<PathBuf> {
         let folder = self.folder.join("sdist");
         let (python, script) = (&self.environment.python, self.ours.join("sdist.py"));
         cmd!(self.shell, "{python} {script} {name} {file} {sha256} {folder}").quiet().run()?;

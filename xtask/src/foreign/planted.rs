@@ -66,7 +66,8 @@ pub(super) fn run(workshop: &Workshop, emulated: &Emulated, as_json: bool) -> an
             planted.findings.iter().filter(|finding| names(finding, &fault.kinds, &lines)).collect();
         let key = (program.clone(), fault.case.clone());
         if !controls.contains_key(&key) {
-            let control = script(workshop, emulated, &["run", &format!("control:{}", fault.what)], Some(folder))?;
+            let control =
+                script(workshop, emulated, &["run", &format!("control:{}", fault.what)], Some(folder))?;
             let open = control.findings.iter().filter(|finding| judgements.of(&program, finding).is_none());
             controls.insert(key.clone(), open.count());
         }

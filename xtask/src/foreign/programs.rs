@@ -39,12 +39,19 @@ pub(super) const PROGRAMS: [Program; 6] = [
         version: "llama.cpp's ggml-cuda, in llama-cpp-sys-2 0.1.161",
         kind: Kind::Kernels { sources: llama },
     },
-    Program { name: "marlin", version: "Marlin, in auto-gptq 0.7.1", kind: Kind::Kernels { sources: marlin } },
+    Program {
+        name: "marlin",
+        version: "Marlin, in auto-gptq 0.7.1",
+        kind: Kind::Kernels { sources: marlin },
+    },
     Program {
         name: "numba",
         version: "numba-cuda 0.30.4",
         // It asks for a driver of its bindings' version.
-        kind: Kind::Python { script: "numba_programs.py", environment: &[("TINYLLM_EMULATOR_DRIVER_VERSION", "13000")] },
+        kind: Kind::Python {
+            script: "numba_programs.py",
+            environment: &[("TINYLLM_EMULATOR_DRIVER_VERSION", "13000")],
+        },
     },
     Program {
         name: "tinygrad",
@@ -60,7 +67,17 @@ pub(super) const PROGRAMS: [Program; 6] = [
 
 /// The sources that candle compiles to PTX: those that hold no matrix products of their own.
 const CANDLE: [&str; 11] = [
-    "affine", "binary", "cast", "conv", "fill", "indexing", "quantized", "reduce", "sort", "ternary", "unary",
+    "affine",
+    "binary",
+    "cast",
+    "conv",
+    "fill",
+    "indexing",
+    "quantized",
+    "reduce",
+    "sort",
+    "ternary",
+    "unary",
 ];
 
 const LLAMA: [&str; 16] = [
@@ -92,7 +109,10 @@ fn llama(workshop: &Workshop) -> anyhow::Result<Sources> {
     let ggml = workshop.crate_source("llama-cpp-sys-2")?.join("llama.cpp/ggml");
     let folder = ggml.join("src/ggml-cuda");
     let files = LLAMA.iter().map(|name| folder.join(name).with_extension("cu"));
-    Ok(Sources { files: files.collect(), includes: vec![ggml.join("include"), ggml.join("src"), folder.clone()] })
+    Ok(Sources {
+        files: files.collect(),
+        includes: vec![ggml.join("include"), ggml.join("src"), folder.clone()],
+    })
 }
 
 fn marlin(workshop: &Workshop) -> anyhow::Result<Sources> {

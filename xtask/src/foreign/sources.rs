@@ -59,7 +59,9 @@ pub(super) fn run(
     for (repository, checkout) in &table {
         let root = checkouts.join(repository);
         ensure!(root.is_dir(), "{} is missing: {repository} at commit {}", root.display(), checkout.commit);
-        for source in checkout.programs.iter().filter(|source| names.is_empty() || names.contains(&source.name)) {
+        for source in
+            checkout.programs.iter().filter(|source| names.is_empty() || names.contains(&source.name))
+        {
             let program = match source.build(workshop, repository, &root, &checkout.include) {
                 Ok(program) => program,
                 Err(error) => {

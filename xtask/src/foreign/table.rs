@@ -30,7 +30,9 @@ impl Row {
     pub(super) fn passed(&self) -> bool {
         let right = self.cases.iter().all(|case| case["right"] == true);
         let ran = !self.cases.is_empty();
-        ran && self.refused().is_empty() && right && self.findings.iter().all(|(_, judgement)| judgement.is_some())
+        ran && self.refused().is_empty()
+            && right
+            && self.findings.iter().all(|(_, judgement)| judgement.is_some())
     }
 
     /// Modules and kernels that do not load, with why.

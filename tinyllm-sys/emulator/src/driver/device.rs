@@ -64,6 +64,12 @@ impl Device {
         self.space.regions.insert(at, region);
     }
 
+    /// Says that a region is a module's constant memory.
+    pub(super) fn set_constant(&mut self, start: u64) {
+        let region = self.space.index(start).and_then(|index| self.space.regions.get_mut(index));
+        region.into_iter().for_each(|region| region.constant = true);
+    }
+
     /// Whether a range is free of regions.
     pub(super) fn is_vacant(&self, start: u64, bytes: u64) -> bool {
         self.space.regions.iter().all(|region| region.end <= start || start + bytes <= region.start)
@@ -95,6 +101,7 @@ impl Device {
             end: address + bytes,
             bytes: Arc::new(Bytes::new(bytes)?),
             offset: 0,
+            constant: false,
             label,
         })
     }

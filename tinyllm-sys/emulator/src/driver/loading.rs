@@ -24,6 +24,9 @@ impl State {
             match self.allocate(device, global.bytes.max(1), Origin::Module, label) {
                 Ok(region) => {
                     let rest = (global.bytes as usize).saturating_sub(global.init.len());
+                    if global.constant {
+                        self.devices[device].set_constant(region.start);
+                    }
                     region.bytes.write(0, &global.init);
                     region.bytes.write(global.init.len() as u64, &vec![0; rest]);
                     variables.insert(global.name.clone(), (region.start, global.bytes));

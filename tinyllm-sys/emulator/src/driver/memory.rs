@@ -223,7 +223,14 @@ impl State {
         let label: Arc<str> = format!("page-locked memory of {bytes} bytes").into();
         for device in &mut self.devices {
             let (start, end) = (address, address + bytes as u64);
-            device.insert(Region { start, end, bytes: memory.clone(), offset: 0, label: label.clone() });
+            device.insert(Region {
+                start,
+                end,
+                bytes: memory.clone(),
+                offset: 0,
+                constant: false,
+                label: label.clone(),
+            });
         }
         self.page_locked.insert(address, memory);
         Ok(pointer)

@@ -202,7 +202,14 @@ impl VirtualMemory {
         for (start, bytes, handle) in found {
             let Some(physical) = self.physical.get(&handle) else { continue };
             let memory = physical.memory.clone();
-            let region = Region { start, end: start + bytes, bytes: memory, offset: 0, label: label.clone() };
+            let region = Region {
+                start,
+                end: start + bytes,
+                bytes: memory,
+                offset: 0,
+                constant: false,
+                label: label.clone(),
+            };
             device.insert(region);
             device
                 .allocations

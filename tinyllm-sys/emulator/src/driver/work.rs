@@ -30,6 +30,7 @@ pub(super) struct KernelLaunch {
     pub(super) block: [u32; 3],
     pub(super) shared_bytes: u32,
     pub(super) params: Vec<u8>,
+    /// All of its blocks run at once, and may wait for each other.
     pub(super) cooperative: bool,
 }
 

@@ -1,10 +1,11 @@
 //! Words that stand in the same place of many forms, under one name.
 
 /// Name and members of each set.
-pub(super) const SETS: [(&str, &[&str]); 23] = [
+pub(super) const SETS: [(&str, &[&str]); 24] = [
     ("INT", &["u16", "s16", "u32", "s32", "u64", "s64"]),
     ("SIGNED", &["s16", "s32", "s64"]),
     ("WORD", &["u32", "s32", "u64", "s64"]),
+    ("VIDEO", &["u32", "s32"]),
     ("BITS", &["b16", "b32", "b64"]),
     ("ANYINT", &["u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64"]),
     (
@@ -28,7 +29,7 @@ pub(super) const SETS: [(&str, &[&str]); 23] = [
         "EVICT",
         &["L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last", "L1::no_allocate"],
     ),
-    ("LEVEL", &["L2::evict_last", "L2::evict_normal", "L2::evict_first", "L2::evict_unchanged"]),
     ("TILE", &["m16n16k16", "m8n32k16", "m32n8k16"]),
+    ("PRIORITY", &["L2::evict_last", "L2::evict_normal", "L2::evict_first", "L2::evict_unchanged"]),
     ("PREFETCH", &["L2::64B", "L2::128B", "L2::256B"]),
 ];

@@ -33,6 +33,18 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Video",
+        forms: &[
+            form("vadd vsub vabsdiff vmin vmax", ".VIDEO.VIDEO.VIDEO{.sat}{.add, .min, .max}"),
+            form("vshl vshr", ".VIDEO.VIDEO.u32{.sat}.{clamp, wrap}{.add, .min, .max}"),
+            form("vset", ".VIDEO.VIDEO.CMP{.add, .min, .max}"),
+            form("vmad", ".VIDEO.VIDEO.VIDEO{.po}{.sat}{.shr7, .shr15}"),
+            form("vadd2 vsub2 vavrg2 vabsdiff2 vmin2 vmax2", ".VIDEO.VIDEO.VIDEO{.sat, .add}"),
+            form("vadd4 vsub4 vavrg4 vabsdiff4 vmin4 vmax4", ".VIDEO.VIDEO.VIDEO{.sat, .add}"),
+            form("vset2 vset4", ".VIDEO.VIDEO.CMP{.add}"),
+        ],
+    },
+    Section {
         title: "Logic, shifts and fields",
         forms: &[
             form("and or xor not", ".{BITS, pred}"),
@@ -136,7 +148,7 @@ pub const SECTIONS: &[Section] = &[
             since(90, "cvt", ".RND.bf16.{INT, f64}"),
             since(90, "cvt", ".IRND.{INT.bf16, bf16.bf16}"),
             form("cvta", "{.to}.{global, shared, shared::cta, local, const, param}.u64"),
-            form("isspacep", ".{global, shared, shared::cta, local, param}"),
+            form("isspacep", ".{global, shared, shared::cta, local, const, param}"),
         ],
     },
     Section {
@@ -208,6 +220,7 @@ pub const SECTIONS: &[Section] = &[
                 ".global{.ca, .cg, .cs}.nc{.L2::cache_hint}{.PREFETCH}.{ELEMENT, v2.ELEMENT, v4.SHORT}",
             ),
             form("ld", ".global.nc{.EVICT}{.L2::cache_hint}{.PREFETCH}.{ELEMENT, v2.ELEMENT, v4.SHORT}"),
+            form("ld", ".mmio.relaxed.sys{.global}.ELEMENT"),
             form("ldu", "{.global}.{ELEMENT, v2.ELEMENT, v4.SHORT}"),
             form(
                 "st",
@@ -223,6 +236,7 @@ pub const SECTIONS: &[Section] = &[
                 "st",
                 ".{relaxed, release}.SCOPE{.global}{.EVICT}{.L2::cache_hint}.{ELEMENT, v2.ELEMENT, v4.SHORT}",
             ),
+            form("st", ".mmio.relaxed.sys{.global}.ELEMENT"),
             form(
                 "atom",
                 "{.ORDER}{.SCOPE}{.global, .SHARED}.{JOIN.b32, JOIN.b64, min.WORD, max.WORD, inc.u32, dec.u32}",
@@ -241,13 +255,13 @@ pub const SECTIONS: &[Section] = &[
             since(90, "red", "{.relaxed, .release}{.SCOPE}{.global, .SHARED}.add.noftz.BHALF"),
             form("cp", ".async.{ca, cg}.SHARED.global{.L2::cache_hint}{.PREFETCH}"),
             form("cp", ".async.{commit_group, wait_group, wait_all}"),
+            form("createpolicy", ".fractional.PRIORITY{.L2::evict_first, .L2::evict_unchanged}.b64"),
+            form("createpolicy", ".range{.global}.PRIORITY{.L2::evict_first, .L2::evict_unchanged}.b64"),
+            form("createpolicy", ".cvt.L2.b64"),
             form("prefetch", "{.global, .local}.{L1, L2}"),
             form("prefetchu", ".L1"),
             form("discard", "{.global}.L2"),
             form("applypriority", "{.global}.L2::evict_normal"),
-            form("createpolicy", ".fractional.LEVEL{.L2::evict_first, .L2::evict_unchanged}.b64"),
-            form("createpolicy", ".range{.global}.LEVEL{.L2::evict_first, .L2::evict_unchanged}.b64"),
-            form("createpolicy", ".cvt.L2.b64"),
             form("membar", ".{cta, gl, sys}"),
             form("fence", "{.sc, .acq_rel}.SCOPE"),
         ],

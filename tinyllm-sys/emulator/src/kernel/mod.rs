@@ -17,7 +17,8 @@ pub use image::would_load;
 pub(crate) use names::readable;
 pub(crate) use op::{
     Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType,
-    MemoryOrder, Mma, Op, QuadPairs, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
+    MemoryOrder, Mma, Op, Portion, QuadPairs, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer,
+    VoteMode,
 };
 pub(crate) use registers::SlotUses;
 

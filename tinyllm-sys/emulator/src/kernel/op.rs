@@ -264,6 +264,15 @@ pub(crate) struct Mma {
     pub(crate) c: Vec<Slot>,
 }
 
+/// The part of accesses that `createpolicy` gives its first priority to, by the slots that say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Portion {
+    /// An f32 above 0, at most 1.
+    Fraction(Slot),
+    /// Bytes at an address, of as many.
+    Range { address: Address, primary: Slot, total: Slot },
+}
+
 /// What a lane of `ldmatrix` names: eight elements of 16 bits.
 const MATRIX_ROW_BYTES: u64 = 16;
 
@@ -369,6 +378,17 @@ pub(crate) enum Op {
         result: Option<u32>,
     },
     Trap,
+    CachePolicy {
+        d: Slot,
+        priority: u64,
+        portion: Portion,
+    },
+    /// `isspacep` of memory that lies among the device's.
+    IsSpace {
+        d: Slot,
+        a: Slot,
+        constant: bool,
+    },
     /// `%clock` and its kin: instructions that this warp has begun.
     Clock {
         d: Slot,
@@ -438,8 +458,7 @@ pub(crate) enum Special {
     TotalSharedBytes,
     /// Where the shared memory asked for at launch begins.
     DynamicSharedStart,
-    /// The upper and the lower half of the address that the blocks of a cooperative launch meet at; 0 in others.
-    GridWorkspaceHigh,
-    GridWorkspaceLow,
+    /// `%envreg`: what the driver tells a kernel.
+    Environment(u32),
     Zero,
 }

@@ -310,7 +310,10 @@ fn special_value(
         Special::WarpCount => launch.threads().div_ceil(LANES as u32),
         Special::Multiprocessor => (block % u64::from(MULTIPROCESSORS)) as u32,
         Special::MultiprocessorCount => MULTIPROCESSORS,
-        Special::GridId | Special::Zero => 0,
+        // Where the memory of a grid's barrier is, the upper half first.
+        Special::Environment(1) => (launch.grid_workspace >> 32) as u32,
+        Special::Environment(2) => launch.grid_workspace as u32,
+        Special::GridId | Special::Environment(_) | Special::Zero => 0,
         Special::LaneMaskEqual => 1 << lane,
         Special::LaneMaskLess => (1 << lane) - 1,
         Special::LaneMaskLessEqual => ((1u64 << (lane + 1)) - 1) as u32,
@@ -319,7 +322,5 @@ fn special_value(
         Special::DynamicSharedBytes => launch.dynamic_shared_bytes,
         Special::TotalSharedBytes => launch.shared_bytes(),
         Special::DynamicSharedStart => launch.dynamic_shared_start(),
-        Special::GridWorkspaceHigh => (launch.grid_workspace >> 32) as u32,
-        Special::GridWorkspaceLow => launch.grid_workspace as u32,
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    Launch,
+    Fault, Launch,
     aligned::Aligned,
     counts::{Counters, Executed},
     order::Order,
     recorder::Recorder,
     undefined::Unwritten,
+    warp::Warp,
 };
 use crate::{
     lanes::LANES,
@@ -159,11 +160,24 @@ impl<'a> Context<'a> {
 
     /// A finding about a barrier of the block.
     pub(super) fn find_barrier(&mut self, pc: u32, warp: u32, lane: usize, note: String) {
-        self.find_sync(Kind::BarrierDivergence, pc, warp, lane, note, None);
+        self.find_at(Kind::BarrierDivergence, pc, warp, lane, note, None);
     }
 
-    /// A finding about threads that do something together.
-    pub(super) fn find_sync(
+    /// A finding about an instruction whose operands are none that it takes.
+    pub(super) fn find_misuse(&mut self, pc: u32, warp: u32, lane: usize, note: String) {
+        self.find_at(Kind::InvalidOperand, pc, warp, lane, note, None);
+    }
+
+    /// Lanes come to an instruction that ends the kernel.
+    #[cold]
+    pub(super) fn trapped(&mut self, warp: &Warp, pc: u32, active: u32) -> Fault {
+        let lane = active.trailing_zeros() as usize;
+        self.find_at(Kind::Trap, pc, warp.index, lane, "the kernel ends itself".into(), None);
+        Fault::LAUNCH_FAILED
+    }
+
+    /// A finding about an instruction that concerns no address.
+    pub(super) fn find_at(
         &mut self,
         kind: Kind,
         pc: u32,
@@ -172,7 +186,7 @@ impl<'a> Context<'a> {
         note: String,
         used: Option<Used>,
     ) {
-        if !self.launch.check.synccheck {
+        if !self.launch.check.finds(kind) {
             return;
         }
         let key = Key { kind, pc, other: 0, space: None };

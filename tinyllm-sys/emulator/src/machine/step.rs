@@ -207,6 +207,10 @@ impl Context<'_> {
             Op::WaitCopies { groups } => self.wait_for_copies(shared, warp, active, Some(*groups)),
             Op::WaitAllCopies => self.wait_for_copies(shared, warp, active, None),
             Op::Fence { scope } => self.fence(*scope),
+            Op::CachePolicy { d, priority, portion } => {
+                self.cache_policy(warp, pc, active, *d, *priority, portion);
+            }
+            Op::IsSpace { d, a, constant } => self.is_space(warp, active, *d, *a, *constant),
             Op::Clock { d, wide } => {
                 self.changes += 1;
                 clock(warp, active, *d, *wide);
@@ -227,7 +231,7 @@ impl Context<'_> {
                 self.changes += 1;
                 self.print(warp, active, *format, *arguments, *result, pc)?;
             }
-            Op::Trap => return Err(Fault::LAUNCH_FAILED),
+            Op::Trap => return Err(self.trapped(warp, pc, active)),
             Op::Barrier(barrier) => return self.barrier(shared, barriers, warp, pc, mask, active, barrier),
             Op::LoadMatrix { .. }
             | Op::Mma(_)

@@ -168,6 +168,6 @@ impl Context<'_> {
             true => format!("lanes {missing:#x} of the warp do not come to it, or name other members"),
             false => format!("lanes {:#x} execute it and are not among its members", active & !members),
         };
-        self.find_sync(Kind::WarpDivergence, pc, warp.index, first, note, None);
+        self.find_at(Kind::WarpDivergence, pc, warp.index, first, note, None);
     }
 }

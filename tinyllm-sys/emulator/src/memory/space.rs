@@ -16,6 +16,8 @@ pub(crate) struct Region {
     pub(crate) bytes: Arc<Bytes>,
     /// Where `start` is in `bytes`.
     pub(crate) offset: u64,
+    /// Whether it is a module's constant memory.
+    pub(crate) constant: bool,
     /// Its name until the program gives one.
     pub(crate) label: Arc<str>,
 }

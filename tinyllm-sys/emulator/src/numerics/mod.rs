@@ -13,6 +13,7 @@
 //! | `integer` | integer arithmetic: `mul.hi mul24 mad sad div rem dp4a dp2a`, saturating sums |
 //! | `bits` | shifts, bit fields, `lop3`, `prmt`, counts |
 //! | `property` | `testp` |
+//! | `video` | `vadd vsub vabsdiff vmin vmax vavrg vshl vshr vset vmad`, and those of two or four parts |
 
 mod approx;
 mod bits;
@@ -25,6 +26,7 @@ mod odd;
 mod property;
 mod rounding;
 mod single;
+mod video;
 
 #[cfg(test)]
 mod tests;
@@ -38,3 +40,4 @@ pub use self::integer::*;
 pub use self::mode::{Mode, Rounding};
 pub use self::property::*;
 pub use self::single::*;
+pub use self::video::*;

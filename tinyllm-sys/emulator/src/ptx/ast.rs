@@ -271,6 +271,10 @@ pub enum Operand {
         /// Bytes after it.
         offset: i64,
     },
+    /// `%r1.b0`: bytes or halves of a register.
+    Part(String, String),
+    /// `[a, {x, y}]`: a texture or a surface, and where in it.
+    Texture(Vec<Operand>),
     /// `a|b`: a value and a predicate.
     Pair(Box<Operand>, Box<Operand>),
     /// `!p`.

@@ -138,6 +138,12 @@ impl Parser<'_> {
                         }
                         attributes.push(word);
                     }
+                    "texref" | "samplerref" | "surfref" => {
+                        return Err(SyntaxError::new(
+                            line,
+                            format!(".{word}: textures and surfaces are not emulated"),
+                        ));
+                    }
                     _ => return Err(at_fault),
                 }
             }

@@ -44,6 +44,9 @@ impl Parser<'_> {
             }
             Some(Token::Name(name)) => {
                 self.advance();
+                if let Some(part) = self.directive() {
+                    return Ok(Operand::Part(name, part));
+                }
                 match self.offset()? {
                     _ if name == "_" => Ok(Operand::Discard),
                     0 => Ok(Operand::Name(name)),
@@ -87,6 +90,17 @@ impl Parser<'_> {
             (None, Some(Token::Integer(_))) => self.integer()? as i64,
             _ => self.offset()?,
         };
+        if self.peek() == Some(&Token::Mark(',')) {
+            let mut list = vec![Operand::Address { base, offset }];
+            while self.eat(',') {
+                list.push(match self.peek() {
+                    Some(Token::Mark('[')) => return Err(self.error("coordinates")),
+                    _ => self.single()?,
+                });
+            }
+            self.require(']')?;
+            return Ok(Operand::Texture(list));
+        }
         self.require(']')?;
         Ok(Operand::Address { base, offset })
     }

@@ -17,6 +17,10 @@ pub enum Kind {
     DoubleFree,
     /// A free of what was never allocated, or of the middle of an allocation.
     InvalidFree,
+    /// An instruction with operands that it does not take.
+    InvalidOperand,
+    /// An instruction that ends the kernel: `trap`, or `brkpt` without a debugger.
+    Trap,
     /// A read of bytes that were never written.
     Uninitialized,
     /// Two threads of a block, the same bytes of shared memory, and no barrier between.
@@ -49,7 +53,9 @@ impl Kind {
             | Kind::UseAfterFree
             | Kind::Misaligned
             | Kind::DoubleFree
-            | Kind::InvalidFree => "memcheck",
+            | Kind::InvalidFree
+            | Kind::InvalidOperand
+            | Kind::Trap => "memcheck",
             Kind::Uninitialized => "initcheck",
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => "racecheck",
             Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane | Kind::Endless => {

@@ -12,6 +12,8 @@ impl fmt::Display for Kind {
             Kind::Misaligned => "misaligned address",
             Kind::DoubleFree => "double free",
             Kind::InvalidFree => "invalid free",
+            Kind::InvalidOperand => "invalid operand",
+            Kind::Trap => "trap",
             Kind::Uninitialized => "uninitialized read",
             Kind::SharedRace => "race in shared memory",
             Kind::EqualStores => "note: equal values stored to shared memory",

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     kernel::{
-        Address, Atomic, AtomicKind, Constant, Element, LoadError, MemoryOrder, Op, Scope, Target, Transfer,
+        Address, Atomic, AtomicKind, Element, LoadError, MemoryOrder, Op, Scope, Target, Transfer,
         op::AtomicType,
     },
-    lanes::{Operands, Slot, lanes},
+    lanes::Slot,
     ptx::ast::{Instruction, Operand, Type},
 };
 
@@ -41,6 +41,7 @@ impl Decoder<'_> {
             "st" => self.store(instruction, modifiers),
             "atom" | "red" => self.atomic(instruction, modifiers),
             "cp" => self.copy_async(instruction, modifiers),
+            "createpolicy" => self.cache_policy(instruction, modifiers),
             "prefetch" | "prefetchu" | "discard" | "applypriority" => {
                 modifiers.cache_hints();
                 for hint in ["global", "local", "L1", "L2"] {
@@ -48,7 +49,6 @@ impl Decoder<'_> {
                 }
                 Ok(Some(Op::Nop))
             }
-            "createpolicy" => self.cache_policy(instruction, modifiers),
             "membar" | "fence" => {
                 // `membar.cta`, `.gl` and `.sys` are `fence.sc` of the scopes `.cta`, `.gpu` and `.sys`. Every fence acquires and releases.
                 let scope = take_scope(modifiers).unwrap_or(Scope::Device);
@@ -61,55 +61,12 @@ impl Decoder<'_> {
         }
     }
 
-    /// A policy for `.L2::cache_hint`, which changes no result: any number will do.
-    fn cache_policy(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {
-        let (fractional, range) = (modifiers.flag("fractional"), modifiers.flag("range"));
-        for word in ["cvt", "L2", "global", "b64"] {
-            modifiers.flag(word);
-        }
-        modifiers.cache_hints();
-        let (d, inputs) = match (instruction.operands.as_slice(), fractional, range) {
-            ([d], true, _) => (d, [].as_slice()),
-            ([d, inputs @ ..], true, _) if inputs.len() == 1 => (d, inputs),
-            ([d, inputs @ ..], _, true) if inputs.len() == 3 => (d, inputs),
-            ([d, inputs @ ..], false, false) if inputs.len() == 1 => (d, inputs),
-            _ => return Err(unsupported(instruction, "operands of another form")),
-        };
-        match inputs {
-            [fraction] if fractional => {
-                let value = match fraction {
-                    Operand::F32(bits) => f64::from(f32::from_bits(*bits)),
-                    Operand::F64(bits) => f64::from_bits(*bits),
-                    register => {
-                        self.source(instruction, register, Type::F32)?;
-                        1.0
-                    }
-                };
-                if !(value > 0.0 && value <= 1.0) {
-                    return Err(unsupported(instruction, "a fraction is above 0 and at most 1"));
-                }
-            }
-            [address, sizes @ ..] if range => {
-                self.address(instruction, address)?;
-                for size in sizes {
-                    self.source(instruction, size, Type::B32)?;
-                }
-            }
-            inputs => {
-                for input in inputs {
-                    self.source(instruction, input, Type::B64)?;
-                }
-            }
-        }
-        let d = self.destination(instruction, d, Type::B64)?;
-        let a = self.constant(Constant::Wide(1));
-        Ok(Some(Op::lanes(lanes!(a: u64 => u64 { a }), Operands { d, a, ..Operands::default() })))
-    }
-
     /// Weak unless it says otherwise. "A volatile operation has the same memory synchronization semantics as relaxed.sys."
     fn order(&self, modifiers: &mut Modifiers<'_>) -> MemoryOrder {
         let scope = take_scope(modifiers).unwrap_or(Scope::Device);
-        modifiers.flag("weak");
+        for word in ["weak", "mmio"] {
+            modifiers.flag(word);
+        }
         let (acquires, releases) = (modifiers.flag("acquire"), modifiers.flag("release"));
         let strong = modifiers.flag("volatile") | modifiers.flag("relaxed") | acquires | releases;
         MemoryOrder { scope: strong.then_some(scope), acquires, releases }
@@ -179,8 +136,10 @@ impl Decoder<'_> {
     fn load(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {
         let (d, address) = match instruction.operands.as_slice() {
             [d, address] => (d, address),
-            // The last is a cache policy.
-            [d, address, _] if modifiers.flag("L2::cache_hint") => (d, address),
+            [d, address, policy] if modifiers.flag("L2::cache_hint") => {
+                self.source(instruction, policy, Type::B64)?;
+                (d, address)
+            }
             _ => return Err(unsupported(instruction, "operands of another form")),
         };
         let order = self.order(modifiers);
@@ -208,7 +167,10 @@ impl Decoder<'_> {
     fn store(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {
         let (address, value) = match instruction.operands.as_slice() {
             [address, value] => (address, value),
-            [address, value, _] if modifiers.flag("L2::cache_hint") => (address, value),
+            [address, value, policy] if modifiers.flag("L2::cache_hint") => {
+                self.source(instruction, policy, Type::B64)?;
+                (address, value)
+            }
             _ => return Err(unsupported(instruction, "operands of another form")),
         };
         let order = self.order(modifiers);
@@ -321,8 +283,9 @@ impl Decoder<'_> {
         let policy = modifiers.flag("L2::cache_hint");
         modifiers.cache_hints();
         let mut operands = instruction.operands.as_slice();
-        if policy && operands.len() > 3 {
-            operands = &operands[..operands.len() - 1];
+        if let (true, [before @ .., policy]) = (policy && operands.len() > 3, operands) {
+            self.source(instruction, policy, Type::B64)?;
+            operands = before;
         }
         let (to, from, bytes, rest) = match operands {
             [to, from, Operand::Integer(bytes), rest @ ..] => (to, from, *bytes, rest),

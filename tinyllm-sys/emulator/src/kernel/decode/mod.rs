@@ -3,6 +3,7 @@
 
 mod bits;
 mod body;
+mod cache_policy;
 mod control;
 mod conversions;
 mod floats;
@@ -15,6 +16,7 @@ mod modifiers;
 mod moves;
 mod operands;
 mod predicates;
+mod video;
 mod warp;
 mod wmma;
 
@@ -26,6 +28,9 @@ use crate::{
     forms,
     ptx::ast::{Function, Instruction, Module},
 };
+
+/// Instructions of memory that only a texture unit understands.
+const TEXTURES: [&str; 7] = ["tex", "tld4", "txq", "suld", "sust", "sured", "suq"];
 
 /// What a form that is not there is: an error with the instruction.
 fn unsupported(instruction: &Instruction, problem: impl Into<String>) -> LoadError {
@@ -53,6 +58,11 @@ pub(super) fn kernel(module: &Module, kernel: &Function) -> Result<Kernel, LoadE
 impl Decoder<'_> {
     /// Decodes one instruction and adds it to the code.
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), LoadError> {
+        if TEXTURES.contains(&instruction.opcode.as_str()) {
+            let problem =
+                format!("there is no {} here: textures and surfaces are not emulated", instruction.opcode);
+            return Err(unsupported(instruction, problem));
+        }
         forms::check(&instruction.opcode, &instruction.modifiers, self.module_target())
             .map_err(|problem| unsupported(instruction, problem))?;
         let mut modifiers = Modifiers::new(instruction);
@@ -66,6 +76,7 @@ impl Decoder<'_> {
             Self::warp,
             Self::matrix,
             Self::warp_matrix,
+            Self::video,
         ];
         for family in families {
             if let Some(op) = family(self, instruction, &mut modifiers)? {

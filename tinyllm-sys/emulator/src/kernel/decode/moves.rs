@@ -136,14 +136,14 @@ impl Decoder<'_> {
             ("shared::cta", SHARED_WINDOW),
             ("local", LOCAL_WINDOW),
             ("param", PARAM_WINDOW),
-            ("global", 0),
         ]);
-        let window = window.ok_or_else(|| unsupported(instruction, "this state space"))?;
-        if window == 0 {
-            // Parameters are global memory too.
-            let run = lanes!([imm] a: u64 => bool { a >> 56 == 0 || a >> 56 == u64::from(imm) });
-            return self.compute(instruction, run, Type::Pred, &[Type::B64], (PARAM_WINDOW >> 56) as u32);
-        }
+        let Some(window) = window else {
+            let constant = modifiers.one_of(&[("const", true), ("global", false)]);
+            let constant = constant.ok_or_else(|| unsupported(instruction, "this state space"))?;
+            let [d, a] = self.operands(instruction)?;
+            let a = self.source(instruction, a, Type::B64)?;
+            return Ok(Some(Op::IsSpace { d: self.destination(instruction, d, Type::Pred)?, a, constant }));
+        };
         let run = lanes!([imm] a: u64 => bool { a >> 56 == u64::from(imm) });
         self.compute(instruction, run, Type::Pred, &[Type::B64], (window >> 56) as u32)
     }

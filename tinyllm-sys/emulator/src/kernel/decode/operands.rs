@@ -51,11 +51,18 @@ fn special(name: &str) -> Option<Special> {
         "%lanemask_ge" => Special::LaneMaskGreaterEqual,
         "%dynamic_smem_size" => Special::DynamicSharedBytes,
         "%total_smem_size" => Special::TotalSharedBytes,
-        // What the driver leaves there for cooperative groups; of the others nobody says what they are.
-        "%envreg1" => Special::GridWorkspaceHigh,
-        "%envreg2" => Special::GridWorkspaceLow,
-        _ => return None,
+        _ => return numbered(name),
     })
+}
+
+/// `%envreg0` to `%envreg31`, and the counters `%pm0` to `%pm7`, which count nothing here.
+fn numbered(name: &str) -> Option<Special> {
+    if let Some(number) = name.strip_prefix("%envreg") {
+        let number: u32 = number.parse().ok()?;
+        return (number < 32).then_some(Special::Environment(number));
+    }
+    let number: u32 = name.strip_prefix("%pm")?.trim_end_matches("_64").parse().ok()?;
+    (number < 8).then_some(Special::Zero)
 }
 
 impl Decoder<'_> {

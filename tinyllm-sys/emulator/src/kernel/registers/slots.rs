@@ -2,7 +2,8 @@
 
 use crate::{
     kernel::{
-        Address, Atomic, Barrier, BarrierMode, Element, Guard, Instr, MatrixType, Mma, Op, Transfer, VoteMode,
+        Address, Atomic, Barrier, BarrierMode, Element, Guard, Instr, MatrixType, Mma, Op, Portion, Transfer,
+        VoteMode,
     },
     lanes::{Class, Slot},
 };
@@ -126,6 +127,20 @@ impl Op {
             Op::Barrier(barrier) => visit_barrier(barrier, visit),
             Op::WarpBarrier { members } => visit(members, Class::Row, Access::Read),
             Op::BranchIndexed { index, targets: _ } => visit(index, Class::Row, Access::Read),
+            Op::CachePolicy { d, priority: _, portion } => {
+                match portion {
+                    Portion::Fraction(slot) => visit(slot, Class::Row, Access::Read),
+                    Portion::Range { address, primary, total } => {
+                        read_address(address, visit);
+                        [primary, total].into_iter().for_each(|slot| visit(slot, Class::Row, Access::Read));
+                    }
+                }
+                visit(d, Class::Pair, Access::Write);
+            }
+            Op::IsSpace { d, a, constant: _ } => {
+                visit(a, Class::Pair, Access::Read);
+                visit(d, Class::Predicate, Access::Write);
+            }
             Op::Clock { d, wide } => {
                 visit(d, if *wide { Class::Pair } else { Class::Row }, Access::Write);
             }

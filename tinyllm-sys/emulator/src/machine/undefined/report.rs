@@ -56,7 +56,7 @@ impl Context<'_> {
                     let why = if has_ended { "has ended" } else { "does not execute it with this one" };
                     let note = format!("lane {reader} reads from lane {from}, which {why}");
                     let used = self.used(used, lane);
-                    self.find_sync(Kind::InactiveLane, pc, warp, reader, note, Some(used));
+                    self.find_at(Kind::InactiveLane, pc, warp, reader, note, Some(used));
                 }
             }
             undefined.set(slot, class, lane, 0, 0);

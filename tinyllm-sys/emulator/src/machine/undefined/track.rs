@@ -119,6 +119,14 @@ impl Context<'_> {
                     self.find_use(undefined, predicate, active, used("given to a barrier"));
                 }
             }
+            Op::IsSpace { d, a, .. } => {
+                for lane in lanes_of(active) {
+                    let bits = u64::from(undefined.bits(*a, Class::Pair, lane) != 0);
+                    let origin = undefined.origin_of(*a, Class::Pair, lane);
+                    undefined.set(*d, Class::Predicate, lane, bits, origin);
+                }
+                return false;
+            }
             Op::Mma(mma) => {
                 undefined.multiply(registers, active, mma);
                 return false;
@@ -201,6 +209,8 @@ fn guard_shows(op: &Op) -> Option<&'static str> {
         | Op::Load(_)
         | Op::LoadParam { .. }
         | Op::LoadMatrix { .. }
+        | Op::CachePolicy { .. }
+        | Op::IsSpace { .. }
         | Op::Clock { .. }
         | Op::Nop => None,
         Op::Branch { .. } | Op::BranchIndexed { .. } | Op::Exit => Some("decides a branch"),

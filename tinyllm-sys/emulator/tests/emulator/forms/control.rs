@@ -1,7 +1,7 @@
 //! Every form of branch, call, barrier and fence of the table: two warps run each, and leave words that only the right way
 //! through leaves.
 
-use tinyllm_emulator::Emulator;
+use tinyllm_emulator::{Emulator, report::Kind};
 use tinyllm_sys::DriverApi;
 
 use super::{
@@ -135,6 +135,11 @@ fn a_trap_ends_the_context() {
     for instruction in ["trap", "brkpt"] {
         let program = Program::new(Emulator::builder());
         assert_eq!(after(&program, instruction), "CUDA_ERROR_LAUNCH_FAILED", "{instruction}");
+        let [finding] = &program.driver.findings()[..] else { panic!("{instruction}") };
+        assert_eq!(
+            (finding.kind, finding.site.as_ref().unwrap().instruction.as_str()),
+            (Kind::Trap, instruction)
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 //! any width, and on the processor's own floating point. The list of forms becomes `docs/ptx-forms.md`.
 
 mod accesses;
+mod cache_policy;
 mod comparisons;
 mod control;
 mod conversions;
@@ -15,6 +16,7 @@ mod memory;
 mod ptxas;
 mod table;
 mod tiny;
+mod video;
 mod warp_matrices;
 mod warps;
 
@@ -30,6 +32,7 @@ fn all() -> Vec<(&'static str, Vec<Form>)> {
     let moves = |name: &String| name.starts_with("cvt.");
     vec![
         ("Integer arithmetic", integers::forms()),
+        ("Video", names("Video").iter().flat_map(|name| video::reference(name)).collect()),
         ("Logic, shifts and fields", logic::forms()),
         ("Floating point", named("Floating point").map(|name| floats::reference(&name)).collect()),
         (

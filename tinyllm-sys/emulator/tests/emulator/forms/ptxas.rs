@@ -1,6 +1,6 @@
 //! That ptxas takes every form of the table, for the target that the table says, where `TINYLLM_PTXAS` names one.
 
-use std::{fmt::Write, fs, process::Command};
+use std::{ffi::OsStr, fmt::Write, fs, path::Path, process::Command};
 
 use tinyllm_emulator::forms::SECTIONS;
 
@@ -59,6 +59,17 @@ fn instruction(name: &str) -> String {
         "madc" | "sad" | "mad24" | "fma" => format!("{}, {}, {}, {}", r(0), r(1), r(2), r(3)),
         "dp4a" | "dp2a" | "fns" | "prmt" | "shf" => "%r0, %r1, %r2, %r3".into(),
         "lop3" => "%r0, %r1, %r2, %r3, 0x96".into(),
+        "vadd" | "vsub" | "vabsdiff" | "vmin" | "vmax" | "vshl" | "vshr" | "vset" => {
+            let second = has("add") || has("min") || has("max");
+            format!("%r0, %r1.h1, %r2.b3{}", if second { ", %r3" } else { "" })
+        }
+        "vmad" => "%r0, %r1.b2, %r2, %r3".into(),
+        "vadd2" | "vsub2" | "vavrg2" | "vabsdiff2" | "vmin2" | "vmax2" | "vset2" => {
+            "%r0.h1, %r1.h31, %r2.h02, %r3".into()
+        }
+        "vadd4" | "vsub4" | "vavrg4" | "vabsdiff4" | "vmin4" | "vmax4" | "vset4" => {
+            "%r0.b31, %r1.b7654, %r2.b0123, %r3".into()
+        }
         "not" | "cnot" | "abs" | "neg" | "brev" | "mov" | "sqrt" | "rcp" | "rsqrt" | "sin" | "cos"
         | "lg2" | "ex2" | "tanh" => {
             format!("{}, {}", r(0), r(1))
@@ -198,31 +209,50 @@ fn ptxas_takes_every_form() {
         return;
     };
     let directory = tempfile::tempdir().unwrap();
+    let version = ptxas_version(&ptxas);
     for target in [80, 86, 90] {
         let forms = SECTIONS.iter().flat_map(|section| section.forms).filter(|form| form.target == target);
-        let instructions: Vec<String> =
-            forms.flat_map(|form| form.spelled()).map(|name| instruction(&name)).collect();
-        let mut text =
-            format!(".version 8.0\n.target sm_{target}\n.address_size 64\n.func other {{ ret; }}\n");
-        for (index, some) in instructions.chunks(KERNEL_INSTRUCTIONS).enumerate() {
-            let _ = writeln!(
-                text,
-                ".visible .entry k{index}() {{\n.reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<8>; .reg .b64 %d<8>;\n\
-                 table: .branchtargets done;\n{}\ndone: ret;\n}}",
-                some.join("\n")
-            );
+        let names: Vec<String> = forms.flat_map(|form| form.spelled()).collect();
+        let (later, names): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|name| name.contains(".mmio."));
+        assemble(&ptxas, directory.path(), target, "8.0", &names);
+        if version >= (12, 2) {
+            assemble(&ptxas, directory.path(), target, "8.2", &later);
         }
-        let path = directory.path().join("forms.ptx");
-        fs::write(&path, text).unwrap();
-        let arch = format!("-arch=sm_{target}");
-        let output =
-            Command::new(&ptxas).args([&arch, "-O0", "-o", "/dev/null"]).arg(&path).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "sm_{target}, {} forms: {} {said}",
-            instructions.len(),
-            output.status
+    }
+}
+
+/// Major and minor number of the toolkit that a ptxas is of.
+fn ptxas_version(ptxas: &OsStr) -> (u32, u32) {
+    let output = Command::new(ptxas).arg("--version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let release = text.split("release ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    let (major, minor) = release.split_once('.').unwrap();
+    (major.parse().unwrap(), minor.parse().unwrap())
+}
+
+/// Assembles an instruction of each name.
+fn assemble(ptxas: &OsStr, directory: &Path, target: u32, version: &str, names: &[String]) {
+    let instructions: Vec<String> = names.iter().map(|name| instruction(name)).collect();
+    let mut text =
+        format!(".version {version}\n.target sm_{target}\n.address_size 64\n.func other {{ ret; }}\n");
+    for (index, some) in instructions.chunks(KERNEL_INSTRUCTIONS).enumerate() {
+        let _ = writeln!(
+            text,
+            ".visible .entry k{index}() {{\n.reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<8>; .reg .b64 %d<8>;\n\
+             table: .branchtargets done;\n{}\ndone: ret;\n}}",
+            some.join("\n")
         );
     }
+    let path = directory.join("forms.ptx");
+    fs::write(&path, text).unwrap();
+    let arch = format!("-arch=sm_{target}");
+    let output = Command::new(ptxas).args([&arch, "-O0", "-o", "/dev/null"]).arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "sm_{target}, PTX {version}, {} forms: {} {said}",
+        instructions.len(),
+        output.status
+    );
 }

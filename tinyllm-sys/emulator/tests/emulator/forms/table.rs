@@ -58,6 +58,14 @@ fn what_is_not_there_is_an_error_with_its_place() {
     let program = Program::new(Emulator::builder());
     for (instruction, problem) in [
         ("txq.width.b32 %r1, [%rd1];", "there is no txq here"),
+        (
+            "tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [%rd1, {%f1, %f2}];",
+            "there is no tex here: textures and surfaces are not emulated",
+        ),
+        ("mov.u32 %r1, %envreg32;", "%envreg32 is not declared"),
+        ("vadd.u32.u32.u32 %r1.h2, %r2, %r3, %r4;", "a part .h2"),
+        ("vadd.u32.u32.u32.sat %r1, %r2, %r3, %r4;", "a third input is for a second operation"),
+        ("vmad.s32.s32.s32 %r1, -%r2, %r3, -%r4;", "more than one of -a * b, -c and .po"),
         ("add.u8 %r1, %r2, %r3;", "no .u8 here; there are add.INT, add.sat.s32, "),
         ("add.rn.u32 %r1, %r2, %r3;", "no .rn here"),
         ("add.rn.rz.f32 %r1, %r2, %r3;", "no .rz here"),
