@@ -11,8 +11,8 @@ pub struct Check {
     pub initcheck: bool,
     /// Races between threads of a block in shared memory, and between blocks in global memory.
     pub racecheck: bool,
-    /// Barriers that not all threads reach, and kernels that never end: those are stopped in any case; this decides whether it is
-    /// reported.
+    /// Barriers that not all threads reach, `mbarrier` objects that are used as the manual does not allow, and kernels that never end:
+    /// those are stopped in any case; this decides whether it is reported.
     pub synccheck: bool,
     /// Memory that is still allocated at the end.
     pub leak: bool,
@@ -61,9 +61,11 @@ impl Check {
             | Kind::Trap => self.memcheck,
             Kind::Uninitialized => self.initcheck,
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => self.racecheck,
-            Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane | Kind::Endless => {
-                self.synccheck
-            }
+            Kind::BarrierDivergence
+            | Kind::WarpDivergence
+            | Kind::InactiveLane
+            | Kind::Endless
+            | Kind::MbarrierMisuse => self.synccheck,
             Kind::StreamRace => self.stream,
             Kind::Leak => self.leak,
             Kind::Contraction => self.contraction,

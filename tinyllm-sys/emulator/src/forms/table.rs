@@ -254,6 +254,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             since(90, "red", "{.relaxed, .release}{.SCOPE}{.global, .SHARED}.add.noftz.BHALF"),
             form("cp", ".async.{ca, cg}.SHARED.global{.L2::cache_hint}{.PREFETCH}"),
+            form("cp", ".async.mbarrier.arrive{.noinc}{.SHARED}.b64"),
             form("cp", ".async.{commit_group, wait_group, wait_all}"),
             form("createpolicy", ".fractional.PRIORITY{.L2::evict_first, .L2::evict_unchanged}.b64"),
             form("createpolicy", ".range{.global}.PRIORITY{.L2::evict_first, .L2::evict_unchanged}.b64"),
@@ -280,6 +281,16 @@ pub const SECTIONS: &[Section] = &[
             form("barrier", "{.cta}.{sync, arrive}{.aligned}"),
             form("barrier", "{.cta}.red.{popc, popc.aligned}.u32"),
             form("barrier", "{.cta}.red.{and, or, and.aligned, or.aligned}.pred"),
+        ],
+    },
+    Section {
+        title: "Barriers in memory",
+        forms: &[
+            form("mbarrier", ".{init, inval}{.SHARED}.b64"),
+            form("mbarrier", ".{arrive, arrive_drop}{.noComplete}{.release.cta}{.SHARED}.b64"),
+            form("mbarrier", ".test_wait{.parity}{.acquire.cta}{.SHARED}.b64"),
+            since(90, "mbarrier", ".try_wait{.parity}{.acquire.cta}{.SHARED}.b64"),
+            form("mbarrier", ".pending_count.b64"),
         ],
     },
     Section {

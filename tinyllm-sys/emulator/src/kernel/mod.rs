@@ -16,9 +16,9 @@ pub(crate) use image::Image;
 pub use image::would_load;
 pub(crate) use names::readable;
 pub(crate) use op::{
-    Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr, MatrixType,
-    MemoryOrder, Mma, Op, Portion, QuadPairs, ReduceMode, Scope, ShuffleMode, Special, Target, Transfer,
-    VoteMode,
+    Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr,
+    MBARRIER_FIELD_BITS, MatrixType, Mbarrier, MbarrierAction, MemoryOrder, Mma, Op, Portion, QuadPairs,
+    ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
 };
 pub(crate) use registers::SlotUses;
 

@@ -273,8 +273,51 @@ pub(crate) enum Portion {
     Range { address: Address, primary: Slot, total: Slot },
 }
 
+/// What is done with an `mbarrier` object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MbarrierAction {
+    Init {
+        count: Slot,
+    },
+    Invalidate,
+    Arrive {
+        /// Where the state goes.
+        d: Option<Slot>,
+        count: Option<Slot>,
+        /// Later phases wait for less.
+        drop: bool,
+        /// `false` of `.noComplete`.
+        completes: bool,
+    },
+    Test {
+        d: Slot,
+        /// A phase's state, or its parity.
+        state: Slot,
+        parity: bool,
+    },
+    /// `cp.async.mbarrier.arrive`; `increments` of the one without `.noinc`.
+    ArriveAfterCopies {
+        increments: bool,
+    },
+}
+
+/// Bits of each number in an `mbarrier` object and in an arrival's state: the pending count has the lowest.
+pub(crate) const MBARRIER_FIELD_BITS: u32 = 20;
+
+/// `mbarrier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mbarrier {
+    pub(crate) address: Address,
+    /// Whether the address is a generic one.
+    pub(crate) generic: bool,
+    pub(crate) action: MbarrierAction,
+}
+
 /// What a lane of `ldmatrix` names: eight elements of 16 bits.
 const MATRIX_ROW_BYTES: u64 = 16;
+
+/// An `mbarrier` object.
+const MBARRIER_BYTES: u64 = 8;
 
 /// What a step of a warp does.
 #[derive(Clone, Debug)]
@@ -356,6 +399,7 @@ pub(crate) enum Op {
         d: Slot,
     },
     Barrier(Box<Barrier>),
+    Mbarrier(Box<Mbarrier>),
     WarpBarrier {
         members: Slot,
     },
@@ -405,6 +449,7 @@ impl Op {
             Op::Atomic(atomic) => u64::from(atomic.bytes),
             Op::CopyAsync { bytes, .. } => u64::from(*bytes),
             Op::LoadMatrix { .. } => MATRIX_ROW_BYTES,
+            Op::Mbarrier(_) => MBARRIER_BYTES,
             _ => 0,
         }
     }

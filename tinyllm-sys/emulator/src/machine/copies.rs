@@ -17,7 +17,7 @@ use crate::{
     kernel::{Address, Guard},
     lanes::{LANES, Slot},
     memory::load,
-    report::Access,
+    report::{Access, Kind},
 };
 
 /// The lanes where something holds.
@@ -148,7 +148,15 @@ impl Context<'_> {
         warp: &mut Warp,
         mask: u32,
         groups: Option<u32>,
-    ) {
+    ) -> Result<(), Fault> {
+        if !shared.arrivals.is_empty() {
+            let committed = warp.copies.committed;
+            let is_due = |lane: usize, of: [u32; LANES]| {
+                groups.is_none_or(|groups| of[lane] + groups < committed[lane])
+            };
+            self.land_arriving(shared, warp, mask, is_due)?;
+        }
+        let time = shared.clocks.time(warp.index);
         let Copies { pending, committed } = &mut warp.copies;
         for copy in pending.iter_mut() {
             let is_due =
@@ -156,14 +164,16 @@ impl Context<'_> {
             let landed = copy.mask & mask & lanes_where(is_due);
             if landed != 0 {
                 copy.mask &= !landed;
-                self.land(shared, warp.index, copy, landed);
+                self.land(shared, warp.index, copy, landed, time);
             }
         }
         pending.retain(|copy| copy.mask != 0);
+        Ok(())
     }
 
+    /// Lets parts of a copy land at a time of its warp.
     #[inline(always)]
-    fn land(&mut self, shared: &mut Shared, warp: u32, copy: &AsyncCopy, mask: u32) {
+    pub(super) fn land(&mut self, shared: &mut Shared, warp: u32, copy: &AsyncCopy, mask: u32, time: u32) {
         let bytes = copy.bytes as usize;
         let to = shared.bytes.as_mut_slice();
         for lane in lanes_of(mask) {
@@ -186,7 +196,9 @@ impl Context<'_> {
             bytes: u64::from(copy.bytes),
             what: Use::CopyLanded,
         };
-        self.shared_races(shared, &request);
+        for (lane, race) in shared.touch_at(&request, time) {
+            self.shared_race(shared, &request, lane, race, Kind::SharedRace);
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod grid;
 mod groups;
 mod knowledge;
 mod matrix;
+mod mbarriers;
 mod memory;
 mod order;
 mod places;
@@ -32,6 +33,7 @@ mod strong;
 mod together;
 mod transfer;
 mod undefined;
+mod waiting;
 mod warp;
 mod words;
 

@@ -134,7 +134,14 @@ impl Context<'_> {
     }
 
     #[cold]
-    fn shared_race(&mut self, shared: &Shared, request: &Request<'_>, lane: usize, race: Race, kind: Kind) {
+    pub(super) fn shared_race(
+        &mut self,
+        shared: &Shared,
+        request: &Request<'_>,
+        lane: usize,
+        race: Race,
+        kind: Kind,
+    ) {
         let culprit = request.culprit(kind, MemorySpace::Shared, lane);
         let exchange = shared.clocks.exchange_between(race.earlier.warp(), race.earlier.pc, request.pc);
         let exchange = exchange.filter(|_| race.earlier.warp() == request.warp && !race.earlier_under_way);
@@ -144,7 +151,7 @@ impl Context<'_> {
             let bytes = op.map_or(1, Op::access_bytes).max(1);
             finding.other = Some(Other {
                 access: match op {
-                    Some(Op::Atomic(_)) => Access::Atomic,
+                    Some(Op::Atomic(_) | Op::Mbarrier(_)) => Access::Atomic,
                     _ if race.earlier_writes => Access::Write,
                     _ => Access::Read,
                 },

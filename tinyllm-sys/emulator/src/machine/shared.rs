@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::{
     aligned::Aligned,
     clocks::Clocks,
+    mbarriers::Mbarriers,
     private::Request,
     transfer::lanes_of,
+    warp::CopyArrival,
     words::{Parts, Race, Toucher, Words},
 };
 use crate::lanes::LANES;
@@ -23,6 +25,9 @@ pub(super) struct Shared {
     stores: HashMap<u64, u32>,
     words: Option<Words>,
     pub(super) clocks: Clocks,
+    pub(super) mbarriers: Mbarriers,
+    /// Copies that arrive at an `mbarrier` object when they have landed, in the order of their instructions.
+    pub(super) arrivals: Vec<CopyArrival>,
 }
 
 impl Shared {
@@ -35,6 +40,8 @@ impl Shared {
             stores: HashMap::new(),
             words: races.then(|| Words::new(length)),
             clocks: Clocks::new(warps),
+            mbarriers: Mbarriers::default(),
+            arrivals: Vec::new(),
         }
     }
 
@@ -44,6 +51,8 @@ impl Shared {
         self.stores.clear();
         self.words.iter_mut().for_each(Words::reset);
         self.clocks.reset();
+        self.mbarriers.reset();
+        self.arrivals.clear();
     }
 
     /// The lanes of a mask whose bytes, at a multiple of how many, are not all written.
@@ -88,10 +97,16 @@ impl Shared {
     /// Notes an access of a warp, and gives every lane that nothing orders after an earlier access.
     #[inline(always)]
     pub(super) fn touch(&mut self, request: &Request<'_>) -> Vec<(usize, Race)> {
+        self.touch_at(request, self.clocks.time(request.warp))
+    }
+
+    /// The same of an access that is done at a time of the warp.
+    #[inline(always)]
+    pub(super) fn touch_at(&mut self, request: &Request<'_>, time: u32) -> Vec<(usize, Race)> {
         let Request { pc, warp, what, offsets, bytes, mask } = *request;
         let mut races = Vec::new();
         let Some(words) = &mut self.words else { return races };
-        let toucher = Toucher::new(&self.clocks, warp, pc, what);
+        let toucher = Toucher::new(&self.clocks, warp, pc, what).at(time);
         let parts = Parts::new(offsets, bytes, mask, what);
         for lanes in parts {
             if words.note(&toucher, &parts, lanes) {

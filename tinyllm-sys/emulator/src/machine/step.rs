@@ -204,8 +204,8 @@ impl Context<'_> {
                 self.copy_async(shared, warp, pc, active, *to, *from, *bytes, *source_bytes, *ignore)?;
             }
             Op::CommitCopies => warp.copies.commit(active),
-            Op::WaitCopies { groups } => self.wait_for_copies(shared, warp, active, Some(*groups)),
-            Op::WaitAllCopies => self.wait_for_copies(shared, warp, active, None),
+            Op::WaitCopies { groups } => self.wait_for_copies(shared, warp, active, Some(*groups))?,
+            Op::WaitAllCopies => self.wait_for_copies(shared, warp, active, None)?,
             Op::Fence { scope } => self.fence(*scope),
             Op::CachePolicy { d, priority, portion } => {
                 self.cache_policy(warp, pc, active, *d, *priority, portion);
@@ -232,6 +232,13 @@ impl Context<'_> {
                 self.print(warp, active, *format, *arguments, *result, pc)?;
             }
             Op::Trap => return Err(self.trapped(warp, pc, active)),
+            Op::Mbarrier(mbarrier) => {
+                let waits = self.mbarrier(shared, warp, pc, active, mbarrier)?;
+                // Others come first, unless they are lanes of this warp: those get their turn by the count of instructions.
+                if waits && warp.groups.is_empty() {
+                    return Ok(Next::Yield);
+                }
+            }
             Op::Barrier(barrier) => return self.barrier(shared, barriers, warp, pc, mask, active, barrier),
             Op::LoadMatrix { .. }
             | Op::Mma(_)

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::transfer::lanes_of;
-use super::{aligned::Aligned, groups::Groups, undefined::Undefined};
+use super::{aligned::Aligned, clocks::MAX_WARPS, groups::Groups, transfer::lanes_of, undefined::Undefined};
 use crate::lanes::{LANES, Registers};
 
 /// A warp of a block.
@@ -104,6 +103,19 @@ pub(super) struct AsyncCopy {
     pub(super) undefined: Option<Box<[u32; LANES]>>,
 }
 
+/// `cp.async.mbarrier.arrive` whose copies are under way.
+#[derive(Clone, Debug)]
+pub(super) struct CopyArrival {
+    pub(super) warp: u32,
+    pub(super) pc: u32,
+    pub(super) mask: u32,
+    /// Each lane's object.
+    pub(super) objects: [u64; LANES],
+    pub(super) copies: Vec<AsyncCopy>,
+    /// The warp's clock at that instruction.
+    pub(super) known: [u32; MAX_WARPS],
+}
+
 /// A warp's copies under way.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Copies {
@@ -116,6 +128,17 @@ impl Copies {
     pub(super) fn reset(&mut self) {
         self.pending.clear();
         self.committed = [0; LANES];
+    }
+
+    /// Takes the parts of copies that lanes have under way.
+    pub(super) fn take(&mut self, mask: u32) -> Vec<AsyncCopy> {
+        let mut taken = Vec::new();
+        for copy in self.pending.iter_mut().filter(|copy| copy.mask & mask != 0) {
+            taken.push(AsyncCopy { mask: copy.mask & mask, ..copy.clone() });
+            copy.mask &= !mask;
+        }
+        self.pending.retain(|copy| copy.mask != 0);
+        taken
     }
 
     pub(super) fn commit(&mut self, mask: u32) {

@@ -144,6 +144,12 @@ impl Toucher {
         Toucher { warp, pc, what, who: warp << 8 | atomic, time, settled }
     }
 
+    /// The same at another time of the warp.
+    #[inline(always)]
+    pub(super) fn at(self, time: u32) -> Self {
+        Toucher { time, ..self }
+    }
+
     /// The time to be noted.
     #[inline(always)]
     fn noted(&self) -> u32 {

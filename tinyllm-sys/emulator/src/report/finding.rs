@@ -37,6 +37,8 @@ pub enum Kind {
     InactiveLane,
     /// A kernel that never ends, or not within its budget.
     Endless,
+    /// An `mbarrier` operation where no object is, or that the object does not take.
+    MbarrierMisuse,
     /// Two pieces of work on different streams, the same bytes, and no event between.
     StreamRace,
     /// Memory, a stream, an event or a module that is still there at the end.
@@ -58,9 +60,11 @@ impl Kind {
             | Kind::Trap => "memcheck",
             Kind::Uninitialized => "initcheck",
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => "racecheck",
-            Kind::BarrierDivergence | Kind::WarpDivergence | Kind::InactiveLane | Kind::Endless => {
-                "synccheck"
-            }
+            Kind::BarrierDivergence
+            | Kind::WarpDivergence
+            | Kind::InactiveLane
+            | Kind::Endless
+            | Kind::MbarrierMisuse => "synccheck",
             Kind::StreamRace => "stream",
             Kind::Leak => "leak",
             Kind::Contraction => "contraction",

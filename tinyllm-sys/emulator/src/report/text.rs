@@ -22,6 +22,7 @@ impl fmt::Display for Kind {
             Kind::WarpDivergence => "warp divergence",
             Kind::InactiveLane => "shuffle from an inactive lane",
             Kind::Endless => "kernel that never ends",
+            Kind::MbarrierMisuse => "wrong use of an mbarrier",
             Kind::StreamRace => "race between streams",
             Kind::Leak => "leak",
             Kind::Contraction => "note: sums of products that may be fused",

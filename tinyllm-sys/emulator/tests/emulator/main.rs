@@ -11,6 +11,7 @@ mod faulty;
 mod forms;
 mod grid_sync;
 mod litmus;
+mod mbarriers;
 mod naming;
 mod print;
 mod program;

@@ -262,6 +262,9 @@ impl Decoder<'_> {
         if !modifiers.flag("async") {
             return Err(unsupported(instruction, "only cp.async"));
         }
+        if modifiers.flag("mbarrier") {
+            return self.copies_arrive(instruction, modifiers);
+        }
         if modifiers.flag("commit_group") {
             return Ok(Some(Op::CommitCopies));
         }

@@ -11,6 +11,7 @@ mod integers;
 mod layout;
 mod location;
 mod matrix;
+mod mbarriers;
 mod memory;
 mod modifiers;
 mod moves;
@@ -77,6 +78,7 @@ impl Decoder<'_> {
             Self::matrix,
             Self::warp_matrix,
             Self::video,
+            Self::mbarrier,
         ];
         for family in families {
             if let Some(op) = family(self, instruction, &mut modifiers)? {

@@ -2,8 +2,8 @@
 
 use crate::{
     kernel::{
-        Address, Atomic, Barrier, BarrierMode, Element, Guard, Instr, MatrixType, Mma, Op, Portion, Transfer,
-        VoteMode,
+        Address, Atomic, Barrier, BarrierMode, Element, Guard, Instr, MatrixType, Mbarrier, MbarrierAction,
+        Mma, Op, Portion, Transfer, VoteMode,
     },
     lanes::{Class, Slot},
 };
@@ -125,6 +125,7 @@ impl Op {
             }
             Op::ActiveMask { d } => visit(d, Class::Row, Access::Write),
             Op::Barrier(barrier) => visit_barrier(barrier, visit),
+            Op::Mbarrier(mbarrier) => visit_mbarrier(mbarrier, visit),
             Op::WarpBarrier { members } => visit(members, Class::Row, Access::Read),
             Op::BranchIndexed { index, targets: _ } => visit(index, Class::Row, Access::Read),
             Op::CachePolicy { d, priority: _, portion } => {
@@ -177,6 +178,22 @@ fn visit_mma(mma: &mut Mma, visit: Visit<'_>) {
         visit(slot, class, Access::Read);
     }
     mma.d.iter_mut().for_each(|slot| visit(slot, class, Access::Write));
+}
+
+fn visit_mbarrier(mbarrier: &mut Mbarrier, visit: Visit<'_>) {
+    read_address(&mut mbarrier.address, visit);
+    match &mut mbarrier.action {
+        MbarrierAction::Init { count } => visit(count, Class::Row, Access::Read),
+        MbarrierAction::Arrive { d, count, drop: _, completes: _ } => {
+            count.iter_mut().for_each(|count| visit(count, Class::Row, Access::Read));
+            d.iter_mut().for_each(|d| visit(d, Class::Pair, Access::Write));
+        }
+        MbarrierAction::Test { d, state, parity } => {
+            visit(state, if *parity { Class::Row } else { Class::Pair }, Access::Read);
+            visit(d, Class::Predicate, Access::Write);
+        }
+        MbarrierAction::Invalidate | MbarrierAction::ArriveAfterCopies { increments: _ } => {}
+    }
 }
 
 fn visit_barrier(barrier: &mut Barrier, visit: Visit<'_>) {

@@ -2,7 +2,10 @@
 
 use super::{Origin, Undefined, atomic::atomic_operands, register_class, report::Use};
 use crate::{
-    kernel::{Address, BarrierMode, Element, Instr, Op, ReduceMode, Target, Transfer, VoteMode},
+    kernel::{
+        Address, BarrierMode, Element, Instr, Mbarrier, MbarrierAction, Op, ReduceMode, Target, Transfer,
+        VoteMode,
+    },
     lanes::{Class, LANES, Slot},
     machine::{
         addresses::addresses,
@@ -59,6 +62,7 @@ impl Context<'_> {
         let (shows, how) = match &instruction.op {
             Op::Load(transfer) | Op::Store(transfer) => (vec![base(transfer.address)], "used as an address"),
             Op::LoadMatrix { address, .. } => (vec![base(*address)], "used as an address"),
+            Op::Mbarrier(mbarrier) => (mbarrier_operands(mbarrier), "given to an mbarrier"),
             Op::Atomic(atomic) => (vec![base(atomic.address)], "used as an address"),
             Op::CopyAsync { to, from, .. } => (vec![base(*to), base(*from)], "used as an address"),
             Op::Shuffle { b, c, members, .. } => (operands(&[*b, *c, *members]), "chooses lanes"),
@@ -230,6 +234,19 @@ fn global_lanes(target: Target, at: &[u64; LANES], mask: u32) -> u32 {
 /// The register of an address.
 fn base(address: Address) -> (Slot, Class) {
     (address.base, if address.wide { Class::Pair } else { Class::Row })
+}
+
+/// The registers that an `mbarrier` instruction reads.
+fn mbarrier_operands(mbarrier: &Mbarrier) -> Vec<(Slot, Class)> {
+    let other = match mbarrier.action {
+        MbarrierAction::Init { count } => Some((count, Class::Row)),
+        MbarrierAction::Arrive { count, .. } => count.map(|count| (count, Class::Row)),
+        MbarrierAction::Test { state, parity, .. } => {
+            Some((state, if parity { Class::Row } else { Class::Pair }))
+        }
+        MbarrierAction::Invalidate | MbarrierAction::ArriveAfterCopies { .. } => None,
+    };
+    [base(mbarrier.address)].into_iter().chain(other).collect()
 }
 
 /// The registers that a store stores.

@@ -12,6 +12,7 @@ mod harness;
 mod integers;
 mod logic;
 mod matrices;
+mod mbarriers;
 mod memory;
 mod ptxas;
 mod table;
