@@ -74,5 +74,9 @@ fn blocks_that_do_not_meet_race() {
 fn another_launch_has_no_word_to_meet_at() {
     let program = Program::new(Emulator::builder());
     assert_eq!(run(&program, &kernel(SYNC), false).unwrap_err().name, "CUDA_ERROR_LAUNCH_FAILED");
-    check("no grid", &program.driver.findings(), &[&["trap: the kernel ends itself\n", ": trap)"]]);
+    check(
+        "no grid",
+        &program.driver.findings(),
+        &[&["trap: kernel k on the default stream: the kernel ends itself\n", ": trap)"]],
+    );
 }

@@ -107,14 +107,13 @@ fn what_nobody_wrote_is_not_printed() {
             "a value",
             "%d %d\n",
             format!("mov.u32 %r1, 1; st.local.u32 [%rd1], %r1; {print}"),
-            ["read of 4 bytes of local memory", "byte 4 of the thread's local memory", "given to printf at"]
-                .as_slice(),
+            ["read of 4 bytes of local memory", "byte 4 of depot", "given to printf at"].as_slice(),
         ),
         (
             "a value that came from elsewhere",
             "%d\n",
             format!("ld.local.u32 %r1, [%rd1+16]; st.local.u32 [%rd1], %r1; {print}"),
-            &["byte 0 of the thread's", "put there at", "st.local.u32 [%rd1], %r1", "given to printf at"],
+            &["byte 0 of depot", "put there at", "st.local.u32 [%rd1], %r1", "given to printf at"],
         ),
         (
             "a text",
@@ -123,13 +122,13 @@ fn what_nobody_wrote_is_not_printed() {
             format!(
                 "mov.u32 %r1, 25185; st.local.u16 [%rd1+8], %r1; add.u64 %rd5, %rd2, 8; st.local.u64 [%rd1], %rd5; {print}"
             ),
-            &["read of 1 bytes of local memory", "byte 10 of the thread's", "given to printf at"],
+            &["read of 1 bytes of local memory", "byte 10 of depot", "given to printf at"],
         ),
         (
             "where a text is",
             "%s\n",
             print.clone(),
-            &["read of 8 bytes of local memory", "byte 0 of the thread's", "given to printf at"],
+            &["read of 8 bytes of local memory", "byte 0 of depot", "given to printf at"],
         ),
         (
             "where the values are",

@@ -191,7 +191,7 @@ impl Decoder<'_> {
         for digit in digits.chars() {
             let digit = digit.to_digit(2 * parts).ok_or_else(wrong)?;
             selector = match parts {
-                2 => selector << 8 | (2 * digit + 1) << 4 | 2 * digit,
+                2 => selector << 8 | (2 * digit + 1) << 4 | (2 * digit),
                 _ => selector << 4 | digit,
             };
         }

@@ -4,7 +4,7 @@ use super::{Source, Undefined, Unwritten};
 use crate::{
     lanes::{Class, Slot},
     machine::{context::Context, transfer::lanes_of},
-    report::{Kind, Used},
+    report::{Kind, Site, Used},
 };
 
 /// A use that shows.
@@ -26,6 +26,8 @@ impl Context<'_> {
             finding.place = context.launch.place(culprit.space, unwritten.address);
             let site = |pc: u32| context.launch.kernel.site(pc);
             if let Some(store) = unwritten.stored_by.and_then(site) {
+                // Of the same kernel as the finding, which says the module where it has to be said.
+                let store = Site { module: None, ..store };
                 finding.note = format!("the undefined value was put there at {store}");
             }
             finding.used = used.map(|(used, lane)| context.used(used, lane));

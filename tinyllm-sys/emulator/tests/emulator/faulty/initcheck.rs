@@ -30,7 +30,7 @@ const CASES: &[Case] = &[
         body: "mov.u32 %r1, tile; st.shared.u16 [%r1], %h1; ld.shared.u32 %r2, [%r1]; st.global.u32 [%b], %r2;",
         finds: &[&[
             "uninitialized read: read of 4 bytes of shared memory",
-            "byte 2 of the block's shared memory",
+            "byte 2 of tile",
             "ld.shared.u32 %r2",
             "stored to global memory at k case.cu:10 (PTX line 14: st.global.u32 [%b], %r2)",
         ]],
@@ -40,7 +40,7 @@ const CASES: &[Case] = &[
         blocks: 1,
         threads: 1,
         body: "ld.shared.u32 %r1, [tile+4]; add.u32 %r2, %r1, %n; st.global.u32 [%b], %r2; st.global.u32 [%b+4], %r2;",
-        finds: &[&["uninitialized read", "byte 4 of the block's shared memory", "stored to global memory"]],
+        finds: &[&["uninitialized read", "byte 4 of tile", "stored to global memory"]],
     },
     Case {
         name: "local memory",
@@ -49,7 +49,7 @@ const CASES: &[Case] = &[
         body: "mov.u64 %rd1, stack; ld.local.u32 %r2, [%rd1+8]; st.global.u32 [%b], %r2;",
         finds: &[&[
             "uninitialized read: read of 4 bytes of local memory",
-            "byte 8 of the thread's local memory",
+            "byte 8 of stack",
             "stored to global memory",
         ]],
     },
@@ -129,7 +129,7 @@ const CASES: &[Case] = &[
         threads: 1,
         body: "ld.shared.v2.u32 {%r1, %r2}, [tile]; mov.u64 %rd1, stack; cvta.local.u64 %rd2, %rd1; st.v2.u32 [%rd2], {%t, %r2};
             ld.v2.u32 {%r3, %r4}, [%rd2]; st.global.u32 [%b], %r3; st.global.u32 [%b+4], %r4;",
-        finds: &[&["uninitialized read", "byte 4 of the thread's local memory", "put there at", "st.global.u32 [%b+4], %r4"]],
+        finds: &[&["uninitialized read", "byte 4 of stack", "put there at", "st.global.u32 [%b+4], %r4"]],
     },
     Case {
         name: "a byte's sign",
@@ -154,7 +154,7 @@ const CASES: &[Case] = &[
         body: "setp.ne.u32 %p1, %t, 7; @%p1 bra read; st.shared.u32 [tile+28], %t;
             read: mov.u32 %r1, tile; add.u32 %r1, %r1, %word; ld.shared.u32 %r2, [%r1]; shfl.sync.idx.b32 %r3, %r2, 9, 31, -1;
             setp.eq.u32 %p1, %t, 4; @%p1 st.global.u32 [%b], %r3;",
-        finds: &[&["byte 36 of the block's", "by block (0, 0, 0) thread (9, 0, 0)", "[%b], %r3) by block (0, 0, 0) thread (4, 0, 0)"]],
+        finds: &[&["byte 36 of tile", "by block (0, 0, 0) thread (9, 0, 0)", "[%b], %r3) by block (0, 0, 0) thread (4, 0, 0)"]],
     },
     Case {
         name: "a row of a product that is stored",
@@ -242,7 +242,7 @@ const CASES: &[Case] = &[
         // The lanes from 16 on have nothing, and are at the shuffle first.
         body: "ld.shared.u32 %r1, [tile]; setp.lt.u32 %p1, %t, 16; @%p1 mov.u32 %r1, %t; @%p1 bra far;
             join: shfl.sync.bfly.b32 %r1, %r1, 16, 31, -1; st.global.u32 [%b], %r1; bra done; far: bra join; done:",
-        finds: &[&["byte 0 of the block's", "by block (0, 0, 0) thread (16, 0, 0)", "[%b], %r1) by block (0, 0, 0) thread (0, 0, 0)", "seen 16 times"]],
+        finds: &[&["byte 0 of tile", "by block (0, 0, 0) thread (16, 0, 0)", "[%b], %r1) by block (0, 0, 0) thread (0, 0, 0)", "seen 16 times"]],
     },
     Case {
         name: "a sum of shared memory that does not begin with 0",
@@ -251,7 +251,7 @@ const CASES: &[Case] = &[
         body: "red.shared.add.u32 [tile+12], %t; bar.sync 0; ld.shared.u32 %r1, [tile+12]; st.global.u32 [%b], %r1;",
         finds: &[&[
             "uninitialized read: read of 4 bytes of shared memory",
-            "byte 12 of the block's shared memory",
+            "byte 12 of tile",
             "put there at k case.cu:10 (PTX line 14: red.shared.add.u32 [tile+12], %t)",
             "stored to global memory",
             "seen 32 times",
@@ -263,7 +263,7 @@ const CASES: &[Case] = &[
         threads: 1,
         body: "st.shared.u32 [tile], %t; ld.shared.u32 %r1, [tile+4]; atom.shared.add.u32 %r2, [tile], %r1; st.global.u32 [%b+4], %r2;
             ld.shared.u32 %r3, [tile]; st.global.u32 [%b], %r3;",
-        finds: &[&["byte 0 of the block's shared memory", "put there at k", "atom.shared.add.u32 %r2, [tile], %r1", "st.global.u32 [%b], %r3"]],
+        finds: &[&["byte 0 of tile", "put there at k", "atom.shared.add.u32 %r2, [tile], %r1", "st.global.u32 [%b], %r3"]],
     },
     Case {
         name: "what an atomic gives of the lane before",
@@ -293,7 +293,7 @@ const CASES: &[Case] = &[
         threads: 1,
         body: "st.shared.u32 [tile], %t; ld.shared.u32 %r1, [tile+4]; atom.shared.exch.b32 %r1, [tile], %r1; st.global.u32 [%b+4], %r1;
             ld.shared.u32 %r2, [tile]; st.global.u32 [%b], %r2;",
-        finds: &[&["byte 0 of the block's", "put there at k", "atom.shared.exch", "st.global.u32 [%b], %r2"]],
+        finds: &[&["byte 0 of tile", "put there at k", "atom.shared.exch", "st.global.u32 [%b], %r2"]],
     },
     Case {
         name: "a lock that nobody set",
@@ -331,7 +331,7 @@ const CASES: &[Case] = &[
         body: "mov.u32 %r1, tile; mov.u32 %r2, 0; mov.u32 %r4, 0;
             loop: setp.eq.u32 %p2, %r2, 0; ld.shared.u32 %r3, [%r1]; @%p2 mov.u32 %r4, %r3; add.u32 %r1, %r1, 4; add.u32 %r2, %r2, 1;
             setp.lt.u32 %p1, %r2, 2; @%p1 bra loop; st.global.u32 [%b], %r4;",
-        finds: &[&["byte 0 of the block's shared memory", "stored to global memory"]],
+        finds: &[&["byte 0 of tile", "stored to global memory"]],
     },
     Case {
         name: "a transposed matrix's row",

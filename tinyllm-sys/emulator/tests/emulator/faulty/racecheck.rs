@@ -72,7 +72,7 @@ const CASES: &[Case] = &[
         threads: 32,
         body: "shfl.sync.bfly.b32 %r2, %t, 16, 31, -1; setp.eq.u32 %p1, %t, 0; @%p1 st.shared.u32 [tile], 5; bar.warp.sync -1;
             shfl.sync.bfly.b32 %r2, %t, 16, 31, -1; ld.shared.u32 %r1, [tile]; @%p1 st.shared.u32 [tile], %r2;",
-        finds: &[&["race in shared memory: write of 4 bytes of shared memory at 0x0, byte 0 of the block's shared memory (1024 bytes)\n"]],
+        finds: &[&["race in shared memory: write of 4 bytes of shared memory at 0x0, byte 0 of tile (1024 bytes)\n"]],
     },
     Case {
         name: "a barrier too few in a loop",

@@ -33,7 +33,7 @@ fn a_kernel_and_another_without_an_event() {
         &[&[
             "race between streams: read of 4 bytes of global memory",
             "byte 0 of x (128 bytes): kernel k on stream 2; no event orders the two",
-            "against write in kernel k on stream 1 at k case.cu:10",
+            "against write in kernel k on stream 1 at k of module 1 case.cu:10",
         ]],
     );
 }
