@@ -2,8 +2,11 @@
 
 use crate::corpus::{Case, check, check_all, run};
 
+/// What it is called, its threads, its body, and what each thread leaves.
+type Correct = (&'static str, u32, &'static str, fn(usize) -> u32);
+
 /// `tile` from byte 512 on is two objects; `%word` of thread `t` is `4 t`.
-const CORRECT: &[(&str, u32, &str, fn(usize) -> u32)] = &[
+const CORRECT: &[Correct] = &[
     (
         "two stages between two warps, each told full and empty by parity",
         64,
