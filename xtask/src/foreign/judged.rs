@@ -48,7 +48,7 @@ impl Judgement {
 
 /// The places in kernels that a finding names.
 pub(super) fn sites(finding: &Value) -> impl Iterator<Item = &Value> {
-    let places = [&finding["site"], &finding["other"]["site"], &finding["origin"]["site"]];
+    let places = [&finding["site"], &finding["other"]["site"], &finding["used"]["site"]];
     places.into_iter().filter(|site| site.is_object())
 }
 
