@@ -84,6 +84,11 @@ impl Barriers {
         state.arrived >= state.expected
     }
 
+    /// A barrier is completed by a warp that has ended: what it did comes before.
+    pub(super) fn join_ended(&mut self, clocks: &mut Clocks, id: u32, warp: u32) {
+        clocks.arrive(warp, &mut self.states[id as usize % BARRIERS].known);
+    }
+
     /// Resets the barrier, and returns what it gives to the threads that waited.
     pub(super) fn complete(&mut self, id: u32) -> Complete {
         let state = std::mem::replace(&mut self.states[id as usize % BARRIERS], EMPTY);

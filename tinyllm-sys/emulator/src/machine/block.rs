@@ -271,6 +271,9 @@ impl Block {
         if let Some((id, missing)) = complete {
             // "If the exiting threads are holding up the barrier, the barrier is released": one for all threads, not for a number.
             let missing = (!self.barriers.is_for_all(id)).then_some(missing);
+            for warp in self.warps.iter().filter(|warp| warp.live == 0) {
+                self.barriers.join_ended(&mut self.shared.clocks, id, warp.index);
+            }
             self.release(context, id, missing);
             return Ok(());
         }

@@ -66,6 +66,16 @@ const CASES: &[Case] = &[
         leaves: |word| (word ^ 31) as u32,
     },
     Case {
+        // The barrier cannot be complete before the second warp has ended, nor the load before the barrier is.
+        name: "a barrier after a warp has stored and ended",
+        blocks: 1,
+        threads: 64,
+        body: "mov.u32 %r1, tile; add.u32 %r2, %r1, %word; st.shared.u32 [%r2], %t;
+            setp.ge.u32 %p1, %t, 32; @%p1 exit; bar.sync 0;
+            xor.b32 %r3, %word, 128; add.u32 %r3, %r3, %r1; ld.shared.u32 %r4, [%r3]; st.global.u32 [%b], %r4;",
+        leaves: |word| word as u32 + 32,
+    },
+    Case {
         name: "a barrier after a part of a warp has ended",
         blocks: 1,
         threads: 32,
