@@ -96,12 +96,13 @@ def without(name, pattern, seen, nth=0):
 
 
 def bounded(name, pattern, old, new, access, nth=0):
-    """A comparison that guards accesses, written otherwise; what is seen of it is the accesses that match."""
+    """A comparison, a mask or a step that accesses depend on, written otherwise, without a number all that match; what is seen of it is
+    the accesses that match."""
     def edit(text):
         kernel = Kernel(text, name)
-        line = kernel.at(pattern, nth)
-        kernel.rewrite(line, old, new)
-        return kernel.text(), kernel.beside(line) + kernel.all(access)
+        lines = kernel.all(pattern) if nth is None else [kernel.at(pattern, nth)]
+        for line in lines: kernel.rewrite(line, old, new)
+        return kernel.text(), [near for line in lines for near in kernel.beside(line)] + kernel.all(access)
     return edit
 
 

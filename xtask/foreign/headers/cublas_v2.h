@@ -1,6 +1,8 @@
 // Of cuBLAS what other people's common headers name, so that their kernels can be compiled without the library (a wheel of 400 MB).
 // Handles are made, and nothing can be computed with them.
 #pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 typedef struct cublasContext *cublasHandle_t;
 typedef enum {

@@ -16,6 +16,9 @@ use super::{
 /// Seconds after which a run counts as one that does not end.
 const PATIENCE: &str = "120";
 
+/// Instructions of warps that a launch may take: a loop without an end is stopped; the kernels as they are need a hundredth.
+const BUDGET: &str = "20000000";
+
 /// A fault, as the script lists it.
 struct Fault {
     what: String,
@@ -45,7 +48,7 @@ impl Verdict {
 pub(super) fn run(workshop: &Workshop, emulated: &Emulated, as_json: bool) -> anyhow::Result<bool> {
     let judgements = Judgements::read()?;
     let mut folders = BTreeMap::new();
-    let mut controls: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut controls: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
     let mut verdicts = Vec::new();
     for fault in list(workshop, emulated)? {
         let program = fault.program.clone();
@@ -54,28 +57,26 @@ pub(super) fn run(workshop: &Workshop, emulated: &Emulated, as_json: bool) -> an
             folders.insert(program.clone(), known.modules(workshop)?);
         }
         let folder = &folders[&program];
-        let planted = script(workshop, emulated, &["run", &fault.what], Some(folder))?;
-        let lines: Vec<u64> = planted
-            .lines
-            .iter()
-            .filter_map(|line| line["lines"].as_array())
-            .flatten()
-            .filter_map(Value::as_u64)
-            .collect();
-        let named: Vec<&Value> =
-            planted.findings.iter().filter(|finding| names(finding, &fault.kinds, &lines)).collect();
         let key = (program.clone(), fault.case.clone());
         if !controls.contains_key(&key) {
             let control =
                 script(workshop, emulated, &["run", &format!("control:{}", fault.what)], Some(folder))?;
-            let open = control.findings.iter().filter(|finding| judgements.of(&program, finding).is_none());
-            controls.insert(key.clone(), open.count());
+            controls.insert(key.clone(), control.findings);
         }
+        let control = &controls[&key];
+        let planted = script(workshop, emulated, &["run", &fault.what], Some(folder))?;
+        let lines = planted.lines.iter().filter_map(|line| line["lines"].as_array()).flatten();
+        let lines: Vec<u64> = lines.filter_map(Value::as_u64).collect();
+        // What is found without the fault too does not name it.
+        let new = |finding: &&Value| !control.iter().any(|known| is_same(known, finding));
+        let named: Vec<&Value> = planted.findings.iter().filter(new).collect();
+        let named: Vec<&Value> =
+            named.into_iter().filter(|finding| names(finding, &fault.kinds, &lines)).collect();
         verdicts.push(Verdict {
             named: named.len(),
             first: named.first().and_then(|finding| headline(finding)),
             findings: planted.findings.len(),
-            control: controls[&key],
+            control: control.iter().filter(|finding| judgements.of(&program, finding).is_none()).count(),
             fault,
         });
     }
@@ -83,10 +84,21 @@ pub(super) fn run(workshop: &Workshop, emulated: &Emulated, as_json: bool) -> an
     Ok(verdicts.iter().all(Verdict::passed))
 }
 
+/// Whether two findings are of one kind and name the same instructions: an edit moves no line.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let lines = |finding: &Value| -> Vec<Option<u64>> {
+        judged::sites(finding).map(|site| site["ptx_line"].as_u64()).collect()
+    };
+    one["kind"] == other["kind"] && lines(one) == lines(other)
+}
+
 /// Whether a finding is of one of the kinds, and names one of the lines.
 fn names(finding: &Value, kinds: &[String], lines: &[u64]) -> bool {
     let kind = finding["kind"].as_str().unwrap_or_default();
-    let mut at = judged::sites(finding).filter_map(|site| site["ptx_line"].as_u64());
+    // A kernel that never ends has its threads' lines in the note.
+    let note = finding["note"].as_str().unwrap_or_default().split("PTX line ").skip(1);
+    let told = note.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    let mut at = judged::sites(finding).filter_map(|site| site["ptx_line"].as_u64()).chain(told);
     kinds.iter().any(|wanted| wanted == kind) && at.any(|line| lines.contains(&line))
 }
 
@@ -115,6 +127,7 @@ fn script(
 ) -> anyhow::Result<Run> {
     let mut command = Command::new("timeout");
     command.arg(PATIENCE).arg(&workshop.environment.python).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("TINYLLM_EMULATOR_BUDGET", BUDGET);
     command.arg(workshop.ours.join("planted.py")).args(arguments).args(folder);
     let run = emulated.run(&mut command)?;
     // A fault may end in any way, and one that was not planted has no line.
@@ -149,6 +162,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn findings_are_the_same_by_kind_and_lines() {
+        let site = |line: u32| json!({ "ptx_line": line });
+        let race = |one, other| json!({ "kind": "shared_race", "site": site(one), "other": { "site": site(other) } });
+        assert!(is_same(&race(4, 9), &race(4, 9)));
+        assert!(!is_same(&race(4, 9), &race(4, 8)));
+        assert!(!is_same(
+            &race(4, 9),
+            &json!({ "kind": "global_race", "site": site(4), "other": { "site": site(9) } })
+        ));
+    }
+
+    #[test]
     fn a_finding_names_a_fault_by_kind_and_by_either_of_its_lines() {
         let site = |line: u32| json!({ "ptx_line": line });
         let race = json!({ "kind": "shared_race", "site": site(4), "other": { "site": site(9) } });
@@ -157,5 +182,9 @@ mod tests {
         assert!(names(&race, &kinds, &[8, 9]));
         assert!(!names(&race, &kinds, &[5]));
         assert!(!names(&race, &["leak".to_owned()], &[4]));
+        let note = "3 threads wait at PTX line 12 (a.cu:4); 1 thread reads again and again at PTX line 20";
+        let endless = json!({ "kind": "endless", "site": site(12), "note": note });
+        assert!(names(&endless, &["endless".to_owned()], &[20]));
+        assert!(!names(&endless, &["endless".to_owned()], &[4, 2]));
     }
 }
