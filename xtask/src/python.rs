@@ -1,5 +1,5 @@
-//! Private Python environments under the target folder, made from requirements with hashes. Nothing of them is installed anywhere
-//! else.
+//! Private Python environments under the target folder, made from requirements with hashes. Nothing of them is
+//! installed anywhere else.
 
 use std::{
     fs,

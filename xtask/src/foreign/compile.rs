@@ -1,5 +1,5 @@
-//! CUDA sources to PTX for sm_80, and CUDA programs to executables that bring PTX and use the runtime as a shared library; by the
-//! compiler from PyPI.
+//! CUDA sources to PTX for sm_80, and CUDA programs to executables that bring PTX and use the runtime as a shared
+//! library; by the compiler from PyPI.
 
 use std::{
     fs,
@@ -21,7 +21,8 @@ impl Workshop {
         self.environment.packages.join("nvidia/cu13")
     }
 
-    /// Compiles sources into `ptx/PROGRAM`, and gives that folder. What the same compiler made of the same sources is kept.
+    /// Compiles sources into `ptx/PROGRAM`, and gives that folder. What the same compiler made of the same sources is
+    /// kept.
     pub(super) fn ptx(
         &self,
         program: &str,

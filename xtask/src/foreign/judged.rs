@@ -1,4 +1,5 @@
-//! Findings in other people's programs that somebody has looked at: `xtask/foreign/judged.json`, with the judgement and why.
+//! Findings in other people's programs that somebody has looked at: `xtask/foreign/judged.json`, with the judgement and
+//! why.
 
 use anyhow::Context;
 use serde::Deserialize;

@@ -1,6 +1,7 @@
-//! `cargo xtask foreign`: GPU programs that nobody here wrote, fetched from package registries, compiled, and run on the emulated
-//! driver; their results are compared with references on the host, and each finding has to be judged. Nothing of theirs is
-//! committed. `--planted` plants faults in their kernels, each of which has to be found where it is.
+//! `cargo xtask foreign`: GPU programs that nobody here wrote, fetched from package registries, compiled, and run on
+//! the emulated driver; their results are compared with references on the host, and each finding has to be judged.
+//! Nothing of theirs is committed. `--planted` plants faults in their kernels, each of which has to be found where it
+//! is.
 
 mod compile;
 mod emulated;

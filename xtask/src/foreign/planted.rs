@@ -1,5 +1,5 @@
-//! `cargo xtask foreign --planted`: each fault of `xtask/foreign/planted.py` is planted, run, and has to be found, at the line that
-//! was edited or beside it; the same kernels unedited have to be quiet.
+//! `cargo xtask foreign --planted`: each fault of `xtask/foreign/planted.py` is planted, run, and has to be found, at
+//! the line that was edited or beside it; the same kernels unedited have to be quiet.
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
@@ -16,7 +16,8 @@ use super::{
 /// Seconds after which a run counts as one that does not end.
 const PATIENCE: &str = "120";
 
-/// Instructions of warps that a launch may take: a loop without an end is stopped; the kernels as they are need a hundredth.
+/// Instructions of warps that a launch may take: a loop without an end is stopped; the kernels as they are need a
+/// hundredth.
 const BUDGET: &str = "20000000";
 
 /// A fault, as the script lists it.

@@ -1,5 +1,6 @@
-//! `cargo xtask foreign --sources DIR`: programs that no registry has, from checkouts in a folder; `xtask/foreign/sources.json` says
-//! which, at what commit, with what in them made smaller, and what they print when their own checks pass.
+//! `cargo xtask foreign --sources DIR`: programs that no registry has, from checkouts in a folder;
+//! `xtask/foreign/sources.json` says which, at what commit, with what in them made smaller, and what they print when
+//! their own checks pass.
 
 use std::{
     collections::BTreeMap,
