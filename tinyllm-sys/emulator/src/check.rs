@@ -5,7 +5,7 @@ use crate::report::Kind;
 /// A set of checks. All of them cost time only; none changes a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Out of bounds, freed memory, misalignment, double and wrong frees, operands that an instruction does not take, traps. Always faults as the hardware would; this decides whether it is reported.
+    /// Out of bounds, freed memory, misalignment, double and wrong frees, operands that an instruction does not take, calls of what is no function, traps. Always faults as the hardware would; this decides whether it is reported.
     pub memcheck: bool,
     /// Reads of bytes that were never written.
     pub initcheck: bool,
@@ -58,6 +58,7 @@ impl Check {
             | Kind::DoubleFree
             | Kind::InvalidFree
             | Kind::InvalidOperand
+            | Kind::InvalidCall
             | Kind::Trap => self.memcheck,
             Kind::Uninitialized => self.initcheck,
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => self.racecheck,

@@ -7,6 +7,9 @@ use tinyllm_sys::DriverCode;
 use super::{device::Origin, failure::Failure, module::Module, state::State};
 use crate::kernel::{Image, readable};
 
+/// Addresses that a function takes: nothing is there to be read.
+const FUNCTION_BYTES: u64 = 16;
+
 impl State {
     pub(super) fn load_module(&mut self, device: usize, image: &CStr) -> Result<u64, Failure> {
         let text = image.to_str().map_err(|_| {
@@ -37,8 +40,19 @@ impl State {
                 }
             }
         }
-        let addresses: HashMap<String, u64> =
+        let mut addresses: HashMap<String, u64> =
             variables.iter().map(|(name, (address, _))| (name.clone(), *address)).collect();
+        let functions = image.functions();
+        if !functions.is_empty() {
+            let bytes = functions.len() as u64 * FUNCTION_BYTES;
+            let Some(start) = self.devices[device].heap.reserve(bytes, FUNCTION_BYTES) else {
+                variables.values().for_each(|(address, _)| self.release(device, *address));
+                return Err(Failure::new(DriverCode::OutOfMemory, "no addresses are left"));
+            };
+            for (names, address) in functions.into_iter().zip((start..).step_by(FUNCTION_BYTES as usize)) {
+                addresses.extend(names.into_iter().map(|name| (name, address)));
+            }
+        }
         if let Err(error) = self.write_pointers(device, &image, &addresses) {
             variables.values().for_each(|(address, _)| self.release(device, *address));
             return Err(Failure::new(DriverCode::InvalidPtx, error.to_string()));

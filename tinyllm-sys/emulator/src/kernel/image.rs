@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Constant, Kernel, LoadError, decode, registers, variable::Global};
+use super::{Constant, Kernel, LoadError, decode, functions::addressed, registers, variable::Global};
 use crate::ptx::{self, ast};
 
 /// A module without addresses.
@@ -45,11 +45,21 @@ impl Image {
         self.bodies().map(|function| function.name.as_str())
     }
 
+    /// Functions whose address is taken, each with its other names.
+    pub(crate) fn functions(&self) -> Vec<Vec<String>> {
+        let names = |function: String| {
+            let aliases = self.module.aliases.iter().filter(|(_, name)| *name == function);
+            let aliases: Vec<String> = aliases.map(|(alias, _)| alias.clone()).collect();
+            [function].into_iter().chain(aliases).collect()
+        };
+        addressed(&self.module).into_iter().map(names).collect()
+    }
+
     fn bodies(&self) -> impl Iterator<Item = &ast::Function> {
         self.module.functions.iter().filter(|function| function.kernel && function.body.is_some())
     }
 
-    /// A kernel ready to run, with the variables at these addresses (every one of [`Image::globals`]); `None` where there is none
+    /// A kernel ready to run, with the variables and functions at these addresses (every one of [`Image::globals`] and [`Image::functions`]); `None` where there is none
     /// of the name.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod contraction;
 mod decode;
 mod error;
+mod functions;
 mod image;
 mod names;
 mod op;

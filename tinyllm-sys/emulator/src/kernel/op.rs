@@ -422,6 +422,15 @@ pub(crate) enum Op {
         result: Option<u32>,
     },
     Trap,
+    /// A call through a register that holds none of the addresses that it may: those of other functions, by name.
+    WrongCall {
+        address: Slot,
+        others: Vec<(Slot, String)>,
+    },
+    /// A function that is called, through a register, while it runs: what is put in where it is called cannot be.
+    Recursion {
+        name: String,
+    },
     CachePolicy {
         d: Slot,
         priority: u64,

@@ -7,6 +7,7 @@ mod atomics;
 mod barriers;
 mod block;
 mod cache_policy;
+mod calls;
 mod clocks;
 mod constants;
 mod context;

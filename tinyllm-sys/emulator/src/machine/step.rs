@@ -232,6 +232,13 @@ impl Context<'_> {
                 self.print(warp, active, *format, *arguments, *result, pc)?;
             }
             Op::Trap => return Err(self.trapped(warp, pc, active)),
+            Op::WrongCall { address, others } => {
+                return Err(self.wrong_call(warp, pc, active, *address, others));
+            }
+            Op::Recursion { name } => {
+                let note = format!("{name} calls itself through a register, which is not emulated");
+                return Err(self.cannot_call(warp, pc, active, note));
+            }
             Op::Mbarrier(mbarrier) => {
                 let waits = self.mbarrier(shared, warp, pc, active, mbarrier)?;
                 // Others come first, unless they are lanes of this warp: those get their turn by the count of instructions.

@@ -18,6 +18,8 @@ pub struct Module {
     pub variables: Vec<Variable>,
     /// Kernels and device functions, declarations included.
     pub functions: Vec<Function>,
+    /// `.alias` directives: another name of a function, and the function's.
+    pub aliases: Vec<(String, String)>,
     /// The section `.debug_str`.
     pub debug_strings: DebugStrings,
 }
@@ -205,10 +207,21 @@ pub enum Statement {
         /// Labels.
         labels: Vec<String>,
     },
-    /// `name: .callprototype …;`: only its name is kept.
+    /// `name: .callprototype (…) _ (…);`.
     CallPrototype {
         /// Its name.
         name: String,
+        /// What such a function returns.
+        returns: Vec<Variable>,
+        /// What it takes.
+        params: Vec<Variable>,
+    },
+    /// `name: .calltargets f, g;`.
+    CallTargets {
+        /// Its name.
+        name: String,
+        /// Functions.
+        functions: Vec<String>,
     },
 }
 

@@ -129,7 +129,13 @@ impl Parser<'_> {
                     }
                 }
                 "section" => self.section(&mut module.debug_strings)?,
-                "pragma" | "alias" => self.skip_past_semicolon()?,
+                "alias" => {
+                    let alias = self.name()?;
+                    self.require(',')?;
+                    module.aliases.push((alias, self.name()?));
+                    self.require(';')?;
+                }
+                "pragma" => self.skip_past_semicolon()?,
                 _ => {
                     self.at = at;
                     let linking = self.linking();
@@ -295,8 +301,17 @@ impl Parser<'_> {
                             statements.push(Statement::BranchTargets { name, labels });
                         }
                         Some(Token::Dot(kind)) if kind == "callprototype" => {
-                            self.skip_past_semicolon()?;
-                            statements.push(Statement::CallPrototype { name });
+                            self.advance();
+                            statements.push(self.prototype(name)?);
+                        }
+                        Some(Token::Dot(kind)) if kind == "calltargets" => {
+                            self.advance();
+                            let mut functions = vec![self.name()?];
+                            while self.eat(',') {
+                                functions.push(self.name()?);
+                            }
+                            self.require(';')?;
+                            statements.push(Statement::CallTargets { name, functions });
                         }
                         _ => statements.push(Statement::Label { line, name }),
                     }
@@ -305,6 +320,16 @@ impl Parser<'_> {
                 _ => return Err(self.error("an instruction or `}`")),
             }
         }
+    }
+
+    /// `(returned) _ (taken);` after `.callprototype`. Directives after it change no call.
+    fn prototype(&mut self, name: String) -> Result<Statement, SyntaxError> {
+        let parenthesis = Some(&Token::Mark('('));
+        let returns = if self.peek() == parenthesis { self.parameters()? } else { Vec::new() };
+        self.name()?;
+        let params = if self.peek() == parenthesis { self.parameters()? } else { Vec::new() };
+        self.skip_past_semicolon()?;
+        Ok(Statement::CallPrototype { name, returns, params })
     }
 
     fn directive_in_body(&mut self, statements: &mut Vec<Statement>) -> Result<(), SyntaxError> {

@@ -19,6 +19,8 @@ pub enum Kind {
     InvalidFree,
     /// An instruction with operands that it does not take.
     InvalidOperand,
+    /// A call through a register that holds the address of no function that may be called so.
+    InvalidCall,
     /// An instruction that ends the kernel: `trap`, or `brkpt` without a debugger.
     Trap,
     /// A read of bytes that were never written.
@@ -57,6 +59,7 @@ impl Kind {
             | Kind::DoubleFree
             | Kind::InvalidFree
             | Kind::InvalidOperand
+            | Kind::InvalidCall
             | Kind::Trap => "memcheck",
             Kind::Uninitialized => "initcheck",
             Kind::SharedRace | Kind::EqualStores | Kind::GlobalRace => "racecheck",

@@ -13,6 +13,7 @@ impl fmt::Display for Kind {
             Kind::DoubleFree => "double free",
             Kind::InvalidFree => "invalid free",
             Kind::InvalidOperand => "invalid operand",
+            Kind::InvalidCall => "call of no function",
             Kind::Trap => "trap",
             Kind::Uninitialized => "uninitialized read",
             Kind::SharedRace => "race in shared memory",

@@ -1,6 +1,7 @@
 //! The emulator through the driver's calls, as its users have it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
 mod contraction;
 mod corpus;
 mod correct;

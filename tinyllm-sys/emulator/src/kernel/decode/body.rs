@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::variable::variable_bytes,
+    calls::Signature,
     layout::Layout,
     location::{Inlines, Location},
     unsupported,
@@ -68,6 +69,10 @@ pub(super) enum Binding {
     Label(u32),
     /// Labels to choose from.
     Table(Vec<String>),
+    /// What a function that is called through a register returns and takes.
+    Prototype(Signature),
+    /// Functions that may be called through a register.
+    Functions(Vec<String>),
 }
 
 /// Builds one kernel.
@@ -260,8 +265,12 @@ impl<'a> Decoder<'a> {
                 Statement::BranchTargets { name, labels } => {
                     self.bind(name, Binding::Table(labels.clone()));
                 }
-                // Only a call through a register needs it, and that is refused where it is made.
-                Statement::CallPrototype { .. } => {}
+                Statement::CallPrototype { name, returns, params } => {
+                    self.bind(name, Binding::Prototype(Signature::new(returns, params)?));
+                }
+                Statement::CallTargets { name, functions } => {
+                    self.bind(name, Binding::Functions(functions.clone()));
+                }
             }
         }
         self.scopes.pop();
@@ -377,12 +386,12 @@ impl<'a> Decoder<'a> {
         slot
     }
 
-    fn label(&mut self) -> u32 {
+    pub(super) fn label(&mut self) -> u32 {
         self.targets.push(None);
         self.targets.len() as u32 - 1
     }
 
-    fn place(&mut self, label: u32) {
+    pub(super) fn place(&mut self, label: u32) {
         self.targets[label as usize] = Some(self.code.len() as u32);
     }
 
@@ -416,6 +425,21 @@ impl<'a> Decoder<'a> {
         self.param_bytes
     }
 
+    pub(super) fn module(&self) -> &'a Module {
+        self.module
+    }
+
+    /// A function with a body.
+    pub(super) fn function(&self, name: &str) -> Option<&'a Function> {
+        self.functions.get(name).copied()
+    }
+
+    /// Whether the walk is inside of a function already.
+    pub(super) fn is_inside(&self, name: &str) -> bool {
+        self.function(name)
+            .is_some_and(|function| self.calls.iter().any(|(caller, _)| *caller == function.name))
+    }
+
     /// Space and type of what a device function returns and takes.
     pub(super) fn formal_parameters(&self, name: &str) -> Vec<(Space, Type)> {
         let function = self.functions.get(name);
@@ -438,7 +462,7 @@ impl<'a> Decoder<'a> {
         let Some(function) = self.functions.get(name).copied() else {
             return Err(unsupported(instruction, format!("{name} has no body here")));
         };
-        if self.calls.iter().any(|(caller, _)| caller == name) {
+        if self.is_inside(name) {
             return Err(unsupported(instruction, "a function that calls itself"));
         }
         if self.calls.len() >= MAX_CALL_DEPTH {
@@ -468,7 +492,7 @@ impl<'a> Decoder<'a> {
         for (variable, binding) in formal.into_iter().zip(actual) {
             self.bind(&variable.name, binding);
         }
-        self.calls.push((name.to_owned(), after));
+        self.calls.push((function.name.clone(), after));
         self.scope(function.body.as_deref().unwrap_or_default())?;
         self.calls.pop();
         self.scopes = scopes;

@@ -77,11 +77,12 @@ impl Decoder<'_> {
             }
             [Operand::List(results), Operand::Name(name)] => (results, name, &empty),
             [Operand::Name(name), Operand::List(arguments), ..] => (&empty, name, arguments),
-            [Operand::Name(name)] => (&empty, name, &empty),
+            [Operand::Name(name)] | [Operand::Name(name), Operand::Name(_)] => (&empty, name, &empty),
             _ => return Err(unsupported(instruction, "operands of another form")),
         };
         if matches!(self.lookup(name), Some(Binding::Register { .. })) {
-            return Err(unsupported(instruction, "a call through a register"));
+            self.call_through(instruction, name, [results, arguments])?;
+            return Ok(Some(Op::Nop));
         }
         if ENDS.contains(&name.as_str()) {
             return Ok(Some(Op::Trap));
@@ -89,6 +90,19 @@ impl Decoder<'_> {
         if name == "vprintf" {
             return self.print(instruction, results, arguments);
         }
+        let actual = self.actual_parameters(instruction, name, results, arguments)?;
+        self.call(instruction, name, actual)?;
+        Ok(Some(Op::Nop))
+    }
+
+    /// What a call gives to a function's parameters, those that it returns first.
+    pub(super) fn actual_parameters(
+        &mut self,
+        instruction: &Instruction,
+        name: &str,
+        results: &[Operand],
+        arguments: &[Operand],
+    ) -> Result<Vec<Binding>, LoadError> {
         let formal = self.formal_parameters(name);
         let mut actual = Vec::new();
         for operand in results {
@@ -102,8 +116,7 @@ impl Decoder<'_> {
                 _ => self.argument(instruction, operand)?,
             });
         }
-        self.call(instruction, name, actual)?;
-        Ok(Some(Op::Nop))
+        Ok(actual)
     }
 
     /// `vprintf`, which every toolkit declares and the driver provides: a format and the values behind it.

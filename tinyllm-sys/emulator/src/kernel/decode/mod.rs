@@ -4,6 +4,7 @@
 mod bits;
 mod body;
 mod cache_policy;
+mod calls;
 mod control;
 mod conversions;
 mod floats;
@@ -21,10 +22,8 @@ mod video;
 mod warp;
 mod wmma;
 
-use std::collections::HashMap;
-
 use self::{body::Decoder, modifiers::Modifiers};
-use super::{Kernel, LoadError, Op};
+use super::{Kernel, LoadError, Op, functions::with_body};
 use crate::{
     forms,
     ptx::ast::{Function, Instruction, Module},
@@ -47,12 +46,7 @@ fn unsupported(instruction: &Instruction, problem: impl Into<String>) -> LoadErr
 /// # Errors
 /// All that is in it, or in what it calls, and cannot be run.
 pub(super) fn kernel(module: &Module, kernel: &Function) -> Result<Kernel, LoadError> {
-    let functions: HashMap<&str, &Function> = module
-        .functions
-        .iter()
-        .filter(|function| function.body.is_some())
-        .map(|function| (function.name.as_str(), function))
-        .collect();
+    let functions = with_body(module);
     Decoder::new(module, &functions)?.kernel(kernel)
 }
 

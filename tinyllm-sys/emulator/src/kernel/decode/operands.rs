@@ -188,6 +188,12 @@ impl Decoder<'_> {
             }
             return Ok(self.constant(Constant::Symbol(name.to_owned(), offset)));
         }
+        if self.function(name).is_some_and(|function| !function.kernel) {
+            if bits != 64 {
+                return Err(unsupported(instruction, format!("the address of {name} in {bits} bits")));
+            }
+            return Ok(self.constant(Constant::Symbol(name.to_owned(), offset)));
+        }
         if name == "WARP_SZ" {
             return Ok(self.constant(narrow(32)));
         }

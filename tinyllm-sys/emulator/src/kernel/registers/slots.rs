@@ -128,6 +128,10 @@ impl Op {
             Op::Mbarrier(mbarrier) => visit_mbarrier(mbarrier, visit),
             Op::WarpBarrier { members } => visit(members, Class::Row, Access::Read),
             Op::BranchIndexed { index, targets: _ } => visit(index, Class::Row, Access::Read),
+            Op::WrongCall { address, others } => {
+                visit(address, Class::Pair, Access::Read);
+                others.iter_mut().for_each(|(slot, _)| visit(slot, Class::Pair, Access::Read));
+            }
             Op::CachePolicy { d, priority: _, portion } => {
                 match portion {
                     Portion::Fraction(slot) => visit(slot, Class::Row, Access::Read),
@@ -154,6 +158,7 @@ impl Op {
             | Op::Print { format: _, arguments: _, result: _ }
             | Op::Trap
             | Op::Meet
+            | Op::Recursion { name: _ }
             | Op::Nop => {}
         }
     }
