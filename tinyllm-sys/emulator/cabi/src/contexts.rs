@@ -27,6 +27,9 @@ const FIRST_MADE: Context = 0x10_0000;
 /// What the driver calls `CUlimit` 0 to 6, as a device has them from the start.
 const LIMITS: [usize; 7] = [1024, 1 << 20, 8 << 20, 2, 2048, 64, 0];
 
+/// `CU_LIMIT_MALLOC_HEAP_SIZE`.
+const MALLOC_HEAP_SIZE: usize = 2;
+
 /// The greatest and the least priority of a stream: the device's are accepted, and change nothing.
 pub(crate) const STREAM_PRIORITIES: (c_int, c_int) = (-5, 0);
 
@@ -374,6 +377,9 @@ exports! {
     cuCtxSetLimit(which: u32, value: usize) {
         driver()?;
         let (context, which) = (current()?, limit(which)?);
+        if which == MALLOC_HEAP_SIZE {
+            on_context()?.set_malloc_heap_bytes(value as u64)?;
+        }
         if let Some(found) = contexts().known.get_mut(&context) {
             found.limits[which] = value;
         }

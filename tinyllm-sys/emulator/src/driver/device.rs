@@ -7,7 +7,7 @@ use tinyllm_sys::DriverCode;
 use super::heap::Heap;
 use crate::{
     machine::GRID_WORKSPACE_BYTES,
-    memory::{Bytes, Freed, Name, Region, Space},
+    memory::{Bytes, Freed, HEAP_ADDRESSES, KernelHeap, Name, Region, Space},
     report::Place,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Allocation {
 pub(super) struct Device {
     pub(super) heap: Heap,
     pub(super) space: Space,
+    /// What kernels allocate.
+    pub(super) kernel_heap: KernelHeap,
     /// By address.
     pub(super) allocations: BTreeMap<u64, Allocation>,
     /// Why the context is of no more use.
@@ -52,6 +54,7 @@ impl Device {
         Device {
             heap: Heap::new(ordinal, memory_bytes),
             space: Space::default(),
+            kernel_heap: KernelHeap::new(),
             allocations: BTreeMap::new(),
             lost: None,
             retained: 0,
@@ -106,6 +109,15 @@ impl Device {
         })
     }
 
+    /// Gives addresses to the heap of a kernel that allocates.
+    pub(super) fn begin_kernel_heap(&mut self) -> Result<(), DriverCode> {
+        if self.kernel_heap.is_unused() {
+            let start = self.heap.reserve(HEAP_ADDRESSES, 1 << 20).ok_or(DriverCode::OutOfMemory)?;
+            self.kernel_heap.begin(start);
+        }
+        Ok(())
+    }
+
     /// Memory that the blocks of one cooperative launch count themselves in: the driver's own, none of the program's.
     pub(super) fn add_workspace(&mut self) -> Result<u64, DriverCode> {
         let bytes = GRID_WORKSPACE_BYTES;
@@ -125,6 +137,6 @@ impl Device {
     }
 
     pub(super) fn place(&self, address: u64) -> Option<Place> {
-        self.space.place(address)
+        self.kernel_heap.place(address).or_else(|| self.space.place(address))
     }
 }

@@ -106,6 +106,9 @@ impl Execution<'_> {
             let note = contraction::note(&launch.kernel, name);
             note.into_iter().for_each(|finding| self.findings.add(finding));
         }
+        if launch.kernel.allocates() {
+            self.device.begin_kernel_heap()?;
+        }
         let outcome = machine::run(&Launch {
             kernel: &launch.kernel,
             grid: launch.grid,
@@ -113,6 +116,7 @@ impl Execution<'_> {
             dynamic_shared_bytes: launch.shared_bytes,
             params: &launch.params,
             space: &self.device.space,
+            heap: &self.device.kernel_heap,
             grid_workspace: workspace.unwrap_or(0),
             check: self.check,
             budget: self.budget,

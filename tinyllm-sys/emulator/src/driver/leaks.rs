@@ -43,6 +43,24 @@ impl State {
                 findings.push(leak(name, allocation.bytes, Some(*address), call));
             }
         }
+        for device in self.devices.iter().filter(|device| device.lost.is_none()) {
+            // Those of one size are one, counted.
+            let mut found: Vec<Finding> = Vec::new();
+            for region in device.kernel_heap.unfreed() {
+                let is_same = |known: &&mut Finding| {
+                    known.place.as_ref().is_some_and(|place| *place.name == *region.label)
+                };
+                match found.iter_mut().find(is_same) {
+                    Some(known) => known.count += 1,
+                    None => {
+                        let bytes = region.end - region.start;
+                        let note = "malloc in a kernel without free";
+                        found.push(leak(region.label.to_string(), bytes, Some(region.start), note));
+                    }
+                }
+            }
+            findings.extend(found);
+        }
         if self.devices.iter().all(|device| device.lost.is_some()) {
             return findings;
         }

@@ -100,4 +100,9 @@ impl Kernel {
     pub(crate) fn slot_uses(&self) -> &[SlotUses] {
         self.slot_uses.get_or_init(|| self.code.iter().map(SlotUses::of).collect())
     }
+
+    /// Whether it allocates memory or frees some.
+    pub(crate) fn allocates(&self) -> bool {
+        self.code.iter().any(|instruction| matches!(instruction.op, Op::Allocate { .. } | Op::Free { .. }))
+    }
 }

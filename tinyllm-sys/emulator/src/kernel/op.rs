@@ -422,6 +422,15 @@ pub(crate) enum Op {
         result: Option<u32>,
     },
     Trap,
+    /// `malloc`.
+    Allocate {
+        d: Slot,
+        bytes: Slot,
+    },
+    /// `free`.
+    Free {
+        address: Slot,
+    },
     /// A call through a register that holds none of the addresses that it may: those of other functions, by name.
     WrongCall {
         address: Slot,

@@ -186,6 +186,18 @@ impl<'a> Context<'a> {
         note: String,
         used: Option<Used>,
     ) {
+        self.find_with(kind, pc, warp, lane, |_, finding| (finding.note, finding.used) = (note, used));
+    }
+
+    /// The same, with whatever else is known.
+    pub(super) fn find_with(
+        &mut self,
+        kind: Kind,
+        pc: u32,
+        warp: u32,
+        lane: usize,
+        add: impl FnOnce(&Self, &mut Finding),
+    ) {
         if !self.launch.check.finds(kind) {
             return;
         }
@@ -194,13 +206,12 @@ impl<'a> Context<'a> {
             self.findings[*index].count += 1;
             return;
         }
-        let finding = Finding {
+        let mut finding = Finding {
             site: self.launch.kernel.site(pc),
             thread: Some(self.thread(warp, lane)),
-            note,
-            used,
             ..Finding::new(kind, self.launch.work.clone())
         };
+        add(self, &mut finding);
         self.known.insert(key, self.findings.len());
         self.findings.push(finding);
     }

@@ -86,8 +86,16 @@ impl<'a> Context<'a> {
             self.find(request.culprit(Kind::Misaligned, run.first), 0, |_, _| {});
             return Err(Fault::MISALIGNED_ADDRESS);
         }
-        let Some(region) = self.region(request.pc, run.address, run.bytes) else {
-            return Err(self.outside(request, run.mask));
+        let allocated;
+        let region = match self.region(request.pc, run.address, run.bytes) {
+            Some(region) => region,
+            None => match self.launch.heap.find(run.address, run.bytes) {
+                Some(region) => {
+                    allocated = region;
+                    &allocated
+                }
+                None => return Err(self.outside(request, run.mask)),
+            },
         };
         let offset = region.offset + (run.address - region.start);
         let written = region.bytes.written();
@@ -107,13 +115,11 @@ impl<'a> Context<'a> {
     /// Reports the first lane of a run whose bytes are outside of every allocation.
     #[cold]
     fn outside(&mut self, request: &Request<'_>, mask: u32) -> Fault {
-        let space = self.launch.space;
-        let first = lanes_of(mask).find(|lane| space.find(request.addresses[*lane], request.bytes).is_none());
-        let lane = first.unwrap_or(mask.trailing_zeros() as usize);
-        let address = request.addresses[lane];
+        let launch = self.launch;
+        let is_outside = |lane: &usize| launch.find(request.addresses[*lane], request.bytes).is_none();
+        let lane = lanes_of(mask).find(is_outside).unwrap_or(mask.trailing_zeros() as usize);
         // The first byte that is outside is the one to report.
-        let end = space.index(address).and_then(|index| space.regions.get(index)).map(|region| region.end);
-        let place = space.place(end.unwrap_or(address));
+        let place = launch.global_place(launch.first_outside(request.addresses[lane]));
         let freed = place.as_ref().is_some_and(|place| place.relation == Relation::Freed);
         let kind = if freed { Kind::UseAfterFree } else { Kind::OutOfBounds };
         self.find(request.culprit(kind, lane), 0, |_, finding| finding.place = place);

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod aligned;
+mod allocation;
 mod atomics;
 mod barriers;
 mod block;
@@ -44,7 +45,7 @@ pub(crate) use grid::run;
 use crate::{
     Check,
     kernel::Kernel,
-    memory::{Space, Touched},
+    memory::{KernelHeap, Space, Touched},
     report::Finding,
 };
 
@@ -63,6 +64,8 @@ pub(crate) struct Launch<'a> {
     /// The parameter block: [`Kernel::param_bytes`].
     pub(crate) params: &'a [u8],
     pub(crate) space: &'a Space,
+    /// What kernels allocate.
+    pub(crate) heap: &'a KernelHeap,
     /// Where the blocks of a cooperative launch meet: [`GRID_WORKSPACE_BYTES`], all 0. The address is 0 for other launches.
     pub(crate) grid_workspace: u64,
     pub(crate) check: Check,

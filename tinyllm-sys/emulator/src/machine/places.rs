@@ -11,7 +11,7 @@ impl Launch<'_> {
     pub(super) fn place(&self, space: MemorySpace, address: u64) -> Option<Place> {
         let kernel = self.kernel;
         let (name, bytes) = match space {
-            MemorySpace::Global => return self.space.place(address),
+            MemorySpace::Global => return self.global_place(address),
             MemorySpace::Shared => ("the block's shared memory", u64::from(self.shared_bytes())),
             MemorySpace::Local => ("the thread's local memory", u64::from(kernel.local_bytes)),
             MemorySpace::Param => ("the kernel's parameters", u64::from(kernel.param_bytes)),

@@ -108,7 +108,7 @@ impl Context<'_> {
             let is_inside = offset + bytes <= u64::from(self.launch.kernel.local_bytes);
             return !is_inside || warp.local.is_written(lane, offset, bytes);
         }
-        let region = self.launch.space.find(at, bytes);
+        let region = self.launch.find(at, bytes);
         region
             .is_none_or(|region| region.bytes.written().contains(region.offset + (at - region.start), bytes))
     }
@@ -199,7 +199,7 @@ impl Context<'_> {
             let start = lane * warp.local.of_thread as usize + offset as usize;
             out.copy_from_slice(&warp.local.bytes.as_slice()[start..start + bytes as usize]);
         } else {
-            let region = self.launch.space.find(address, bytes).ok_or(Fault::ILLEGAL_ADDRESS)?;
+            let region = self.launch.find(address, bytes).ok_or(Fault::ILLEGAL_ADDRESS)?;
             region.bytes.read_beside(region.offset + (address - region.start), out);
         }
         Ok(u64::from_le_bytes(value))

@@ -197,7 +197,7 @@ impl Races {
             space: Some(MemorySpace::Global),
             address: Some(address),
             bytes,
-            place: launch.space.place(address),
+            place: launch.global_place(address),
             other: Some(Other {
                 access: earlier.access(launch),
                 address: Some(other_address),

@@ -232,6 +232,8 @@ impl Context<'_> {
                 self.print(warp, active, *format, *arguments, *result, pc)?;
             }
             Op::Trap => return Err(self.trapped(warp, pc, active)),
+            Op::Allocate { d, bytes } => self.allocate(warp, active, *d, *bytes),
+            Op::Free { address } => self.free(warp, pc, active, *address)?,
             Op::WrongCall { address, others } => {
                 return Err(self.wrong_call(warp, pc, active, *address, others));
             }

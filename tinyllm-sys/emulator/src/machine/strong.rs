@@ -87,7 +87,7 @@ impl Context<'_> {
     /// What is at an address; 0 where nothing is, which the access itself reports.
     fn value(&self, address: u64, bytes: u32) -> u64 {
         let mut value = [0; 8];
-        if let Some(region) = self.launch.space.find(address, u64::from(bytes)) {
+        if let Some(region) = self.launch.find(address, u64::from(bytes)) {
             let offset = region.offset + (address - region.start);
             region.bytes.read_beside(offset, &mut value[..bytes as usize]);
         }

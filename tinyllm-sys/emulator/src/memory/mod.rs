@@ -2,6 +2,7 @@
 
 mod bits;
 mod bytes;
+mod kernel_heap;
 mod space;
 mod touched;
 mod windows;
@@ -9,6 +10,7 @@ mod words;
 
 pub(crate) use bits::Bits;
 pub(crate) use bytes::Bytes;
+pub(crate) use kernel_heap::{HEAP_ADDRESSES, KernelHeap, WrongFree};
 pub(crate) use space::{Freed, Name, Region, Space};
 pub(crate) use touched::{CHUNK_BYTES, Chunk, Conflict, Touch, Touched};
 pub(crate) use windows::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};

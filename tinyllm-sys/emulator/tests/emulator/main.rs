@@ -11,6 +11,7 @@ mod endless;
 mod faulty;
 mod forms;
 mod grid_sync;
+mod kernel_heap;
 mod litmus;
 mod mbarriers;
 mod naming;

@@ -3,7 +3,7 @@
 
 use tinyllm_sys::{DriverCode, DriverError, FunctionHandle, PoolHandle};
 
-use crate::driver::{device::Origin, emulator::Emulator};
+use crate::driver::{device::Origin, emulator::Emulator, failure::Failure};
 
 /// Memory that the program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,23 @@ impl Emulator {
             "cuFuncGetParamInfo",
             || function.to_string(),
             |state| state.modules.function_params(function.0),
+        )
+    }
+
+    /// `cuCtxSetLimit` with `CU_LIMIT_MALLOC_HEAP_SIZE`: how much memory the kernels of the current context's device may allocate, 8 MiB
+    /// until it is set.
+    ///
+    /// # Errors
+    /// `InvalidValue` once a kernel that allocates has run.
+    pub fn set_malloc_heap_bytes(&self, bytes: u64) -> Result<(), DriverError> {
+        self.on_device(
+            "cuCtxSetLimit",
+            || format!("CU_LIMIT_MALLOC_HEAP_SIZE, {bytes}"),
+            |state, device, _| {
+                let is_set = state.devices[device].kernel_heap.set_limit(bytes);
+                let used = || Failure::new(DriverCode::InvalidValue, "a kernel that allocates has run");
+                if is_set { Ok(()) } else { Err(used()) }
+            },
         )
     }
 

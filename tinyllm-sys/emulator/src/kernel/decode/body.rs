@@ -513,6 +513,7 @@ fn is_ordered(op: &Op) -> bool {
             );
             atomic.target != super::super::Target::Shared && (atomic.d.is_some() || float || !commutes)
         }
+        Op::Allocate { .. } | Op::Free { .. } => true,
         Op::Load(load) => load.order.scope.is_some() && load.target != super::super::Target::Shared,
         _ => false,
     }

@@ -87,6 +87,9 @@ impl Decoder<'_> {
         if ENDS.contains(&name.as_str()) {
             return Ok(Some(Op::Trap));
         }
+        if matches!(name.as_str(), "malloc" | "free") && self.function(name).is_none() {
+            return self.memory_call(instruction, name, [results, arguments]);
+        }
         if name == "vprintf" {
             return self.print(instruction, results, arguments);
         }
@@ -133,7 +136,11 @@ impl Decoder<'_> {
         Ok(Some(Op::Print { format, arguments, result }))
     }
 
-    fn argument(&mut self, instruction: &Instruction, operand: &Operand) -> Result<Binding, LoadError> {
+    pub(super) fn argument(
+        &mut self,
+        instruction: &Instruction,
+        operand: &Operand,
+    ) -> Result<Binding, LoadError> {
         match operand {
             Operand::Name(name) => self.lookup(name).cloned(),
             _ => None,

@@ -1,6 +1,7 @@
 //! From text to instructions: names become slots, labels positions, modifiers functions. Device functions are put in where they
 //! are called, so a kernel is one straight list. Only forms of [`crate::forms`] are decoded here.
 
+mod allocation;
 mod bits;
 mod body;
 mod cache_policy;

@@ -128,6 +128,11 @@ impl Op {
             Op::Mbarrier(mbarrier) => visit_mbarrier(mbarrier, visit),
             Op::WarpBarrier { members } => visit(members, Class::Row, Access::Read),
             Op::BranchIndexed { index, targets: _ } => visit(index, Class::Row, Access::Read),
+            Op::Allocate { d, bytes } => {
+                visit(bytes, Class::Pair, Access::Read);
+                visit(d, Class::Pair, Access::Write);
+            }
+            Op::Free { address } => visit(address, Class::Pair, Access::Read),
             Op::WrongCall { address, others } => {
                 visit(address, Class::Pair, Access::Read);
                 others.iter_mut().for_each(|(slot, _)| visit(slot, Class::Pair, Access::Read));

@@ -62,6 +62,8 @@ impl Context<'_> {
         let (shows, how) = match &instruction.op {
             Op::Load(transfer) | Op::Store(transfer) => (vec![base(transfer.address)], "used as an address"),
             Op::LoadMatrix { address, .. } => (vec![base(*address)], "used as an address"),
+            Op::Allocate { bytes, .. } => (vec![(*bytes, Class::Pair)], "given to malloc"),
+            Op::Free { address } => (vec![(*address, Class::Pair)], "freed"),
             Op::Mbarrier(mbarrier) => (mbarrier_operands(mbarrier), "given to an mbarrier"),
             Op::Atomic(atomic) => (vec![base(atomic.address)], "used as an address"),
             Op::CopyAsync { to, from, .. } => (vec![base(*to), base(*from)], "used as an address"),
