@@ -283,6 +283,7 @@ pub const SECTIONS: &[Section] = &[
             form("barrier", "{.cta}.red.{and, or, and.aligned, or.aligned}.pred"),
         ],
     },
+    Section { title: "Stack", forms: &[form("alloca stacksave stackrestore", ".{u32, u64}")] },
     Section {
         title: "Barriers in memory",
         forms: &[

@@ -422,6 +422,23 @@ pub(crate) enum Op {
         result: Option<u32>,
     },
     Trap,
+    /// `alloca`; `wide` of registers of 64 bits.
+    StackAllocate {
+        d: Slot,
+        bytes: Slot,
+        wide: bool,
+        align: u32,
+    },
+    /// `stacksave`.
+    StackSave {
+        d: Slot,
+        wide: bool,
+    },
+    /// `stackrestore`.
+    StackRestore {
+        a: Slot,
+        wide: bool,
+    },
     /// `malloc`.
     Allocate {
         d: Slot,

@@ -8,12 +8,13 @@ use super::{
     context::Context,
     endless::{self, Place, Places, Watch},
     groups::{Groups, Wait},
+    local::Local,
     order::{Interval, Own},
     recorder::Recorder,
     shared::Shared,
     step::Pause,
     transfer::lanes_of,
-    warp::{Copies, Local, Warp},
+    warp::{Copies, Warp},
 };
 use crate::{
     kernel::{BarrierMode, Op, Special},

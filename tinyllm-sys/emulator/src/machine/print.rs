@@ -105,8 +105,7 @@ impl Context<'_> {
     fn is_written(&self, warp: &Warp, lane: usize, at: u64, bytes: u64) -> bool {
         let offset = at & (LOCAL_WINDOW - 1);
         if at - offset == LOCAL_WINDOW {
-            let is_inside = offset + bytes <= u64::from(self.launch.kernel.local_bytes);
-            return !is_inside || warp.local.is_written(lane, offset, bytes);
+            return !warp.local.contains(lane, offset, bytes) || warp.local.is_written(lane, offset, bytes);
         }
         let region = self.launch.find(at, bytes);
         region
@@ -193,7 +192,7 @@ impl Context<'_> {
         let out = &mut value[..bytes as usize];
         if address & !(LOCAL_WINDOW - 1) == LOCAL_WINDOW {
             let offset = address & (LOCAL_WINDOW - 1);
-            if offset + bytes > u64::from(self.launch.kernel.local_bytes) {
+            if !warp.local.contains(lane, offset, bytes) {
                 return Err(Fault::ILLEGAL_ADDRESS);
             }
             let start = lane * warp.local.of_thread as usize + offset as usize;

@@ -29,7 +29,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn culprit(&self, kind: Kind, space: MemorySpace, lane: usize) -> Culprit {
+    pub(super) fn culprit(&self, kind: Kind, space: MemorySpace, lane: usize) -> Culprit {
         let access = match self.what {
             Use::Read => Access::Read,
             Use::Write | Use::CopyBegun | Use::CopyLanded => Access::Write,
@@ -173,7 +173,10 @@ impl Context<'_> {
 
     /// Checks an access to local memory and gives the places of its bytes.
     pub(super) fn local(&mut self, warp: &mut Warp, request: &Request<'_>) -> Result<Places, Fault> {
-        self.inside(request, MemorySpace::Local, u64::from(self.launch.kernel.local_bytes))?;
+        match warp.local.has_allocations() {
+            true => self.inside_stack(warp, request)?,
+            false => self.inside(request, MemorySpace::Local, u64::from(self.launch.kernel.local_bytes))?,
+        }
         self.counters.local_requests += 1;
         let mut places: Places = [std::ptr::null_mut(); LANES];
         for lane in lanes_of(request.mask) {

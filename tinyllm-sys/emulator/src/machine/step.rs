@@ -232,6 +232,11 @@ impl Context<'_> {
                 self.print(warp, active, *format, *arguments, *result, pc)?;
             }
             Op::Trap => return Err(self.trapped(warp, pc, active)),
+            Op::StackAllocate { d, bytes, wide, align } => {
+                self.stack_allocate(warp, pc, active, (*d, *bytes), *wide, *align)?;
+            }
+            Op::StackSave { d, wide } => self.stack_save(warp, active, *d, *wide),
+            Op::StackRestore { a, wide } => self.stack_restore(warp, pc, active, *a, *wide)?,
             Op::Allocate { d, bytes } => self.allocate(warp, active, *d, *bytes),
             Op::Free { address } => self.free(warp, pc, active, *address)?,
             Op::WrongCall { address, others } => {

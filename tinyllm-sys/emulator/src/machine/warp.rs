@@ -1,8 +1,6 @@
 //! The state of a warp: registers, live lanes, their program counters, local memory, asynchronous copies.
 
-use std::collections::HashMap;
-
-use super::{aligned::Aligned, clocks::MAX_WARPS, groups::Groups, transfer::lanes_of, undefined::Undefined};
+use super::{clocks::MAX_WARPS, groups::Groups, local::Local, undefined::Undefined};
 use crate::lanes::{LANES, Registers};
 
 /// A warp of a block.
@@ -21,64 +19,6 @@ pub(super) struct Warp {
     pub(super) undefined: Option<Box<Undefined>>,
     /// Instructions begun.
     pub(super) clock: u64,
-}
-
-/// Local memory of a warp's threads, each thread's in one piece.
-#[derive(Debug)]
-pub(super) struct Local {
-    pub(super) bytes: Aligned,
-    written: Vec<bool>,
-    /// The store that put an undefined value at a place.
-    stores: HashMap<usize, u32>,
-    pub(super) of_thread: u32,
-}
-
-impl Local {
-    pub(super) fn new(of_thread: u32) -> Self {
-        // Threads' pieces begin where any access is aligned.
-        let of_thread = of_thread.next_multiple_of(16);
-        let bytes = of_thread as usize * LANES;
-        Local { bytes: Aligned::new(bytes), written: vec![false; bytes], stores: HashMap::new(), of_thread }
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.written.fill(false);
-        self.stores.clear();
-    }
-
-    fn range(&self, lane: usize, offset: u64, bytes: u64) -> std::ops::Range<usize> {
-        let start = lane * self.of_thread as usize + offset as usize;
-        start..start + bytes as usize
-    }
-
-    pub(super) fn is_written(&self, lane: usize, offset: u64, bytes: u64) -> bool {
-        self.written[self.range(lane, offset, bytes)].iter().all(|written| *written)
-    }
-
-    pub(super) fn write(&mut self, lane: usize, offset: u64, bytes: u64) {
-        let range = self.range(lane, offset, bytes);
-        self.written[range].fill(true);
-    }
-
-    /// The bytes of an access that nobody wrote, a bit each.
-    pub(super) fn unwritten(&self, lane: usize, offset: u64, bytes: u64) -> u32 {
-        let written = self.written[self.range(lane, offset, bytes)].iter();
-        written.enumerate().fold(0, |missing, (byte, written)| missing | u32::from(!written) << byte)
-    }
-
-    /// A store of undefined bytes, a bit each: they are again as if nobody had written them.
-    pub(super) fn store_undefined(&mut self, lane: usize, offset: u64, undefined: u32, pc: u32) {
-        let start = self.range(lane, offset, 0).start;
-        for byte in lanes_of(undefined) {
-            self.written[start + byte] = false;
-            self.stores.insert(start + byte, pc);
-        }
-    }
-
-    /// The store that put an undefined value at an offset, if one did.
-    pub(super) fn undefined_store(&self, lane: usize, offset: u64) -> Option<u32> {
-        self.stores.get(&self.range(lane, offset, 0).start).copied()
-    }
 }
 
 /// The largest copy of a lane.

@@ -18,3 +18,4 @@ mod naming;
 mod print;
 mod program;
 mod seeds;
+mod stack;

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::variable::variable_bytes,
+    allocation::uses_stack,
     calls::Signature,
     layout::Layout,
     location::{Inlines, Location},
@@ -492,9 +493,19 @@ impl<'a> Decoder<'a> {
         for (variable, binding) in formal.into_iter().zip(actual) {
             self.bind(&variable.name, binding);
         }
-        self.calls.push((function.name.clone(), after));
-        self.scope(function.body.as_deref().unwrap_or_default())?;
+        let body = function.body.as_deref().unwrap_or_default();
+        let stack = uses_stack(body).then(|| (self.slot(Width::W64), self.label()));
+        self.guard = None;
+        if let Some((top, _)) = stack {
+            self.emit_guarded(instruction, Op::StackSave { d: top, wide: true }, None);
+        }
+        self.calls.push((function.name.clone(), stack.map_or(after, |(_, end)| end)));
+        self.scope(body)?;
         self.calls.pop();
+        if let Some((top, end)) = stack {
+            self.place(end);
+            self.emit_guarded(instruction, Op::StackRestore { a: top, wide: true }, None);
+        }
         self.scopes = scopes;
         self.place(after);
         (self.location, self.guard) = (location, guard);

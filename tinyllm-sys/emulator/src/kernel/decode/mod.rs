@@ -74,6 +74,7 @@ impl Decoder<'_> {
             Self::warp_matrix,
             Self::video,
             Self::mbarrier,
+            Self::stack,
         ];
         for family in families {
             if let Some(op) = family(self, instruction, &mut modifiers)? {

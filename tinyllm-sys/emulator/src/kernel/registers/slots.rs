@@ -128,6 +128,17 @@ impl Op {
             Op::Mbarrier(mbarrier) => visit_mbarrier(mbarrier, visit),
             Op::WarpBarrier { members } => visit(members, Class::Row, Access::Read),
             Op::BranchIndexed { index, targets: _ } => visit(index, Class::Row, Access::Read),
+            Op::StackAllocate { d, bytes, wide, align: _ } => {
+                let class = if *wide { Class::Pair } else { Class::Row };
+                visit(bytes, class, Access::Read);
+                visit(d, class, Access::Write);
+            }
+            Op::StackSave { d, wide } => {
+                visit(d, if *wide { Class::Pair } else { Class::Row }, Access::Write);
+            }
+            Op::StackRestore { a, wide } => {
+                visit(a, if *wide { Class::Pair } else { Class::Row }, Access::Read);
+            }
             Op::Allocate { d, bytes } => {
                 visit(bytes, Class::Pair, Access::Read);
                 visit(d, Class::Pair, Access::Write);

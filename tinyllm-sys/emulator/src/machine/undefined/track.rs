@@ -62,6 +62,12 @@ impl Context<'_> {
         let (shows, how) = match &instruction.op {
             Op::Load(transfer) | Op::Store(transfer) => (vec![base(transfer.address)], "used as an address"),
             Op::LoadMatrix { address, .. } => (vec![base(*address)], "used as an address"),
+            Op::StackAllocate { bytes, wide, .. } => {
+                (vec![(*bytes, if *wide { Class::Pair } else { Class::Row })], "given to alloca")
+            }
+            Op::StackRestore { a, wide } => {
+                (vec![(*a, if *wide { Class::Pair } else { Class::Row })], "given to stackrestore")
+            }
             Op::Allocate { bytes, .. } => (vec![(*bytes, Class::Pair)], "given to malloc"),
             Op::Free { address } => (vec![(*address, Class::Pair)], "freed"),
             Op::Mbarrier(mbarrier) => (mbarrier_operands(mbarrier), "given to an mbarrier"),
