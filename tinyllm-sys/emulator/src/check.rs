@@ -67,7 +67,7 @@ impl Check {
             | Kind::InactiveLane
             | Kind::Endless
             | Kind::MbarrierMisuse => self.synccheck,
-            Kind::StreamRace => self.stream,
+            Kind::StreamRace | Kind::SourceChanged => self.stream,
             Kind::Leak => self.leak,
             Kind::Contraction => self.contraction,
         }

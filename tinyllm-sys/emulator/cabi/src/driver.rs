@@ -83,8 +83,7 @@ extern "C" fn finish() {
         if !is_set("TINYLLM_EMULATOR_REPORT") {
             emulator.finish().iter().for_each(|finding| say(format_args!("{finding}")));
         }
-        // The last clone of it goes, and with it the report is written.
-        drop(emulator);
+        emulator.close();
     };
     // Whatever happens here, the program ends with its own status.
     let _ = catch_unwind(AssertUnwindSafe(last));

@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod functions;
 mod graphs;
+mod host_functions;
 mod launches;
 mod libraries;
 mod links;

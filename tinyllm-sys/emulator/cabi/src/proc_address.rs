@@ -7,7 +7,7 @@ use tinyllm_sys::DriverCode;
 use crate::{
     contexts, copies, devices, driver, errors, events,
     export::exports,
-    functions, graphs, launches, libraries, links, mapped, memory, modules, pools, refused,
+    functions, graphs, host_functions, launches, libraries, links, mapped, memory, modules, pools, refused,
     result::{Refusal, put, put_if_wanted},
     streams,
 };
@@ -61,6 +61,7 @@ fn named(name: &str) -> Option<*const c_void> {
         events::find,
         functions::find,
         graphs::find,
+        host_functions::find,
         launches::find,
         libraries::find,
         links::find,

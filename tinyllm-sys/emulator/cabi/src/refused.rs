@@ -28,7 +28,7 @@ macro_rules! refused {
 refused! {
     cuMemAllocManaged cuMemHostRegister cuMemHostRegister_v2 cuMemHostUnregister cuMemAdvise cuMemAdvise_v2
     cuMemPrefetchAsync cuMemPrefetchAsync_v2 cuMemRangeGetAttribute cuMemRangeGetAttributes
-    cuStreamAttachMemAsync cuStreamAddCallback cuLaunchHostFunc cuStreamWriteValue32 cuStreamWriteValue32_v2
+    cuStreamAttachMemAsync cuStreamWriteValue32 cuStreamWriteValue32_v2
     cuStreamWaitValue32 cuStreamWaitValue32_v2 cuStreamWriteValue64_v2 cuStreamWaitValue64_v2
     cuStreamBatchMemOp_v2 cuThreadExchangeStreamCaptureMode cuStreamUpdateCaptureDependencies
     cuStreamBeginCaptureToGraph cuStreamGetAttribute cuStreamSetAttribute cuStreamCopyAttributes

@@ -57,6 +57,7 @@ pub struct Builder {
     threads: usize,
     budget: Option<u64>,
     report: Option<PathBuf>,
+    summary: Option<PathBuf>,
 }
 
 impl Default for Builder {
@@ -69,14 +70,16 @@ impl Default for Builder {
             threads: 0,
             budget: None,
             report: None,
+            summary: None,
         }
     }
 }
 
 impl Builder {
     /// The settings that the environment gives: `TINYLLM_EMULATOR_DEVICES`, `_MEMORY` (bytes, or with `K`, `M`, `G`), `_SEED`,
-    /// `_CHECK` (a list as [`Check::parse`] reads it), `_THREADS`, `_BUDGET` (see [`Builder::instruction_budget`]), and `_REPORT`, a file that findings are added to at the end,
-    /// a line of JSON each.
+    /// `_CHECK` (a list as [`Check::parse`] reads it), `_THREADS`, `_BUDGET` (see [`Builder::instruction_budget`]), `_REPORT`, a file
+    /// that findings are added to at the end, a line of JSON each, and `_SUMMARY`, a file that a line with the number of launches and
+    /// of the threads' instructions is added to.
     ///
     /// # Errors
     /// The first variable with another value, with those that it may have.
@@ -103,6 +106,7 @@ impl Builder {
             })?;
         }
         builder.report = text("TINYLLM_EMULATOR_REPORT")?.map(PathBuf::from);
+        builder.summary = text("TINYLLM_EMULATOR_SUMMARY")?.map(PathBuf::from);
         Ok(builder)
     }
 
@@ -157,7 +161,8 @@ impl Builder {
             (self.threads > 0).then(|| rayon::ThreadPoolBuilder::new().num_threads(self.threads).build());
         // Where no threads can be had, those of the whole program do it.
         let threads = pool.and_then(Result::ok);
-        let config = Config { check: self.check, threads, budget: self.budget, report: self.report };
+        let (report, summary) = (self.report, self.summary);
+        let config = Config { check: self.check, threads, budget: self.budget, report, summary };
         Emulator::new(State::new(self.devices, self.memory_bytes, self.seed, config))
     }
 }

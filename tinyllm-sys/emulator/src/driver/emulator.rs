@@ -35,6 +35,24 @@ impl Emulator {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What runs work until no host function waits for some, as long as the driver is there.
+    pub(super) fn work_before_host_functions(&self) -> impl Fn() + Send + use<> {
+        let state = Arc::downgrade(&self.state);
+        move || {
+            let run = |state: Arc<Mutex<State>>| {
+                state.lock().unwrap_or_else(PoisonError::into_inner).run_before_host_functions()
+            };
+            // The lock is left after each piece of work, so that calls are answered.
+            while state.upgrade().is_some_and(run) {}
+        }
+    }
+
+    /// Runs all queued work and writes the report and the summary that were asked for, as the end of the last clone would. A thread
+    /// of the driver may hold the last one for a moment, and a program that ends does not wait for it.
+    pub fn close(self) {
+        self.lock().write_results();
+    }
+
     /// The findings so far, of work that has run.
     pub fn findings(&self) -> Vec<Finding> {
         self.lock().findings()

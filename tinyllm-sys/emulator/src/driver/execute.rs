@@ -14,6 +14,7 @@ use super::{
     footprint::Footprint,
     history::{History, Past},
     schedule::Waiting,
+    staging::Staging,
     work::{KernelLaunch, Source, Work},
 };
 use crate::{
@@ -42,6 +43,7 @@ pub(super) struct Execution<'a> {
     pub(super) budget: Option<u64>,
     pub(super) device: &'a mut Device,
     pub(super) history: &'a mut History,
+    pub(super) staging: &'a mut Staging,
     pub(super) findings: &'a mut Findings,
     pub(super) counters: &'a mut BTreeMap<String, KernelCounters>,
     /// Functions whose code was looked at.
@@ -81,12 +83,14 @@ impl Execution<'_> {
                 stamp.set();
                 Ok(())
             }
-            Work::Nothing => Ok(()),
+            // One that is called is no work of a device.
+            Work::Host(_) | Work::Nothing => Ok(()),
         };
         if let Err(code) = result {
             self.device.lost = Some(code);
         }
         if self.check.stream {
+            self.staging.written_by(&footprint);
             let lifetime = matches!(waiting.work, Work::Allocate { .. } | Work::Free { .. });
             let (issued, name) = (waiting.issued.clone(), name.clone());
             let past = Past { issued, name, kernel, lifetime, footprint };
@@ -168,7 +172,7 @@ impl Execution<'_> {
         footprint.writes.push(dst..dst + bytes);
         match src {
             Source::Read(data) => to.bytes.write(to.offset + (dst - to.start), data),
-            Source::PageLocked(src) => {
+            Source::PageLocked { address: src, .. } => {
                 let from = self.memory_of(work, *src, bytes, Access::Read)?;
                 footprint.reads.push(*src..*src + bytes);
                 copy(&from, *src, &to, dst, bytes);

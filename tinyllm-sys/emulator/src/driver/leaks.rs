@@ -1,8 +1,8 @@
 //! The end of a program: what it has not freed.
 
-use std::{fs::OpenOptions, io::Write};
+use std::{fs::OpenOptions, io::Write, path::Path};
 
-use super::{device::Origin, state::State};
+use super::{device::Origin, execute::KernelCounters, state::State};
 use crate::report::{Finding, Kind, Place, Relation};
 
 /// The work that leaks are found in.
@@ -18,6 +18,7 @@ fn line(finding: &Finding) -> Option<String> {
     let mut value = serde_json::to_value(finding).ok()?;
     let object = value.as_object_mut()?;
     object.insert("text".into(), finding.to_string().into());
+    object.insert("check".into(), finding.kind.check().into());
     object.insert("is_note".into(), finding.kind.is_note().into());
     serde_json::to_string(&value).ok()
 }
@@ -25,7 +26,13 @@ fn line(finding: &Finding) -> Option<String> {
 impl State {
     /// Runs queued work, and looks for leaks. Allocations of a context that a kernel's failure lost are none.
     pub(super) fn finish(&mut self) -> Vec<Finding> {
+        for id in self.host_functions.close() {
+            self.schedule.release(id);
+        }
         while self.run_any() {}
+        self.host_functions.open();
+        let changed = self.staging.finish(&self.devices);
+        changed.into_iter().for_each(|finding| self.findings.add(finding));
         let mut findings = self.findings();
         if !self.config.check.leak {
             return findings;
@@ -92,19 +99,36 @@ impl State {
         }
         findings
     }
+
+    /// Writes the report and the summary, once.
+    pub(super) fn write_results(&mut self) {
+        let (report, summary) = (self.config.report.take(), self.config.summary.take());
+        if report.is_none() && summary.is_none() {
+            return;
+        }
+        let findings = self.finish();
+        if let Some(path) = report.filter(|_| !findings.is_empty()) {
+            let lines = findings.iter().filter_map(line);
+            append(&path, &lines.map(|line| line + "\n").collect::<String>());
+        }
+        if let Some(path) = summary {
+            let total = |of: fn(&KernelCounters) -> u64| self.counters.values().map(of).sum::<u64>();
+            let launches = total(|counters| counters.launches);
+            let instructions = total(|counters| counters.total.thread_instructions);
+            let summary = serde_json::json!({ "launches": launches, "thread_instructions": instructions });
+            append(&path, &format!("{summary}\n"));
+        }
+    }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
-        let Some(path) = self.config.report.take() else { return };
-        let findings = self.finish();
-        if findings.is_empty() {
-            return;
-        }
-        let lines = findings.iter().filter_map(line);
-        let text: String = lines.map(|line| line + "\n").collect();
-        // One write, so that programs that end together do not mix their lines. No caller is left to return an error to.
-        let opened = OpenOptions::new().create(true).append(true).open(path);
-        let _ = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+        self.write_results();
     }
+}
+
+/// Adds lines in one write, so that programs that end together do not mix theirs. No caller is left to return an error to.
+fn append(path: &Path, text: &str) {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let _ = opened.and_then(|mut file| file.write_all(text.as_bytes()));
 }

@@ -249,10 +249,14 @@ impl State {
         Ok(())
     }
 
-    /// Whether an address of the host is page-locked memory, all `bytes` of it.
+    /// The page-locked memory that a range of the host's addresses is in, all `bytes` of it.
+    fn page_locked_at(&self, address: u64, bytes: u64) -> Option<&Arc<Bytes>> {
+        let (start, memory) = self.page_locked.range(..=address).next_back()?;
+        (address + bytes <= start + memory.len()).then_some(memory)
+    }
+
     fn is_page_locked(&self, address: u64, bytes: u64) -> bool {
-        let found = self.page_locked.range(..=address).next_back();
-        found.is_some_and(|(start, memory)| address + bytes <= start + memory.len())
+        self.page_locked_at(address, bytes).is_some()
     }
 
     /// Whether a range is memory that the program has; else a finding and an error of the call.
@@ -298,10 +302,13 @@ impl State {
         let device = self.streams.get(stream)?.device;
         self.check_range(device, call, dst, bytes as u64, Access::Write)?;
         let address = src.expose_provenance() as u64;
-        let src = match self.is_page_locked(address, bytes as u64) {
-            true => Source::PageLocked(address),
+        let src = match self.page_locked_at(address, bytes as u64) {
+            Some(memory) => {
+                let watched = (self.config.check.stream && !waits).then(|| memory.clone());
+                Source::PageLocked { address, watched }
+            }
             // SAFETY: the caller of the driver's call promised that so many bytes can be read there.
-            false => Source::Read(unsafe { std::slice::from_raw_parts(src, bytes) }.into()),
+            None => Source::Read(unsafe { std::slice::from_raw_parts(src, bytes) }.into()),
         };
         let issued = self.issue(stream, Work::ToDevice { dst, src, bytes: bytes as u64 })?;
         if let (Some(issued), true) = (issued, waits) {

@@ -2,7 +2,7 @@
 //! because it is before all work that it asks for later.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -126,6 +126,16 @@ impl Schedule {
         issued
     }
 
+    /// The number that the next piece of work gets.
+    pub(super) fn next(&self) -> WorkId {
+        self.next
+    }
+
+    /// The work that waits, of those with this number and later ones.
+    pub(super) fn since(&self, first: WorkId) -> impl Iterator<Item = &Waiting> {
+        self.waiting.range(first..).map(|(_, waiting)| waiting)
+    }
+
     pub(super) fn is_done(&self, id: WorkId) -> bool {
         !self.waiting.contains_key(&id)
     }
@@ -160,16 +170,34 @@ impl Schedule {
         }
     }
 
-    /// Drops a device's work: its context is lost.
-    pub(super) fn forget(&mut self, device: usize) {
+    /// Whether a function of the host waits, of those that are not among `running`.
+    pub(super) fn has_host_functions(&self, running: &BTreeSet<WorkId>) -> bool {
+        let waits = |(id, waiting): (&WorkId, &Waiting)| {
+            matches!(waiting.work, Work::Host(_)) && !running.contains(id)
+        };
+        self.waiting.iter().any(waits)
+    }
+
+    /// Keeps a piece of work that was taken as not done, until [`Schedule::release`].
+    pub(super) fn hold(&mut self, waiting: Waiting) {
+        self.waiting.insert(waiting.issued.id, waiting);
+    }
+
+    /// A piece of work that was held is done. It may have been dropped since.
+    pub(super) fn release(&mut self, id: WorkId) -> Option<Issued> {
+        let waiting = self.waiting.remove(&id)?;
+        self.done(&waiting);
+        Some(waiting.issued)
+    }
+
+    /// Drops a device's work, and gives it: its context is lost.
+    pub(super) fn forget(&mut self, device: usize) -> Vec<Waiting> {
         let lost: Vec<WorkId> =
             self.waiting.iter().filter(|(_, waiting)| waiting.device == device).map(|(id, _)| *id).collect();
-        for id in lost {
-            if let Some(waiting) = self.waiting.remove(&id) {
-                self.done(&waiting);
-            }
-            self.ready.retain(|ready| *ready != id);
-        }
+        self.ready.retain(|ready| !lost.contains(ready));
+        let lost: Vec<Waiting> = lost.iter().filter_map(|id| self.waiting.remove(id)).collect();
+        lost.iter().for_each(|waiting| self.done(waiting));
+        lost
     }
 }
 

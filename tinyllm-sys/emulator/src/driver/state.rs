@@ -18,9 +18,11 @@ use super::{
     graph::{Graph, GraphExec},
     handles::Handles,
     history::History,
+    host_functions::HostFunctions,
     module::Modules,
     pool::Pool,
     schedule::{Issued, Schedule},
+    staging::Staging,
     streams::Streams,
     virtual_memory::VirtualMemory,
     work::Work,
@@ -36,6 +38,8 @@ pub(super) struct Config {
     pub(super) budget: Option<u64>,
     /// Findings are added to this file at the end.
     pub(super) report: Option<std::path::PathBuf>,
+    /// What kernels did in all is added to this file at the end.
+    pub(super) summary: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,8 @@ pub(super) struct State {
     pub(super) page_locked: BTreeMap<u64, Arc<Bytes>>,
     pub(super) schedule: Schedule,
     history: History,
+    pub(super) staging: Staging,
+    pub(super) host_functions: HostFunctions,
     pub(super) findings: Findings,
     pub(super) counters: BTreeMap<String, KernelCounters>,
     /// Functions whose code was looked at: see [`super::contraction`].
@@ -80,6 +86,8 @@ impl State {
             page_locked: BTreeMap::new(),
             schedule: Schedule::new(seed),
             history: History::default(),
+            staging: Staging::default(),
+            host_functions: HostFunctions::default(),
             findings: Findings::default(),
             counters: BTreeMap::new(),
             examined: HashSet::new(),
@@ -156,6 +164,8 @@ impl State {
         let name = format!("{} on {}", work.name(), stream.name);
         let issued = self.schedule.add(stream.device, stream.lane, work, name, &before);
         stream.last = Some(issued.clone());
+        self.staging.watch(self.schedule.since(issued.id));
+        self.host_functions.poke();
         Ok(Some(issued))
     }
 
@@ -168,23 +178,70 @@ impl State {
 
     /// Runs one piece of work; false where there is none.
     pub(super) fn run_any(&mut self) -> bool {
+        self.take_note_of_host_functions();
         let Some(waiting) = self.schedule.take() else { return false };
+        if let Work::Host(function) = &waiting.work
+            && self.host_functions.is_open()
+        {
+            // Before it begins: what it does is no longer compared with what was there at a call.
+            self.host_learns(&before(&waiting.issued));
+            self.host_functions.start(waiting.issued.id, function);
+            self.schedule.hold(waiting);
+            return true;
+        }
         let mut execution = Execution {
             check: self.config.check,
             threads: self.config.threads.as_ref(),
             budget: self.config.budget,
             device: &mut self.devices[waiting.device],
             history: &mut self.history,
+            staging: &mut self.staging,
             findings: &mut self.findings,
             counters: &mut self.counters,
             examined: &mut self.examined,
         };
         execution.run(&waiting);
         self.schedule.done(&waiting);
-        if self.devices[waiting.device].lost.is_some() {
-            self.schedule.forget(waiting.device);
+        if let Some(code) = self.devices[waiting.device].lost {
+            for lost in self.schedule.forget(waiting.device) {
+                if let Work::Host(function) = &lost.work {
+                    self.host_functions.fail(lost.issued.id, function, code);
+                }
+            }
         }
         true
+    }
+
+    /// Runs a piece of work where a host function waits for some; false where there is neither.
+    pub(super) fn run_before_host_functions(&mut self) -> bool {
+        self.take_note_of_host_functions();
+        self.schedule.has_host_functions(self.host_functions.running()) && self.run_any()
+    }
+
+    /// What comes after host functions that have returned may run.
+    fn take_note_of_host_functions(&mut self) {
+        for id in self.host_functions.returned() {
+            // It may have written page-locked memory, in its stream's order.
+            self.staging.written_by_the_host();
+            if let Some(issued) = self.schedule.release(id) {
+                self.host_learns(&issued);
+            }
+        }
+    }
+
+    /// Runs work, or waits for a host function to return; false where neither is left.
+    fn make_progress(&mut self) -> bool {
+        if self.run_any() {
+            return true;
+        }
+        let progress = self.host_functions.progress();
+        let count = progress.count();
+        self.take_note_of_host_functions();
+        if self.host_functions.is_running() {
+            progress.wait_beyond(count);
+            return true;
+        }
+        self.run_any()
     }
 
     /// Whether work is done; where it is, the host has waited for it.
@@ -212,10 +269,22 @@ impl State {
     /// it back.
     fn wait_for_all(&mut self, last: &[Issued]) {
         for issued in last {
-            while !self.schedule.is_done(issued.id) && self.run_any() {}
+            while !self.schedule.is_done(issued.id) && self.make_progress() {}
             self.schedule.waited_for(issued);
         }
+        self.host_has_learnt();
+    }
+
+    /// The host may know that a piece of work is done.
+    fn host_learns(&mut self, issued: &Issued) {
+        self.schedule.waited_for(issued);
+        self.host_has_learnt();
+    }
+
+    fn host_has_learnt(&mut self) {
         let host = self.schedule.host();
+        let changed = self.staging.waited_for(host, &self.devices);
+        changed.into_iter().for_each(|finding| self.findings.add(finding));
         self.history.forget(host);
         self.streams.forget(host);
         for pool in self.pools.values_mut() {
@@ -223,4 +292,11 @@ impl State {
             pool.trim(&mut self.devices[pool.device].heap, keep, host);
         }
     }
+}
+
+/// What is before a piece of work, which a host function may tell the program.
+fn before(issued: &Issued) -> Issued {
+    let mut clock = (*issued.clock).clone();
+    clock.set(issued.lane, issued.count - 1);
+    Issued { clock: clock.into(), ..issued.clone() }
 }

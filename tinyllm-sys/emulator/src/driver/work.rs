@@ -5,7 +5,11 @@ use std::{
     time::Instant,
 };
 
-use crate::{kernel::Kernel, memory::Region};
+use super::host_functions::HostFunction;
+use crate::{
+    kernel::Kernel,
+    memory::{Bytes, Region},
+};
 
 /// When an event's work was done.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +43,8 @@ pub(super) struct KernelLaunch {
 pub(super) enum Source {
     /// Ordinary memory of the host, read when the call was made.
     Read(Arc<[u8]>),
-    /// Page-locked memory, read when the copy runs.
-    PageLocked(u64),
+    /// Page-locked memory, read when the copy runs; and where changes by the host are looked for, what it is in.
+    PageLocked { address: u64, watched: Option<Arc<Bytes>> },
 }
 
 /// What is to be done.
@@ -82,6 +86,8 @@ pub(super) enum Work {
     },
     /// An event's place.
     Event(Stamp),
+    /// A function of the host.
+    Host(HostFunction),
     /// The end of a graph.
     Nothing,
 }
@@ -98,13 +104,18 @@ impl Work {
             Work::Allocate { .. } => "cuMemAllocFromPoolAsync".into(),
             Work::Free { .. } => "cuMemFreeAsync".into(),
             Work::Event(_) => "event".into(),
+            Work::Host(function) => function.name().into(),
             Work::Nothing => "end of a graph".into(),
         }
     }
 
     /// Whether it may be part of a graph.
     pub(super) fn can_be_captured(&self) -> bool {
-        !matches!(self, Work::Allocate { .. } | Work::Free { .. })
+        match self {
+            Work::Allocate { .. } | Work::Free { .. } => false,
+            Work::Host(function) => !function.is_callback,
+            _ => true,
+        }
     }
 
     /// Whether two pieces of work differ in nothing but their arguments.

@@ -43,6 +43,8 @@ pub enum Kind {
     MbarrierMisuse,
     /// Two pieces of work on different streams, the same bytes, and no event between.
     StreamRace,
+    /// Page-locked memory that the host changed while a copy from it was under way.
+    SourceChanged,
     /// Memory, a stream, an event or a module that is still there at the end.
     Leak,
     /// Sums of products without a rounding modifier, which ptxas may fuse: a note.
@@ -68,7 +70,7 @@ impl Kind {
             | Kind::InactiveLane
             | Kind::Endless
             | Kind::MbarrierMisuse => "synccheck",
-            Kind::StreamRace => "stream",
+            Kind::StreamRace | Kind::SourceChanged => "stream",
             Kind::Leak => "leak",
             Kind::Contraction => "contraction",
         }

@@ -25,6 +25,7 @@ impl fmt::Display for Kind {
             Kind::Endless => "kernel that never ends",
             Kind::MbarrierMisuse => "wrong use of an mbarrier",
             Kind::StreamRace => "race between streams",
+            Kind::SourceChanged => "source changed before its copy was done",
             Kind::Leak => "leak",
             Kind::Contraction => "note: sums of products that may be fused",
         })

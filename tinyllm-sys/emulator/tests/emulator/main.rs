@@ -12,6 +12,7 @@ mod faulty;
 mod forms;
 mod grid_sync;
 mod kernel_heap;
+mod host_functions;
 mod litmus;
 mod mbarriers;
 mod naming;

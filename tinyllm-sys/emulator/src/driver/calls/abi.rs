@@ -1,9 +1,9 @@
 //! What the driver's C interface needs beside the calls of the table: the allocation of an address, a function's parameters,
-//! and each device's default pool.
+//! functions of the host, and each device's default pool.
 
-use tinyllm_sys::{DriverCode, DriverError, FunctionHandle, PoolHandle};
+use tinyllm_sys::{DriverCode, DriverError, FunctionHandle, PoolHandle, StreamHandle};
 
-use crate::driver::{device::Origin, emulator::Emulator, failure::Failure};
+use crate::driver::{device::Origin, emulator::Emulator, failure::Failure, host_functions::HostFunction, work::Work};
 
 /// Memory that the program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,24 @@ impl Emulator {
                 let is_set = state.devices[device].kernel_heap.set_limit(bytes);
                 let used = || Failure::new(DriverCode::InvalidValue, "a kernel that allocates has run");
                 if is_set { Ok(()) } else { Err(used()) }
+            },
+        )
+    }
+
+    /// `cuLaunchHostFunc` or `cuStreamAddCallback`: a stream calls a function when what is before it is done, on a thread of the
+    /// driver, whose calls of the driver are refused. Functions that have not begun when the program ends are not called.
+    ///
+    /// # Errors
+    /// `InvalidHandle` where it is no stream; `StreamCaptureUnsupported` for a callback in a capture.
+    pub fn call_on_host(&self, stream: StreamHandle, function: HostFunction) -> Result<(), DriverError> {
+        let name = if function.is_callback { "cuStreamAddCallback" } else { "cuLaunchHostFunc" };
+        self.on_stream(
+            name,
+            stream,
+            || stream.to_string(),
+            |state, key| {
+                state.host_functions.prepare(self.work_before_host_functions())?;
+                state.issue(key, Work::Host(function)).map(drop)
             },
         )
     }

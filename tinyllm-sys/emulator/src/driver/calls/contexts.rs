@@ -135,6 +135,10 @@ impl Emulator {
     }
 
     pub(in crate::driver) fn context_synchronize(&self) -> Result<(), DriverError> {
+        let thread = thread::current().id();
+        self.await_host_functions(|state| {
+            state.context_of(thread).map_or_else(Vec::new, |device| state.streams.last_of(device))
+        });
         self.on_device("cuCtxSynchronize", String::new, |state, device, thread| {
             state.captures.refuse_unsafe_call(thread)?;
             state.wait_device(device);

@@ -154,6 +154,9 @@ fn launch(state: &mut State, exec: u64, key: u64) -> Result<(), Failure> {
     }
     let before = state.streams.before(key)?;
     let stream = state.streams.get_mut(key)?;
+    let first = state.schedule.next();
     stream.last = Some(exec.launch(&mut state.schedule, before, stream.lane, &stream.name));
+    state.staging.watch(state.schedule.since(first));
+    state.host_functions.poke();
     Ok(())
 }

@@ -11,9 +11,9 @@ mod streams;
 use std::thread::{self, ThreadId};
 
 pub use abi::Allocated;
-use tinyllm_sys::{DriverError, StreamHandle};
+use tinyllm_sys::{DriverCode, DriverError, StreamHandle};
 
-use super::{emulator::Emulator, failure::Failure, state::State};
+use super::{emulator::Emulator, failure::Failure, host_functions, schedule::Issued, state::State};
 
 impl Emulator {
     /// Runs a call that needs no context.
@@ -23,11 +23,15 @@ impl Emulator {
         arguments: impl FnOnce() -> String,
         run: impl FnOnce(&mut State) -> Result<T, Failure>,
     ) -> Result<T, DriverError> {
+        if host_functions::is_calling() {
+            return Err(DriverError::new(name, DriverCode::NotPermitted, "a host function calls it"));
+        }
         let mut state = self.lock();
         state.advance();
         let result = run(&mut state);
         // Work may run before the caller's next line, or after it.
         state.advance();
+        drop(state);
         result.map_err(|failure| {
             let mut arguments = arguments();
             if !failure.note.is_empty() {
@@ -50,6 +54,33 @@ impl Emulator {
             let device = state.current_device(thread)?;
             run(state, device, thread)
         })
+    }
+
+    /// Waits for work as a call is about to, but lets other threads' calls be answered while a host function runs: it may be waiting
+    /// for such a thread.
+    pub(super) fn await_host_functions(&self, target: impl Fn(&mut State) -> Vec<Issued>) {
+        if host_functions::is_calling() {
+            return;
+        }
+        let mut state = self.lock();
+        if !state.host_functions.is_used() {
+            return;
+        }
+        let target = target(&mut state);
+        let is_done = |state: &State| target.iter().all(|issued| state.schedule.is_done(issued.id));
+        loop {
+            let progress = state.host_functions.progress();
+            let mut count = progress.count();
+            while !is_done(&state) && state.run_any() {
+                count = progress.count();
+            }
+            if is_done(&state) || !state.host_functions.is_running() {
+                return;
+            }
+            drop(state);
+            progress.wait_beyond(count);
+            state = self.lock();
+        }
     }
 
     /// Runs a call about a stream.

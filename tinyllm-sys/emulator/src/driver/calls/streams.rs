@@ -1,5 +1,7 @@
 //! Streams and events.
 
+use std::thread;
+
 use tinyllm_sys::{DriverCode, DriverError, EventHandle, EventTiming, StreamFlags, StreamHandle};
 
 use crate::driver::{
@@ -32,6 +34,11 @@ impl Emulator {
         &self,
         stream: StreamHandle,
     ) -> Result<(), DriverError> {
+        let thread = thread::current().id();
+        self.await_host_functions(|state| {
+            let key = state.stream_key(stream, thread);
+            key.and_then(|key| state.streams.before(key)).unwrap_or_default()
+        });
         self.on_stream(
             "cuStreamSynchronize",
             stream,
@@ -155,6 +162,7 @@ impl Emulator {
     }
 
     pub(in crate::driver) unsafe fn event_synchronize(&self, event: EventHandle) -> Result<(), DriverError> {
+        self.await_host_functions(|state| state.recorded(event).ok().flatten().into_iter().collect());
         self.on_device(
             "cuEventSynchronize",
             || event.to_string(),

@@ -4,5 +4,6 @@ mod initcheck;
 mod leak;
 mod memcheck;
 mod racecheck;
+mod staging;
 mod stream;
 mod synccheck;
