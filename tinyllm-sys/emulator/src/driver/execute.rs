@@ -133,6 +133,7 @@ impl Execution<'_> {
         outcome.findings.into_iter().for_each(|finding| self.findings.add(finding));
         // A closed stdout is no reason to fail.
         let _ = std::io::stdout().write_all(&outcome.printed);
+        let _ = std::io::stderr().write_all(&outcome.asserted);
         footprint.touched = outcome.touched;
         let counters = self.counters.entry(launch.kernel.name.clone()).or_default();
         counters.launches += 1;

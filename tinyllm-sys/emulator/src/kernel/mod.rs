@@ -17,7 +17,7 @@ pub(crate) use image::Image;
 pub use image::would_load;
 pub(crate) use names::readable;
 pub(crate) use op::{
-    Address, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr,
+    Address, AssertFail, Atomic, AtomicKind, AtomicType, Barrier, BarrierMode, Element, Guard, Instr,
     MBARRIER_FIELD_BITS, MatrixType, Mbarrier, MbarrierAction, MemoryOrder, Mma, Op, Portion, QuadPairs,
     ReduceMode, Scope, ShuffleMode, Special, Target, Transfer, VoteMode,
 };

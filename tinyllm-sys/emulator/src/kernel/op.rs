@@ -457,6 +457,8 @@ pub(crate) enum Op {
     Recursion {
         name: String,
     },
+    /// `__assertfail`: where in local memory its arguments are.
+    AssertFail(Box<AssertFail>),
     CachePolicy {
         d: Slot,
         priority: u64,
@@ -514,6 +516,15 @@ impl Op {
     pub(crate) fn lanes(function: LaneFn, operands: Operands) -> Self {
         Op::Lanes { run: function.pick(), signature: function.signature, operands }
     }
+}
+
+/// The arguments of `__assertfail`, as offsets in local memory: addresses of three texts, and a line.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AssertFail {
+    pub(crate) message: u32,
+    pub(crate) file: u32,
+    pub(crate) line: u32,
+    pub(crate) function: u32,
 }
 
 /// A special register that does not change while a warp runs.

@@ -42,6 +42,8 @@ pub(super) struct Context<'a> {
     pub(super) params: Aligned,
     /// What the block at hand has printed.
     pub(super) printed: Vec<u8>,
+    /// What it has said of assertions that failed.
+    pub(super) asserted: Vec<u8>,
     /// What the access at hand has read that nobody wrote.
     pub(super) unwritten: Vec<Unwritten>,
     /// Instructions of warps so far.
@@ -84,6 +86,7 @@ impl<'a> Context<'a> {
             orders: launch.kernel.ordered && launch.check.racecheck && launch.grid != [1; 3],
             params,
             printed: Vec::new(),
+            asserted: Vec::new(),
             unwritten: Vec::new(),
             spent: 0,
             changes: 0,

@@ -36,6 +36,7 @@ struct BlockOutcome {
     intervals: Vec<Interval>,
     findings: Vec<Finding>,
     printed: Vec<u8>,
+    asserted: Vec<u8>,
     /// Instructions of warps of the launch, so far as it knows of them.
     spent: u64,
     fault: Option<Fault>,
@@ -74,6 +75,7 @@ fn finished(context: &mut Context<'_>, result: Result<Progress, Fault>) -> Block
         intervals: context.order.finish(touched),
         findings: context.take_findings(),
         printed: std::mem::take(&mut context.printed),
+        asserted: std::mem::take(&mut context.asserted),
         spent: context.spent,
         fault: result.err(),
     }
@@ -211,6 +213,7 @@ impl Gathered {
             }
         }
         self.outcome.printed.extend_from_slice(&outcome.printed);
+        self.outcome.asserted.extend_from_slice(&outcome.asserted);
         self.races.add(launch, index, outcome.intervals);
         self.fault = outcome.fault;
     }

@@ -4,6 +4,7 @@
 mod addresses;
 mod aligned;
 mod allocation;
+mod assertion;
 mod atomics;
 mod barriers;
 mod block;
@@ -114,6 +115,8 @@ pub(crate) struct Outcome {
     pub(crate) counters: Counters,
     /// What its threads printed, in the order of blocks.
     pub(crate) printed: Vec<u8>,
+    /// What they said of assertions that failed.
+    pub(crate) asserted: Vec<u8>,
     /// Why it ended early: `CUDA_ERROR_ILLEGAL_ADDRESS` and the like.
     pub(crate) fault: Option<u32>,
 }
@@ -125,6 +128,7 @@ struct Fault(u32);
 impl Fault {
     const ILLEGAL_ADDRESS: Fault = Fault(700);
     const LAUNCH_TIMEOUT: Fault = Fault(702);
+    const ASSERT: Fault = Fault(710);
     const ILLEGAL_INSTRUCTION: Fault = Fault(715);
     const MISALIGNED_ADDRESS: Fault = Fault(716);
     const INVALID_ADDRESS_SPACE: Fault = Fault(717);

@@ -165,6 +165,13 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// A text of the program that the driver prints.
+    pub(super) fn plain_text(&self, warp: &Warp, lane: usize, address: u64) -> Result<String, Fault> {
+        let mut values = Values { at: 0, taken: Vec::new(), texts: Vec::new() };
+        let text = self.text(warp, lane, address, MAX_TEXT, &mut values)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// A text that ends with 0 or after `most` bytes, from wherever it lies.
     fn text(
         &self,

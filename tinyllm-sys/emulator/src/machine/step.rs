@@ -246,6 +246,7 @@ impl Context<'_> {
                 let note = format!("{name} calls itself through a register, which is not emulated");
                 return Err(self.cannot_call(warp, pc, active, note));
             }
+            Op::AssertFail(texts) => return Err(self.assertion_failed(warp, pc, active, texts)),
             Op::Mbarrier(mbarrier) => {
                 let waits = self.mbarrier(shared, warp, pc, active, mbarrier)?;
                 // Others come first, unless they are lanes of this warp: those get their turn by the count of instructions.

@@ -1,9 +1,9 @@
-//! `printf` in a kernel: on the program's standard output, in the order of blocks.
+//! `printf` in a kernel, on the program's standard output, in the order of blocks; and what `assert` says on its standard error.
 
 use std::process::Command;
 
 use tinyllm_emulator::{Emulator, report::Finding};
-use tinyllm_sys::DriverApi;
+use tinyllm_sys::{DriverApi, DriverCode};
 
 use crate::{corpus::check, forms::HEADER, program::Program};
 
@@ -165,4 +165,53 @@ fn global_text_that_nobody_wrote() {
     program.driver.context_synchronize().unwrap();
     let expected = ["read of 1 bytes of global memory", "byte 3 of text (16 bytes)", "given to printf at"];
     check("a format", &program.driver.findings()[..1], &[&expected]);
+}
+
+/// The bytes of a text as PTX has them.
+fn variable(name: &str, text: &str) -> String {
+    let bytes: Vec<String> = text.bytes().chain([0]).map(|byte| byte.to_string()).collect();
+    format!(".global .align 1 .b8 {name}[{}] = {{{}}};\n", bytes.len(), bytes.join(", "))
+}
+
+/// Threads from 30 on fail, as compilers have it.
+fn asserts() {
+    let texts = [("message", "gtid < N"), ("file", "simpleAssert.cu"), ("function", "void testKernel(int)")];
+    let texts: String = texts.iter().map(|(name, text)| variable(name, text)).collect();
+    let ptx = format!(
+        "{HEADER}.extern .func __assertfail (.param .b64 m, .param .b64 f, .param .b32 l, .param .b64 n, .param .b64 s);\n\
+         {texts}.visible .entry k() {{\n.reg .pred %p; .reg .b64 %rd<8>; .reg .b32 %r<4>;\n\
+         mov.u32 %r1, %tid.x; setp.lt.u32 %p, %r1, 30; @%p bra $end;\n\
+         mov.u64 %rd1, message; mov.u64 %rd2, file; mov.u64 %rd3, function; mov.u32 %r2, 63; mov.u64 %rd4, 1;\n\
+         {{ .param .b64 m; st.param.b64 [m+0], %rd1; .param .b64 f; st.param.b64 [f+0], %rd2;\n\
+         .param .b32 l; st.param.b32 [l+0], %r2; .param .b64 n; st.param.b64 [n+0], %rd3;\n\
+         .param .b64 s; st.param.b64 [s+0], %rd4; call.uni __assertfail, (m, f, l, n, s); }}\n$end: ret;\n}}"
+    );
+    let program = Program::new(Emulator::builder());
+    let kernel = program.kernel(&ptx, "k");
+    program.launch(kernel, 1, 32, &mut []);
+    let code = program.driver.context_synchronize().unwrap_err().driver_code();
+    assert_eq!(code, Some(DriverCode::Assert));
+    check("assert", &program.driver.findings(), &[&["trap: ", "assertion `gtid < N` failed"]]);
+}
+
+#[test]
+#[ignore = "its output is read by assert_says_what_failed, which runs it: cargo test -p tinyllm-emulator --test emulator assert_says"]
+fn asserting_child() {
+    asserts();
+}
+
+#[test]
+fn assert_says_what_failed() {
+    let itself = std::env::current_exe().unwrap();
+    let arguments = ["--exact", "print::asserting_child", "--ignored", "--nocapture"];
+    let output = Command::new(itself).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    // As the CUDA programming guide shows it.
+    let said = |thread| {
+        format!(
+            "simpleAssert.cu:63: void testKernel(int): block: [0,0,0], thread: [{thread},0,0] Assertion `gtid < N` failed.\n"
+        )
+    };
+    assert!(text.contains(&(said(30) + &said(31))), "{text}");
 }

@@ -8,13 +8,16 @@ use super::{
     unsupported,
 };
 use crate::{
-    kernel::{Barrier, BarrierMode, Guard, LoadError, Op},
+    kernel::{AssertFail, Barrier, BarrierMode, Guard, LoadError, Op},
     lanes::{Operands, lanes},
     ptx::ast::{Instruction, Operand, Space, Type},
 };
 
-/// Device functions that end a kernel: they have no body to look into.
-const ENDS: [&str; 2] = ["__assertfail", "abort"];
+/// A device function that ends a kernel, without a body to look into.
+const ABORT: &str = "abort";
+
+/// The same with a message, which every toolkit declares and the driver provides.
+const ASSERT_FAIL: &str = "__assertfail";
 
 impl Decoder<'_> {
     pub(super) fn control(&mut self, instruction: &Instruction, modifiers: &mut Modifiers<'_>) -> Decoded {
@@ -84,11 +87,14 @@ impl Decoder<'_> {
             self.call_through(instruction, name, [results, arguments])?;
             return Ok(Some(Op::Nop));
         }
-        if ENDS.contains(&name.as_str()) {
+        if name == ABORT {
             return Ok(Some(Op::Trap));
         }
         if matches!(name.as_str(), "malloc" | "free") && self.function(name).is_none() {
             return self.memory_call(instruction, name, [results, arguments]);
+        }
+        if name == ASSERT_FAIL {
+            return self.assert_fail(instruction, arguments);
         }
         if name == "vprintf" {
             return self.print(instruction, results, arguments);
@@ -124,16 +130,31 @@ impl Decoder<'_> {
 
     /// `vprintf`, which every toolkit declares and the driver provides: a format and the values behind it.
     fn print(&mut self, instruction: &Instruction, results: &[Operand], arguments: &[Operand]) -> Decoded {
-        let mut place = |operand: &Operand| match self.argument(instruction, operand)? {
-            Binding::Local(at) => Ok(at),
-            _ => Err(unsupported(instruction, "an argument that is no parameter")),
-        };
+        let mut place = |operand: &Operand| self.parameter(instruction, operand);
         let (result, format, arguments) = match (results, arguments) {
             ([], [format, arguments]) => (None, place(format)?, place(arguments)?),
             ([result], [format, arguments]) => (Some(place(result)?), place(format)?, place(arguments)?),
             _ => return Err(unsupported(instruction, "operands of another form")),
         };
         Ok(Some(Op::Print { format, arguments, result }))
+    }
+
+    /// `__assertfail`: message, file, line, function, and the size of a character, which is 1.
+    fn assert_fail(&mut self, instruction: &Instruction, arguments: &[Operand]) -> Decoded {
+        let [message, file, line, function, _] = arguments else {
+            return Err(unsupported(instruction, "operands of another form"));
+        };
+        let mut place = |operand: &Operand| self.parameter(instruction, operand);
+        let (message, file, line, function) = (place(message)?, place(file)?, place(line)?, place(function)?);
+        Ok(Some(Op::AssertFail(Box::new(AssertFail { message, file, line, function }))))
+    }
+
+    /// Where in local memory an argument is.
+    fn parameter(&mut self, instruction: &Instruction, operand: &Operand) -> Result<u32, LoadError> {
+        match self.argument(instruction, operand)? {
+            Binding::Local(at) => Ok(at),
+            _ => Err(unsupported(instruction, "an argument that is no parameter")),
+        }
     }
 
     pub(super) fn argument(

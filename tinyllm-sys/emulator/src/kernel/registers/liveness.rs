@@ -77,7 +77,7 @@ fn targets(op: &Op) -> Option<&[u32]> {
     match op {
         Op::Branch { target } => Some(std::slice::from_ref(target)),
         Op::BranchIndexed { targets, .. } => Some(targets),
-        Op::Exit | Op::Trap | Op::WrongCall { .. } | Op::Recursion { .. } => Some(&[]),
+        Op::Exit | Op::Trap | Op::AssertFail(_) | Op::WrongCall { .. } | Op::Recursion { .. } => Some(&[]),
         _ => None,
     }
 }

@@ -173,6 +173,7 @@ impl Op {
             | Op::Exit
             | Op::Print { format: _, arguments: _, result: _ }
             | Op::Trap
+            | Op::AssertFail(_)
             | Op::Meet
             | Op::Recursion { name: _ }
             | Op::Nop => {}

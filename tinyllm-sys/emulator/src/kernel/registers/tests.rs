@@ -137,7 +137,7 @@ fn check_no_value_is_lost(before: &Kernel, after: &Kernel) {
         let (targets, falls): (Vec<u32>, bool) = match &code[pc].op {
             Op::Branch { target } => (vec![*target], code[pc].guard.is_some()),
             Op::BranchIndexed { targets, .. } => (targets.clone(), code[pc].guard.is_some()),
-            Op::Exit | Op::Trap => (Vec::new(), code[pc].guard.is_some()),
+            Op::Exit | Op::Trap | Op::AssertFail(_) => (Vec::new(), code[pc].guard.is_some()),
             _ => (Vec::new(), true),
         };
         let mut out = vec![0; words];
