@@ -45,15 +45,23 @@ mod flags {
                 optional --memory memory: String
                 /// Seed of the emulator's scheduler; 0 without it
                 optional --seed seed: String
-                /// Checks that run, of memcheck, initcheck, racecheck, synccheck, leak and stream, which all run without it, and of
+                /// Checks that run, of memcheck, initcheck, racecheck, synccheck and stream, which all run without it, and of leak and
                 /// contraction
                 optional --only list: String
+                /// Leaves out the findings that this file names, as docs/emulator.md has it (may be given again)
+                repeated --suppressions file: PathBuf
+                /// Prints an entry of such a file for each finding
+                optional --gen-suppressions
+                /// How findings are written: text, json, github (annotations) or sarif; text without it
+                optional --format format: String
+                /// Writes findings to this file, and not among what the program writes
+                optional --output file: PathBuf
                 /// What the driver says its version is, such as 13000; 12000 without it
                 optional --driver-version driver_version: String
                 /// Instructions that the warps of a launch may take together, such as 1G; without it a launch is stopped only if it
                 /// waits for what nobody can write any more
                 optional --budget instructions: String
-                /// Findings as lines of JSON
+                /// The same as --format json: findings as lines of JSON, and at the end the summary
                 optional --json
                 /// Prints each failing call, and why, while the program runs
                 optional --errors

@@ -8,28 +8,30 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{cargo, emulate, flags, sanitizer};
-
-/// The emulator's checks; compute-sanitizer has tools for the first four.
-const CHECKS: [&str; 6] = ["memcheck", "initcheck", "racecheck", "synccheck", "leak", "stream"];
-
-/// A check that runs where it is asked for only: its notes are about nearly every kernel.
-const CONTRACTION: &str = "contraction";
+use crate::{
+    cargo,
+    emulate::{self, ALL, Checks},
+    flags, sanitizer,
+};
 
 /// Tests that run on the emulated device: package, test, filter.
 const TESTS: [(&str, &str, &str); 2] =
     [("tinyllm-kernels", "gpu", ""), ("tinyllm-mem", "resources", "device::")];
 
 pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
-    let checks = checks(options.only.as_deref())?;
+    let checks = Checks::parse(options.only.as_deref(), ALL)?;
     if let Some(program) = options.program {
         return emulate::run(&flags::Emulate {
             memory: None,
             seed: None,
             budget: None,
-            only: Some(checks.join(",")),
+            only: Some(checks.list()),
             driver_version: None,
             json: options.json,
+            format: None,
+            output: None,
+            suppressions: Vec::new(),
+            gen_suppressions: false,
             errors: false,
             program: Some(program),
             would_load: Vec::new(),
@@ -42,12 +44,12 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
     for (package, test, filter) in TESTS {
         let mut cargo = cargo::command();
         cargo.args(["test", "--quiet", "--package", package, "--test", test, filter]);
-        cargo.env("TINYLLM_EMULATOR_REPORT", &report).env("TINYLLM_EMULATOR_CHECK", checks.join(","));
+        cargo.env("TINYLLM_EMULATOR_REPORT", &report).env("TINYLLM_EMULATOR_CHECK", checks.list());
         // The tests' own output is not a finding.
         let status = cargo.stdout(Stdio::from(std::io::stderr())).status().context("starting cargo")?;
         failed |= !status.success();
     }
-    let mut found = emulate::print(&report, options.json)?;
+    let mut found = emulate::print(&report, &checks, options.json)?;
     match sanitizer::find() {
         Some(tool) => found += sanitize(&tool, &checks, options.json)?,
         None => eprintln!("no compute-sanitizer here: only the emulated device was checked"),
@@ -55,26 +57,13 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed || found > 0)))
 }
 
-/// The checks of `--only`, all without it.
-fn checks(only: Option<&str>) -> anyhow::Result<Vec<&'static str>> {
-    let Some(list) = only else { return Ok(CHECKS.to_vec()) };
-    list.split(',')
-        .map(|name| {
-            let known = CHECKS.into_iter().chain([CONTRACTION]).find(|known| *known == name.trim());
-            known.with_context(|| {
-                format!("--only {name}: the checks are {} and {CONTRACTION}", CHECKS.join(", "))
-            })
-        })
-        .collect()
-}
-
 /// Runs the GPU tests on this machine's GPU under each tool, and gives how many findings there were.
-fn sanitize(tool: &Path, checks: &[&str], as_json: bool) -> anyhow::Result<usize> {
+fn sanitize(tool: &Path, checks: &Checks, as_json: bool) -> anyhow::Result<usize> {
     let mut found = 0;
-    let leak = checks.contains(&"leak");
+    let leak = checks.has("leak");
     for (package, test, filter) in TESTS {
         let tests = cargo::executable(&["test", "--package", package, "--test", test, "--no-run"])?;
-        let wanted = |check: &&&str| checks.contains(*check) || (leak && **check == "memcheck");
+        let wanted = |check: &&&str| checks.has(check) || (leak && **check == "memcheck");
         for check in sanitizer::TOOLS.iter().filter(wanted) {
             for line in sanitizer::run(tool, check, leak, &tests, filter)? {
                 found += 1;
