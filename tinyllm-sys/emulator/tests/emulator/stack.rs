@@ -2,8 +2,10 @@
 
 use crate::corpus::{Case, check, check_all, run};
 
-/// Bodies of one warp, and what thread `t` leaves.
-const CORRECT: &[(&str, &str, fn(u32) -> u32)] = &[
+/// A name, a body of one warp, and what thread `t` leaves.
+type Correct = (&'static str, &'static str, fn(u32) -> u32);
+
+const CORRECT: &[Correct] = &[
     (
         "as many words as each thread asks for",
         "add.u32 %r1, %t, 1; mul.wide.u32 %rd1, %r1, 4; alloca.u64 %rd2, %rd1, 16; mov.u32 %r2, 0;

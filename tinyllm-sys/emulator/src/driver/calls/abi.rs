@@ -3,7 +3,9 @@
 
 use tinyllm_sys::{DriverCode, DriverError, FunctionHandle, PoolHandle, StreamHandle};
 
-use crate::driver::{device::Origin, emulator::Emulator, failure::Failure, host_functions::HostFunction, work::Work};
+use crate::driver::{
+    device::Origin, emulator::Emulator, failure::Failure, host_functions::HostFunction, work::Work,
+};
 
 /// Memory that the program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::{
     Decoded,
-    body::{Binding, Decoder, Width},
+    body::{Decoder, Width},
     modifiers::Modifiers,
     unsupported,
 };
@@ -73,13 +73,13 @@ impl Decoder<'_> {
         let [results, arguments] = operands;
         let [argument] = arguments else { return Err(unsupported(instruction, "one argument is taken")) };
         let slot = self.slot(Width::W64);
-        let given = self.parameter(instruction, argument, slot)?;
+        let given = self.passed(instruction, argument, slot)?;
         self.emit(instruction, Op::Load(given))?;
         match (name, results) {
             ("free", []) => Ok(Some(Op::Free { address: slot })),
             ("malloc", [result]) => {
                 let d = self.slot(Width::W64);
-                let returned = self.parameter(instruction, result, d)?;
+                let returned = self.passed(instruction, result, d)?;
                 self.emit(instruction, Op::Allocate { d, bytes: slot })?;
                 Ok(Some(Op::Store(returned)))
             }
@@ -88,15 +88,13 @@ impl Decoder<'_> {
     }
 
     /// The move between a parameter and a register.
-    fn parameter(
+    fn passed(
         &mut self,
         instruction: &Instruction,
         operand: &Operand,
         slot: Slot,
     ) -> Result<Box<Transfer>, LoadError> {
-        let Binding::Local(at) = self.argument(instruction, operand)? else {
-            return Err(unsupported(instruction, "an argument that is no parameter"));
-        };
+        let at = self.parameter(instruction, operand)?;
         let base = self.constant(Constant::Wide(u64::from(at)));
         Ok(Box::new(Transfer {
             target: Target::Local,

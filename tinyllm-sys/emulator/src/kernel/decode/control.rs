@@ -150,7 +150,11 @@ impl Decoder<'_> {
     }
 
     /// Where in local memory an argument is.
-    fn parameter(&mut self, instruction: &Instruction, operand: &Operand) -> Result<u32, LoadError> {
+    pub(super) fn parameter(
+        &mut self,
+        instruction: &Instruction,
+        operand: &Operand,
+    ) -> Result<u32, LoadError> {
         match self.argument(instruction, operand)? {
             Binding::Local(at) => Ok(at),
             _ => Err(unsupported(instruction, "an argument that is no parameter")),
