@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod device;
 mod hub;
 mod input;
 mod models;

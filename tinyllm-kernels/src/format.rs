@@ -66,6 +66,11 @@ impl Pieces {
         self.period.min(MAX_PIECE)
     }
 
+    /// Inputs after which the cutting into pieces restarts.
+    pub(crate) fn period(self) -> usize {
+        self.period
+    }
+
     /// Pieces of a period.
     pub(crate) fn per_period(self) -> usize {
         self.period.div_ceil(MAX_PIECE)

@@ -18,11 +18,15 @@
 
 mod backend;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
+mod finite;
 mod format;
 mod isa;
 mod program;
 pub mod quantize;
+mod rotary;
 
 pub use tinyllm_mem::Category;
 
@@ -31,6 +35,8 @@ pub use backend::{
     QuantizedMatrix, Requirements, Session, Source, TensorId, Ticket,
 };
 pub use cpu::{Cpu, DecodeThreads, Reading};
+#[cfg(feature = "cuda")]
+pub use cuda::{Cuda, DeviceMemory};
 pub use error::KernelError;
 use format::MAX_PIECES;
 pub use format::{GroupSize, MAX_PIECE, Pieces, ScaleType, WeightFormat};

@@ -17,6 +17,7 @@ use tinyllm_model::{
 
 use super::values::{ContextSize, byte_size, category_budget, context_size, group_size};
 use crate::{
+    device::{self, DeviceChoice, PlanOn, device_choice},
     models,
     output::{self, progress, warnings},
 };
@@ -59,9 +60,9 @@ pub(crate) struct LoadOptions {
     /// Use a W8A16 file's weights where they are mapped, instead of repacking them
     #[arg(long)]
     mmap: bool,
-    /// Where to run
-    #[arg(long, value_enum, default_value = "auto", env = "TINYLLM_DEVICE")]
-    device: Device,
+    /// Where to run: auto (a GPU that the model fits, else the processor), cpu, cuda, cuda:N, emulated or emulated@24GiB
+    #[arg(long, default_value = "auto", env = "TINYLLM_DEVICE", value_parser = device_choice)]
+    device: DeviceChoice,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -84,12 +85,6 @@ enum Kv {
     #[value(alias = "q8_0")]
     Int8,
     F32,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Device {
-    Auto,
-    Cpu,
 }
 
 impl LoadOptions {
@@ -118,8 +113,6 @@ impl LoadOptions {
         if self.threads.len() > 1 {
             bail!("--threads: one number; only bench takes a list");
         }
-        // The CPU is the only device so far, so `auto` means it.
-        let (Device::Auto | Device::Cpu) = self.device;
         Ok(EngineOptions::default()
             .with_weights(match self.weights {
                 Weights::W8a16 => WeightsMode::W8A16,
@@ -151,6 +144,16 @@ impl LoadOptions {
             .with_isa(Isa::from_environment()?)
             .with_memory_budget_bytes(self.memory_budget)
             .with_category_budget_bytes(self.memory_limit.iter().copied().collect()))
+    }
+
+    /// The backend of `--device`.
+    pub(crate) fn backend(
+        &self,
+        options: &mut EngineOptions,
+        tracking: &Arc<Tracking<Host>>,
+        plan: PlanOn<'_>,
+    ) -> anyhow::Result<Box<dyn Backend>> {
+        device::open(self.device, options, tracking, plan)
     }
 
     /// `--ctx-size auto`: sets the largest context that fits the budget.
@@ -207,14 +210,17 @@ impl LoadOptions {
         let mut options = self.engine_options(tokens, sampled_rows)?;
         let tracking = Arc::new(Tracking::with_history(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
-        let backend = Engine::cpu(&options, &memory)?;
+        let backend = self.backend(&mut options, &tracking, &|backend, options| {
+            EnginePlan::of_checkpoint(backend, checkpoint, options)
+        })?;
+        let backend = &*backend;
         self.fit_context(&mut options, checkpoint.config(), &|options| {
-            EnginePlan::of_checkpoint(&backend, checkpoint, options)
+            EnginePlan::of_checkpoint(backend, checkpoint, options)
         })?;
         warnings::context(checkpoint.config(), options.kv.max_seq_len);
-        warnings::memory_of(&backend, checkpoint, &options);
+        warnings::memory_of(backend, checkpoint, &options);
         let bar = progress::bytes(models::name(model));
-        let engine = load(&backend, checkpoint, &options, &memory, &|done| {
+        let engine = load(backend, checkpoint, &options, &memory, &|done| {
             progress::advance(&bar, done.done_bytes, done.total_bytes);
         })
         .context("loading the model")?;

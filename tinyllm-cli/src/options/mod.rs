@@ -7,5 +7,5 @@ mod values;
 
 pub(crate) use self::{
     load::LoadOptions,
-    values::{TokenIds, group_size, token_ids},
+    values::{TokenIds, byte_size, group_size, token_ids},
 };

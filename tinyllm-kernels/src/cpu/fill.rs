@@ -5,7 +5,6 @@ use std::{ops::Range, sync::Mutex};
 use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{
-    finite::{check_finite, to_f16},
     lanes::{Kernel, Lanes, dispatch},
     layout::{PANEL, WeightBytes},
     matmul::{self, Floats, Quantized, fetched_rows},
@@ -15,6 +14,7 @@ use crate::{
     FetchedRows, FloatRows, GroupSize, Isa, KernelError, QuantizedMatrix, ScaleType, Source, WeightFormat,
     WeightSpec,
     backend::{Rows, SourceBytes},
+    finite::{check_finite, to_f16},
     quantize::VanishedGroups,
 };
 

@@ -5,7 +5,6 @@ mod bandwidth;
 mod bound;
 mod compile;
 mod fill;
-mod finite;
 mod kv;
 mod lanes;
 mod layout;

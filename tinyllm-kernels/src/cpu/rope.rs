@@ -1,18 +1,7 @@
-//! Rotary position embedding (RoPE): angles in f64, cos and sin by `libm`, so that every machine computes the same
-//! bits.
+//! Rotary position embedding (RoPE): rotates heads by rows of `crate::rotary`'s table.
 
 use super::lanes::{Kernel, LANES, Lanes, dispatch, load_or, store_to};
 use crate::Isa;
-
-/// A row of the table: cos (first half of `out`) and sin (second half) of a position's angles, times `scale`.
-pub(crate) fn table_row(inverse_frequencies: &[f64], scale: f64, position: u32, out: &mut [f32]) {
-    let (cos, sin) = out.split_at_mut(inverse_frequencies.len());
-    for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(inverse_frequencies) {
-        let (sine, cosine) = libm::sincos(f64::from(position) * frequency);
-        *cos = (cosine * scale) as f32;
-        *sin = (sine * scale) as f32;
-    }
-}
 
 /// Rotates a head by a row of the table: the pairs are (i, i + head_dim / 2), as in Hugging Face (NeoX order).
 pub(crate) fn apply(isa: Isa, head: &mut [f32], table: &[f32]) {
@@ -51,6 +40,7 @@ impl Kernel for Rotate<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rotary::table_row;
 
     #[test]
     fn a_rotation_by_90_degrees_swaps_the_halves() {

@@ -8,7 +8,6 @@ use tinyllm_mem::Buffer;
 
 use super::{
     fill::fill,
-    finite::{check_finite, check_rows, to_f16},
     layout::{Extent, PANEL, PanelLayout, SlabLayout, WeightBytes},
     matmul::{self, WeightView},
     threads::Pool,
@@ -16,7 +15,10 @@ use super::{
 };
 use crate::{
     FloatRows, Isa, Keep, KernelError, Program, QuantizedMatrix, ScaleType, Source, VectorFormat, VectorId,
-    VectorSpec, WeightFormat, WeightId, WeightSpec, backend::Rows, quantize::VanishedGroups,
+    VectorSpec, WeightFormat, WeightId, WeightSpec,
+    backend::Rows,
+    finite::{check_finite, check_rows, to_f16},
+    quantize::{VanishedGroups, merged},
 };
 
 /// A program's weights in a slab.
@@ -199,17 +201,7 @@ impl CpuWeights {
 
     /// Groups that have vanished in the panels filled so far, one entry a weight.
     pub(super) fn vanished_groups(&self) -> Vec<VanishedGroups> {
-        let mut merged: Vec<VanishedGroups> = Vec::new();
-        for part in &self.vanished {
-            match merged.iter_mut().find(|whole| whole.weight == part.weight) {
-                Some(whole) => {
-                    whole.count += part.count;
-                    whole.row = whole.row.min(part.row);
-                }
-                None => merged.push(part.clone()),
-            }
-        }
-        merged
+        merged(&self.vanished)
     }
 
     /// The source of a weight that is read in place.

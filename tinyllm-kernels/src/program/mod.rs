@@ -195,6 +195,8 @@ pub struct Limits {
     pub max_sequences: usize,
     /// Blocks of the KV cache; 0 for a program without one.
     pub cache_blocks: usize,
+    /// Blocks that a sequence's table names at most.
+    pub max_sequence_blocks: usize,
 }
 
 impl Limits {
@@ -208,9 +210,14 @@ impl Limits {
         Limits { max_sampled_rows, ..self }
     }
 
-    /// With so many sequences, over a cache of so many blocks.
+    /// With so many sequences, over a cache of so many blocks, which one sequence may have for itself.
     pub fn with_sequences(self, max_sequences: usize, cache_blocks: usize) -> Self {
-        Limits { max_sequences, cache_blocks, ..self }
+        Limits { max_sequences, cache_blocks, max_sequence_blocks: cache_blocks, ..self }
+    }
+
+    /// With sequences of so many blocks at most.
+    pub fn with_sequence_blocks(self, max_sequence_blocks: usize) -> Self {
+        Limits { max_sequence_blocks, ..self }
     }
 }
 

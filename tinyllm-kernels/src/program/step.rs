@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::Program;
+use super::{Limits, Program};
 use crate::KernelError;
 
 /// The input of a step.
@@ -136,21 +136,15 @@ impl<'a> Step<'a> {
             }
         }
         match program.kv() {
-            Some(kv) => {
-                self.validate_sequences(limits.max_sequences, kv.block_tokens(), limits.cache_blocks)?
-            }
+            Some(kv) => self.validate_sequences(&limits, kv.block_tokens())?,
             None if self.sequences() == 0 && self.query_starts.is_empty() => {}
             None => return invalid("query_starts", "sequences, where there is no cache".into()),
         }
         self.validate_sampled(limits.max_sampled_rows)
     }
 
-    fn validate_sequences(
-        &self,
-        max_sequences: usize,
-        block_tokens: usize,
-        cache_blocks: usize,
-    ) -> Result<(), KernelError> {
+    fn validate_sequences(&self, limits: &Limits, block_tokens: usize) -> Result<(), KernelError> {
+        let Limits { max_sequences, cache_blocks, max_sequence_blocks, .. } = *limits;
         let (sequences, tokens) = (self.sequences(), self.tokens());
         if sequences == 0 || sequences > max_sequences || self.query_starts.len() != sequences + 1 {
             return invalid("query_starts", format!("{sequences} sequences, from 1 to {max_sequences} fit"));
@@ -166,7 +160,7 @@ impl<'a> Step<'a> {
             let length = self.kv_lengths[sequence] as usize;
             let queries = (self.query_starts[sequence + 1] - self.query_starts[sequence]) as usize;
             let blocks = length.div_ceil(block_tokens);
-            if length < queries || blocks > self.block_table_stride {
+            if length < queries || blocks > self.block_table_stride.min(max_sequence_blocks) {
                 return invalid("kv_lengths", format!("sequence {sequence}: {length} tokens in the cache"));
             }
             let mut table = self.block_table(sequence)[..blocks].iter();

@@ -42,6 +42,21 @@ pub struct VanishedGroups {
     pub row: usize,
 }
 
+/// One entry a weight, of entries for parts of weights.
+pub(crate) fn merged(parts: &[VanishedGroups]) -> Vec<VanishedGroups> {
+    let mut merged: Vec<VanishedGroups> = Vec::new();
+    for part in parts {
+        match merged.iter_mut().find(|whole| whole.weight == part.weight) {
+            Some(whole) => {
+                whole.count += part.count;
+                whole.row = whole.row.min(part.row);
+            }
+            None => merged.push(part.clone()),
+        }
+    }
+    merged
+}
+
 /// [`quantize_row`], inlined to be compiled with its caller's target features; returns how many groups have vanished
 /// ([`VanishedGroups`]).
 #[inline(always)]

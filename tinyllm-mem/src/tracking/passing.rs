@@ -31,6 +31,11 @@ impl<S: Space> Tracking<S> {
         Self::new(inner)
     }
 
+    /// Allocates from another resource.
+    pub fn beside<T: Space>(&self, inner: Arc<dyn MemoryResource<Space = T>>) -> Tracking<T> {
+        Tracking { inner, start: self.start }
+    }
+
     /// Nothing.
     pub fn live_backtraces(&self) -> Vec<(String, String)> {
         Vec::new()

@@ -1,6 +1,7 @@
 //! The adaptor that counts, where the feature is on.
 
 use std::{
+    any::TypeId,
     backtrace::Backtrace,
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,7 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Tracking<S: Space> {
     inner: Arc<dyn MemoryResource<Space = S>>,
-    state: Mutex<State>,
+    /// Shared with those that count together ([`Tracking::beside`]).
+    state: Arc<Mutex<State>>,
     start: Instant,
 }
 
@@ -40,8 +42,8 @@ struct State {
     categories: BTreeMap<Category, Usage>,
     total: Usage,
     allocations_total: u64,
-    /// By address; zero-byte allocations share addresses and are not listed.
-    live: HashMap<usize, Live>,
+    /// By space and address; zero-byte allocations share addresses and are not listed.
+    live: HashMap<(TypeId, usize), Live>,
     /// Whether allocations remember where they were made.
     with_backtraces: bool,
 }
@@ -78,19 +80,44 @@ impl State {
 impl<S: Space> Tracking<S> {
     /// Counts what is allocated from `inner` from now on.
     pub fn new(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
-        Tracking { inner, state: Mutex::default(), start: Instant::now() }
+        Self::of(inner, State::default())
     }
 
     /// The same, keeping an [`AllocationEvent`] for each allocation and each deallocation.
     pub fn with_history(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
         let state = State { events: Some(Vec::new()), ..State::default() };
-        Tracking { inner, state: Mutex::new(state), start: Instant::now() }
+        Self::of(inner, state)
     }
 
     /// The same, remembering where each allocation was made: slow, and the way to find a leak.
     pub fn with_backtraces(inner: Arc<dyn MemoryResource<Space = S>>) -> Self {
         let state = State { with_backtraces: true, ..State::default() };
-        Tracking { inner, state: Mutex::new(state), start: Instant::now() }
+        Self::of(inner, state)
+    }
+
+    fn of(inner: Arc<dyn MemoryResource<Space = S>>, state: State) -> Self {
+        Tracking { inner, state: Arc::new(Mutex::new(state)), start: Instant::now() }
+    }
+
+    /// Counts what is allocated from another resource, of another space or the same, together with this: both give one
+    /// report.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tinyllm_mem::{Buffer, Category, HostMemory, HostResource, Tracking};
+    /// let tracking = Tracking::new(HostResource::shared());
+    /// let other: HostMemory = Arc::new(tracking.beside(HostResource::shared()));
+    /// let _staging = Buffer::<u8>::zeroed(&other, Category::Staging, "staging", 64)?;
+    /// assert_eq!(tracking.report().total.live_bytes, 64);
+    /// # Ok::<(), tinyllm_mem::MemError>(())
+    /// ```
+    pub fn beside<T: Space>(&self, inner: Arc<dyn MemoryResource<Space = T>>) -> Tracking<T> {
+        Tracking { inner, state: Arc::clone(&self.state), start: self.start }
+    }
+
+    /// What an allocation is listed by.
+    fn key(allocation: &Allocation) -> (TypeId, usize) {
+        (TypeId::of::<S>(), allocation.address.as_ptr().addr())
     }
 
     /// Name and backtrace of each live allocation, where backtraces are kept.
@@ -163,7 +190,7 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
                 parts: request.parts.clone(),
                 backtrace: state.with_backtraces.then(Backtrace::force_capture),
             };
-            state.live.insert(allocation.address.as_ptr().addr(), live);
+            state.live.insert(Self::key(&allocation), live);
             state.record(self.start.elapsed(), &request.name, request.bytes, true);
         }
         Ok(allocation)
@@ -172,7 +199,7 @@ unsafe impl<S: Space> MemoryResource for Tracking<S> {
     unsafe fn deallocate(&self, allocation: Allocation, stream: &Stream) {
         {
             let state = &mut *self.state();
-            if let Some(Live { name, parts, .. }) = state.live.remove(&allocation.address.as_ptr().addr()) {
+            if let Some(Live { name, parts, .. }) = state.live.remove(&Self::key(&allocation)) {
                 state.total.remove(allocation.bytes);
                 for part in parts {
                     if let Some(usage) = state.categories.get_mut(&part.category) {

@@ -39,7 +39,7 @@ pub struct PlannedUsage {
 /// One allocation of the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slab {
-    /// `weights`, `kv`, `slots` or `activations`.
+    /// `weights`, `kv`, `slots` or `activations`; of a device also `staging`.
     pub name: &'static str,
     /// Size in bytes.
     pub bytes: usize,
@@ -128,7 +128,8 @@ impl EnginePlan {
             .max(cache.max_sequences);
         let limits = Limits::of_tokens(max_tokens)
             .with_sampled_rows(options.sampled_rows.max(cache.max_sequences))
-            .with_sequences(cache.max_sequences, cache.blocks);
+            .with_sequences(cache.max_sequences, cache.blocks)
+            .with_sequence_blocks(cache.blocks_per_sequence());
         let rotary = config.rope.inverse_frequencies(config.head_dim, cache.max_seq_len)?;
         let (blocks, block_tokens) = (cache.blocks, cache.block_tokens);
         if blocks.checked_mul(kv.block_bytes()).is_none() {
@@ -175,7 +176,21 @@ impl EnginePlan {
 
     /// Everything that is allocated.
     pub fn total_bytes(&self) -> usize {
-        self.weights_bytes() + self.kv_bytes() + self.slots_bytes() + self.requirements.arena.total_bytes()
+        self.weights_bytes()
+            + self.kv_bytes()
+            + self.slots_bytes()
+            + self.requirements.arena.total_bytes()
+            + self.staging_bytes()
+    }
+
+    /// Bytes that the backend's device allocates: weights, cache and activations.
+    pub fn device_bytes(&self) -> usize {
+        self.weights_bytes() + self.kv_bytes() + self.requirements.arena.total_bytes()
+    }
+
+    /// Bytes of page-locked host memory on the way to and from a device.
+    pub fn staging_bytes(&self) -> usize {
+        self.requirements.staging_bytes()
     }
 
     /// Bytes of the model's file that are used where they are mapped, beside what is allocated.
@@ -207,6 +222,7 @@ impl EnginePlan {
             .weights
             .iter()
             .chain(&self.slots)
+            .chain(&self.requirements.staging)
             .chain(&self.requirements.arena.parts())
             .chain([&kv])
         {
@@ -262,12 +278,36 @@ impl EnginePlan {
                 },
             );
         let regions = regions.collect();
-        vec![
+        let mut slabs = vec![
             Slab { name: "weights", bytes: self.weights_bytes(), regions: weights },
             Slab { name: "kv", bytes: self.kv_bytes(), regions: kv.into_iter().collect() },
             Slab { name: "slots", bytes: self.slots_bytes(), regions: self.slot_regions() },
             Slab { name: "activations", bytes: self.requirements.arena.total_bytes(), regions },
-        ]
+        ];
+        if self.staging_bytes() > 0 {
+            let (bytes, regions) = (self.staging_bytes(), self.staging_regions());
+            slabs.push(Slab { name: "staging", bytes, regions });
+        }
+        slabs
+    }
+
+    /// What lies in the page-locked slab.
+    fn staging_regions(&self) -> Vec<PlannedRegion> {
+        let mut offset = 0;
+        let mut place = |part: &Part| {
+            let region = PlannedRegion {
+                name: part.name.clone(),
+                category: part.category,
+                shape: vec![part.bytes],
+                dtype: "u8",
+                offset: Some(offset),
+                bytes: part.bytes,
+                lifetime: None,
+            };
+            offset += part.bytes;
+            region
+        };
+        self.requirements.staging.iter().map(&mut place).collect()
     }
 
     /// What lies in the slots' slab.

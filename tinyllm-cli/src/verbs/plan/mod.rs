@@ -4,13 +4,14 @@ mod draw;
 mod presets;
 mod report;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::bail;
 use clap::Args;
-use tinyllm_mem::{Category, HostResource};
+use tinyllm_kernels::Backend;
+use tinyllm_mem::{Category, HostResource, Tracking};
 use tinyllm_model::{
-    Engine, ModelConfig,
+    ModelConfig,
     engine::{
         EngineOptions, EnginePlan,
         plan::{largest_batch, largest_context, with_f16_weights},
@@ -91,12 +92,16 @@ impl Answer {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut options = arguments.load.engine_options(None, 1)?;
     options.kv.max_batch_size = arguments.batch as usize;
-    let backend = Engine::cpu(&options, &HostResource::shared())?;
+    let tracking = Arc::new(Tracking::new(HostResource::shared()));
     let answer = match (&arguments.model, &arguments.config, &arguments.preset) {
         (Some(name), _, _) => {
             let model = models::open(name)?;
             let checkpoint = model.checkpoint();
-            let plan = |options: &EngineOptions| EnginePlan::of_checkpoint(&backend, checkpoint, options);
+            let plan_on = |backend: &dyn Backend, options: &EngineOptions| {
+                EnginePlan::of_checkpoint(backend, checkpoint, options)
+            };
+            let backend = arguments.load.backend(&mut options.clone(), &tracking, &plan_on)?;
+            let plan = |options: &EngineOptions| plan_on(&*backend, options);
             answer(arguments, models::name(&model), checkpoint.config(), options, &plan)?
         }
         (None, path, preset) => {
@@ -105,7 +110,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 (None, Some(preset)) => (preset.clone(), presets::config(preset)?),
                 (None, None) => bail!("a MODEL, --config or --preset"),
             };
-            let plan = |options: &EngineOptions| EnginePlan::of_config(&backend, &config, options);
+            let plan_on = |backend: &dyn Backend, options: &EngineOptions| {
+                EnginePlan::of_config(backend, &config, options)
+            };
+            let backend = arguments.load.backend(&mut options.clone(), &tracking, &plan_on)?;
+            let plan = |options: &EngineOptions| plan_on(&*backend, options);
             answer(arguments, name, &config, options, &plan)?
         }
     };

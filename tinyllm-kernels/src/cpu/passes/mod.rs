@@ -21,10 +21,10 @@ use super::{
     bound::Bound,
     compile::{Pass, Place, Work},
     matmul::{Quantized, round_row, round_row_in_place, unpack_row},
-    norm, rope as rotary,
+    norm,
     threads::Worker,
 };
-use crate::{Isa, KernelError, RegionFormat, RowSet, Step, VectorId};
+use crate::{Isa, KernelError, RegionFormat, RowSet, Step, VectorId, rotary::table_row};
 
 /// No non-finite input: larger than every packed (pass, row).
 const NO_FAULT: u64 = u64::MAX;
@@ -158,7 +158,7 @@ impl<'a> Executor<'a> {
             Work::RotaryTable { inverse_frequencies, scale, out } => {
                 self.rows(out, |row| {
                     let out = self.row_mut(out, row);
-                    rotary::table_row(inverse_frequencies, *scale, self.position(row), out);
+                    table_row(inverse_frequencies, *scale, self.position(row), out);
                 });
             }
             Work::Embed { table, out } => {

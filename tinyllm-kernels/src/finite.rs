@@ -5,7 +5,7 @@ use half::f16;
 use crate::{Bytes, KernelError, QuantizedMatrix, ScaleType, WeightFormat, WeightSpec};
 
 /// Refuses a row of a weight that is not finite.
-pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(), KernelError> {
+pub(crate) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(), KernelError> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(column) => {
@@ -15,7 +15,7 @@ pub(super) fn check_finite(name: &str, row: usize, values: &[f32]) -> Result<(),
 }
 
 /// A weight as f16; an error where it is too large.
-pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Result<f16, KernelError> {
+pub(crate) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Result<f16, KernelError> {
     let rounded = f16::from_f32(value);
     if rounded.is_finite() {
         return Ok(rounded);
@@ -27,7 +27,7 @@ pub(super) fn to_f16(name: &str, row: usize, column: usize, value: f32) -> Resul
 const SCALE_BYTES: usize = 16 << 10;
 
 /// Refuses int8 rows in another format than the weight's, and scales that are not finite.
-pub(super) fn check_rows<B: Bytes>(spec: &WeightSpec, rows: &QuantizedMatrix<B>) -> Result<(), KernelError> {
+pub(crate) fn check_rows<B: Bytes>(spec: &WeightSpec, rows: &QuantizedMatrix<B>) -> Result<(), KernelError> {
     let source = |problem: String| Err(KernelError::Source { name: spec.name.clone(), problem });
     let WeightFormat::W8A16 { group_size, scales } = spec.format else {
         return source("int8 rows cannot fill a floating-point weight".into());
