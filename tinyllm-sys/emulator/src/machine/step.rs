@@ -332,6 +332,9 @@ impl Context<'_> {
         let complete = barriers.arrive(&mut shared.clocks, arrival);
         let waits = barrier.mode != BarrierMode::Arrive;
         if mask & !active != 0 {
+            if barrier.aligned {
+                self.guarded_off(warp, pc, active, mask & !active);
+            }
             warp.groups.put(Group { pc: pc + 1, mask: mask & !active, wait: None });
         }
         if waits {
@@ -340,6 +343,14 @@ impl Context<'_> {
             warp.groups.put(Group { pc: pc + 1, mask: active, wait: None });
         }
         Ok(if complete { Next::Stop(Pause::Barrier(id)) } else { Next::Regroup })
+    }
+
+    /// Lanes come to an aligned barrier together, and its predicate lets some of them through: wherever those go, the manual leaves it
+    /// undefined.
+    #[cold]
+    fn guarded_off(&mut self, warp: &Warp, pc: u32, active: u32, others: u32) {
+        let note = format!("its predicate is false for lanes {others:#x} of the warp, which has to execute it together");
+        self.find_barrier(pc, warp.index, active.trailing_zeros() as usize, note);
     }
 }
 

@@ -76,6 +76,24 @@ const CASES: &[Case] = &[
         leaves: |word| word as u32 + 32,
     },
     Case {
+        // Each warp evaluates the condition as one, and the block's other warps are not waited for.
+        name: "barriers under predicates that are the same for a whole warp",
+        blocks: 1,
+        threads: 64,
+        body: "setp.lt.u32 %p1, %t, 32; mov.u32 %r1, tile; add.u32 %r2, %r1, %word; @%p1 st.shared.u32 [%r2], %t;
+            @%p1 bar.sync 1, 32; xor.b32 %r3, %word, 124; add.u32 %r3, %r3, %r1; @%p1 ld.shared.u32 %r4, [%r3];
+            @%p1 st.global.u32 [%b], %r4;",
+        leaves: |word| (word ^ 31) as u32,
+    },
+    Case {
+        // barrier.sync, without .aligned, may differ among the lanes of a warp.
+        name: "a barrier that is not aligned, under a predicate",
+        blocks: 1,
+        threads: 32,
+        body: "setp.lt.u32 %p1, %t, 16; @%p1 barrier.sync 0; @!%p1 barrier.sync 0; st.global.u32 [%b], %t;",
+        leaves: |word| word as u32,
+    },
+    Case {
         name: "a barrier after a part of a warp has ended",
         blocks: 1,
         threads: 32,

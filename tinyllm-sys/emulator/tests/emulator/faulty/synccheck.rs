@@ -16,6 +16,28 @@ const CASES: &[Case] = &[
         ]],
     },
     Case {
+        // bar.sync is barrier.sync.aligned: "all threads in the warp must execute the same barrier instruction". What the others do next,
+        // here end, which would release a barrier, makes it no better.
+        name: "a barrier under a predicate that is false for half of each warp",
+        blocks: 1,
+        threads: 64,
+        body: "and.b32 %r1, %t, 31; setp.lt.u32 %p1, %r1, 16; @%p1 bar.sync 0;",
+        finds: &[&[
+            "barrier divergence: kernel k on the default stream",
+            "its predicate is false for lanes 0xffff0000 of the warp, which has to execute it together",
+            "bar.sync 0",
+            "thread (0, 0, 0)",
+            "seen 2 times",
+        ]],
+    },
+    Case {
+        name: "an arrival under a predicate that differs",
+        blocks: 1,
+        threads: 64,
+        body: "setp.ge.u32 %p1, %t, 32; @%p1 bra wait; setp.ne.u32 %p2, %t, 3; @%p2 bar.arrive 1, 63; bra done; wait: bar.sync 1, 63; done:",
+        finds: &[&["barrier divergence", "its predicate is false for lanes 0x8 of the warp", "bar.arrive 1, 63"]],
+    },
+    Case {
         name: "a barrier for a number of threads, and some have ended",
         blocks: 1,
         threads: 64,
