@@ -269,6 +269,8 @@ pub enum Operand {
     Name(String),
     /// `name+16`, an address as a value.
     Offset(String, i64),
+    /// `name[5]`, an element of an array: its address as a value, or where an access goes.
+    Element(String, i64),
     /// An integer, with a leading minus already applied in two's complement.
     Integer(u64),
     /// `0f3F800000`.

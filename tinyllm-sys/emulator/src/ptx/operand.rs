@@ -47,6 +47,9 @@ impl Parser<'_> {
                 if let Some(part) = self.directive() {
                     return Ok(Operand::Part(name, part));
                 }
+                if self.eat('[') {
+                    return self.element(name);
+                }
                 match self.offset()? {
                     _ if name == "_" => Ok(Operand::Discard),
                     0 => Ok(Operand::Name(name)),
@@ -103,6 +106,14 @@ impl Parser<'_> {
         }
         self.require(']')?;
         Ok(Operand::Address { base, offset })
+    }
+
+    /// The index of an element and `]`. ptxas takes one index, of arrays of several dimensions too.
+    fn element(&mut self, name: String) -> Result<Operand, SyntaxError> {
+        let minus = self.eat('-');
+        let index = self.integer()? as i64;
+        self.require(']')?;
+        Ok(Operand::Element(name, if minus { index.wrapping_neg() } else { index }))
     }
 
     /// `+16`, `-16`, `+-16`, or nothing.

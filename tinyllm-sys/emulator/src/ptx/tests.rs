@@ -32,6 +32,8 @@ const KERNEL: &str = r#"
         mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1, %f2}, {%r1}, {%r2}, {%f1, -5};
         ld.global.L2::128B.nc.v2.f32 {%f1, _}, [%rd1+-16];
     }
+    mov.u64 %rd2, table[3];
+    mov.u64 %rd2, table[-1];
     shfl.sync.down.b32 %r5|%p2, %tid.x, 0x10, 31, -1;
     call.uni (retval0), helper, (param0, param1);
 $L__exit:
@@ -71,7 +73,9 @@ fn what_compilers_write_is_read() {
     assert_eq!(instructions[0].line, 20);
     assert_eq!(instructions[0].operands[1], Operand::Address { base: Some("add_param_0".into()), offset: 8 });
     assert!(instructions[1].guard.as_ref().is_some_and(|guard| guard.negated && guard.register == "%p1"));
-    let shuffle = instructions[2];
+    assert_eq!(instructions[2].operands[1], Operand::Element("table".into(), 3));
+    assert_eq!(instructions[3].operands[1], Operand::Element("table".into(), -1));
+    let shuffle = instructions[4];
     assert_eq!((shuffle.opcode.as_str(), shuffle.modifiers.join(".")), ("shfl", "sync.down.b32".to_owned()));
     assert_eq!(shuffle.operands[1], Operand::Name("%tid.x".into()));
     assert_eq!(shuffle.operands[4], Operand::Integer(u64::MAX));

@@ -76,11 +76,19 @@ pub(super) enum Binding {
     Functions(Vec<String>),
 }
 
+/// What a name is bound to.
+#[derive(Clone)]
+struct Named {
+    binding: Binding,
+    /// Bytes of an element, where it is an array.
+    element_bytes: Option<u32>,
+}
+
 /// Builds one kernel.
 pub(super) struct Decoder<'a> {
     module: &'a Module,
     functions: &'a HashMap<&'a str, &'a Function>,
-    scopes: Vec<HashMap<String, Binding>>,
+    scopes: Vec<HashMap<String, Named>>,
     rows: u32,
     predicates: u32,
     constants: HashMap<Constant, Slot>,
@@ -149,7 +157,7 @@ impl<'a> Decoder<'a> {
                 problem: "a parameter of this size".into(),
             })?;
             let offset = self.param_bytes.next_multiple_of(param.align_bytes.clamp(1, 1 << 12));
-            self.bind(&param.name, Binding::Param(offset));
+            self.bind_variable(param, Binding::Param(offset));
             params.push((offset, bytes));
             self.param_bytes = offset + bytes;
         }
@@ -318,14 +326,14 @@ impl<'a> Decoder<'a> {
                 }
             }
             Space::Shared if variable.linking == Linking::Extern => {
-                self.bind(&variable.name, Binding::DynamicShared);
+                self.bind_variable(variable, Binding::DynamicShared);
                 self.layout.place_dynamic(variable);
             }
             Space::Shared | Space::Local | Space::Param => {
                 let offset = self.layout.place(variable)?;
                 let shared = variable.space == Space::Shared;
                 let binding = if shared { Binding::Shared(offset) } else { Binding::Local(offset) };
-                self.bind(&variable.name, binding);
+                self.bind_variable(variable, binding);
             }
             // Variables of the module: found by name where they are used.
             Space::Global | Space::Const => {}
@@ -336,18 +344,42 @@ impl<'a> Decoder<'a> {
 
     pub(super) fn bind(&mut self, name: &str, binding: Binding) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name.to_owned(), binding);
+            scope.insert(name.to_owned(), Named { binding, element_bytes: None });
+        }
+    }
+
+    /// The same of a variable, which may be an array.
+    fn bind_variable(&mut self, variable: &Variable, binding: Binding) {
+        if let Some(scope) = self.scopes.last_mut() {
+            let element_bytes = element_bytes(variable);
+            scope.insert(variable.name.clone(), Named { binding, element_bytes });
         }
     }
 
     pub(super) fn lookup(&self, name: &str) -> Option<&Binding> {
+        Some(&self.named(name)?.binding)
+    }
+
+    fn named(&self, name: &str) -> Option<&Named> {
         self.scopes.iter().rev().find_map(|scope| scope.get(name))
+    }
+
+    /// Bytes of an element of an array.
+    pub(super) fn element_bytes(&self, name: &str) -> Option<u32> {
+        match self.named(name) {
+            Some(named) => named.element_bytes,
+            None => self.global(name).and_then(element_bytes),
+        }
     }
 
     /// Whether a name is a variable in global or constant memory.
     pub(super) fn is_global(&self, name: &str) -> bool {
+        self.global(name).is_some()
+    }
+
+    fn global(&self, name: &str) -> Option<&'a Variable> {
         let of_module = |variable: &&Variable| matches!(variable.space, Space::Global | Space::Const);
-        self.module.variables.iter().filter(of_module).any(|variable| variable.name == name)
+        self.module.variables.iter().filter(of_module).find(|variable| variable.name == name)
     }
 
     pub(super) fn slot(&mut self, width: Width) -> Slot {
@@ -491,7 +523,7 @@ impl<'a> Decoder<'a> {
         let scopes = std::mem::replace(&mut self.scopes, vec![outermost]);
         self.scopes.push(HashMap::new());
         for (variable, binding) in formal.into_iter().zip(actual) {
-            self.bind(&variable.name, binding);
+            self.bind_variable(variable, binding);
         }
         let body = function.body.as_deref().unwrap_or_default();
         let stack = uses_stack(body).then(|| (self.slot(Width::W64), self.label()));
@@ -511,6 +543,11 @@ impl<'a> Decoder<'a> {
         (self.location, self.guard) = (location, guard);
         Ok(())
     }
+}
+
+/// Bytes of an element of an array.
+fn element_bytes(variable: &Variable) -> Option<u32> {
+    (!variable.dims.is_empty()).then(|| variable.ty.bytes())
 }
 
 /// Whether what a block does depends on which blocks ran before it.

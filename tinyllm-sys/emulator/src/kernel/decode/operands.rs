@@ -143,6 +143,10 @@ impl Decoder<'_> {
                 _ => self.named_value(instruction, name, 0, bits),
             },
             Operand::Offset(name, offset) => self.named_value(instruction, name, *offset, bits),
+            Operand::Element(name, index) => {
+                let offset = self.element_offset(instruction, name, *index)?;
+                self.named_value(instruction, name, offset, bits)
+            }
             Operand::Integer(value) => Ok(self.constant(match bits {
                 64 => Constant::Wide(*value),
                 16 => Constant::Narrow(*value as u32 & 0xffff),
@@ -216,6 +220,20 @@ impl Decoder<'_> {
             Some(special) => Ok(self.special(special)),
             None => Err(unsupported(instruction, format!("{name} is not declared"))),
         }
+    }
+
+    /// How far from an array's start an element is. ptxas counts what the array's type names: `.v4 .f32 a[8]` has 32 of them.
+    fn element_offset(
+        &self,
+        instruction: &Instruction,
+        name: &str,
+        index: i64,
+    ) -> Result<i64, LoadError> {
+        let Some(bytes) = self.element_bytes(name) else {
+            return Err(unsupported(instruction, format!("{name} is no array")));
+        };
+        let offset = index.checked_mul(i64::from(bytes));
+        offset.ok_or_else(|| unsupported(instruction, format!("the element {index} of {name}")))
     }
 
     fn clock(&mut self, instruction: &Instruction, name: &str, bits: u32) -> Result<Slot, LoadError> {
@@ -327,6 +345,9 @@ impl Decoder<'_> {
     ) -> Result<(Address, Option<Binding>), LoadError> {
         let (base, offset) = match operand {
             Operand::Address { base, offset } => (base.as_deref(), *offset),
+            Operand::Element(name, index) => {
+                (Some(name.as_str()), self.element_offset(instruction, name, *index)?)
+            }
             // Old code leaves the brackets out of texture-like forms only; nothing here has them.
             other => return Err(unsupported(instruction, format!("{other:?} is no address"))),
         };

@@ -30,6 +30,7 @@ fn run(cases: &[Case]) {
     for cases in cases.chunks(200) {
         let mut text = format!(
             "{HEADER}.const .align 16 .u64 table[2] = {{{}, {}}};\n\
+             .extern .shared .align 16 .b32 asked[]; .global .align 16 .b16 kept[8];\n\
              .func (.param .align 16 .b8 back[16]) same(.param .align 16 .b8 given[16]) {{ .reg .b64 %first, %second;\n\
              ld.param.v2.u64 {{%first, %second}}, [given]; st.param.v2.u64 [back], {{%first, %second}}; ret; }}\n\
              .visible .entry k(.param .u64 pin, .param .u64 pout, .param .u64 p1, .param .align 16 .u64 p2, .param .u64 p3) {{\n\
@@ -340,6 +341,48 @@ fn every_atomic_gives_the_old_value_and_leaves_the_new() {
         cases.push(Case { name: name.clone(), body, left });
     }
     assert!(cases.len() > 3000, "{}", cases.len());
+    run(&cases);
+}
+
+/// The manual: `mov.u64 d, A[5]` is the address of A[5], `ld` and `st` take an element as their address. An element is of the array's
+/// basic type, of arrays of vectors and of several dimensions too, which is how ptxas 13.0 assembles each of these.
+#[test]
+fn elements_of_arrays_have_addresses() {
+    let mut cases = Vec::new();
+    for (ty, declared, index, byte) in [
+        (".b8", "[64]", 0, 0),
+        (".b8", "[64]", 5, 5),
+        (".b16", "[32]", 3, 6),
+        (".b32", "[16]", 5, 20),
+        (".b32", "[16]", -1, -4),
+        (".b64", "[8]", 7, 56),
+        (".v4 .f32", "[4]", 1, 4),
+        (".b32", "[2][8]", 9, 36),
+    ] {
+        for space in ["shared", "local"] {
+            let body = format!(
+                ".{space} .align 16 {ty} array{declared}; mov.u64 %d1, array[{index}]; mov.u64 %d2, array; sub.s64 %d3, %d1, %d2;\n\
+                 st.global.u64 [%out], %d3;"
+            );
+            let name = format!("mov.u64 of {space} {ty} {declared}");
+            cases.push(Case { name, body, left: vec![i64::from(byte) as u64] });
+        }
+    }
+    for (array, bytes) in [("asked", 4), ("kept", 2), ("table", 8)] {
+        let body = format!("mov.u64 %d1, {array}[3]; mov.u64 %d2, {array}; sub.s64 %d3, %d1, %d2; st.global.u64 [%out], %d3;");
+        cases.push(Case { name: format!("mov.u64 of {array}"), body, left: vec![3 * bytes] });
+    }
+    for space in ["shared", "local"] {
+        let body = format!(
+            ".{space} .align 16 .b32 array[4]; mov.u32 %r1, 77; st.{space}.u32 array[2], %r1; mov.u32 %r2, array; mov.u32 %r3, array[2];\n\
+             sub.u32 %r4, %r3, %r2; ld.{space}.u32 %r5, [%r3]; ld.{space}.u32 %r6, array[2]; st.global.u32 [%out], %r4;\n\
+             st.global.u32 [%out+4], %r5; st.global.u32 [%out+8], %r6;"
+        );
+        cases.push(Case { name: format!("{space} array[2]"), body, left: vec![77 << 32 | 8, 77] });
+    }
+    let body = "mov.u64 %d1, table[1]; ld.const.u64 %d2, [%d1]; ld.const.u64 %d3, table[1]; st.global.u64 [%out], %d2; \
+                st.global.u64 [%out+8], %d3;";
+    cases.push(Case { name: "const table[1]".into(), body: body.into(), left: vec![DATA[1]; 2] });
     run(&cases);
 }
 

@@ -9,7 +9,8 @@ fn table() -> String {
         "# Forms of PTX that the emulator runs\n\n\
          Written from the emulator's own table (`tinyllm_emulator::forms`), in the notation of the PTX manual: `{.ftz}` may be \
          left out, `.{lo, hi}` is one of the two, and words in capitals are the sets below. Words may stand in any order, as ptxas \
-         takes them, types in the order written. Every other form is an error when a \
+         takes them, types in the order written. `a[5]` of an array is the address of an element where a value may be `a`, and where an \
+         access may be at `[a]`. Every other form is an error when a \
          kernel is asked for, with the line, the instruction and what there is instead. The emulator's tests run each form against \
          the manual, and have the ptxas that `TINYLLM_PTXAS` names assemble it; `TINYLLM_UPDATE=1 cargo test -p tinyllm-emulator table` writes this page anew.\n\n\
          | set | words |\n| --- | --- |\n",
@@ -63,6 +64,8 @@ fn what_is_not_there_is_an_error_with_its_place() {
             "there is no tex here: textures and surfaces are not emulated",
         ),
         ("mov.u32 %r1, %envreg32;", "%envreg32 is not declared"),
+        ("mov.u64 %rd1, pa[0];", "pa is no array"),
+        ("mov.u32 %r1, %r2[0];", "%r2 is no array"),
         ("vadd.u32.u32.u32 %r1.h2, %r2, %r3, %r4;", "a part .h2"),
         ("vadd.u32.u32.u32.sat %r1, %r2, %r3, %r4;", "a third input is for a second operation"),
         ("vmad.s32.s32.s32 %r1, -%r2, %r3, -%r4;", "more than one of -a * b, -c and .po"),
