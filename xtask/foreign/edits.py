@@ -106,9 +106,9 @@ def bounded(name, pattern, old, new, access, nth=0):
     return edit
 
 
-def unedited(name, access):
-    """Nothing, for faults of the host: the accesses that match are what is seen."""
+def unedited(name, access=None):
+    """Nothing, for faults of the host: the accesses that match are what is seen; without a pattern it is no instruction's."""
     def edit(text):
         kernel = Kernel(text, name)
-        return text, kernel.all(access)
+        return text, kernel.all(access) if access else []
     return edit

@@ -47,6 +47,22 @@ def no_event(device, module):
     for stream in streams: call("cuStreamDestroy_v2", stream)
 
 
+def changed_source(device, module):
+    """The host writes its next input to page-locked memory before it has waited for the copy of the last from there."""
+    x, out = device.empty(4 * 300), device.empty(4 * 300)
+    host, stream = ctypes.c_void_p(), ctypes.c_void_p()
+    call("cuMemAllocHost_v2", ctypes.byref(host), ctypes.c_size_t(x.bytes))
+    call("cuStreamCreate", ctypes.byref(stream), 1)
+    staging = np.ctypeslib.as_array(ctypes.cast(host, ctypes.POINTER(ctypes.c_float)), (300,))
+    staging[:] = candle.data(1, 300)
+    call("cuMemcpyHtoDAsync_v2", x.address, host, ctypes.c_size_t(x.bytes), stream)
+    device.launch(module, "^softmax_f32$", (1,), (1, 32), x, out, np.int32(300), stream=stream)
+    staging[:] = candle.data(2, 300)
+    call("cuStreamSynchronize", stream)
+    call("cuStreamDestroy_v2", stream)
+    call("cuMemFreeHost", host)
+
+
 def short_shared(device, module):
     x, out = device.put(candle.data(8, 1, 100)), device.empty(400)
     device.launch(module, "^asort_asc_f32$", (1,), (128,), x, out, np.int32(100), np.int32(128), shared=127 * 4)
@@ -135,6 +151,8 @@ FAULTS = [
     # The host's.
     Fault("softmax: its input was freed", candle, "softmax", ["use_after_free"], unedited("^softmax_f32$", r"ld\.global"), use_after_free),
     Fault("softmax: no event between two streams", candle, "softmax", ["stream_race"], unedited("^softmax_f32$", r"(ld|st)\.global"), no_event),
+    Fault("softmax: its input's page-locked source is changed before the copy was done", candle, "softmax", ["source_changed"],
+          unedited("^softmax_f32$"), changed_source),
     Fault("softmax: its input was never written", candle, "softmax", UNWRITTEN, unedited("^softmax_f32$", r"ld\.global"), unwritten_input),
     Fault("softmax: a block too many", candle, "softmax", BOUNDS, unedited("^softmax_f32$", r"(ld|st)\.global"), too_many_rows),
     Fault("argsort: shared memory 4 bytes short", candle, "argsort", BOUNDS, unedited("^asort_asc_f32$", r"(ld|st)\.shared"), short_shared),

@@ -93,19 +93,26 @@ fn is_same(one: &Value, other: &Value) -> bool {
     one["kind"] == other["kind"] && lines(one) == lines(other)
 }
 
-/// Whether a finding is of one of the kinds, and names one of the lines.
+/// Whether a finding is of one of the kinds, and names one of the lines, or no line where there are none.
 fn names(finding: &Value, kinds: &[String], lines: &[u64]) -> bool {
     let kind = finding["kind"].as_str().unwrap_or_default();
     // A kernel that never ends has its threads' lines in the note.
     let note = finding["note"].as_str().unwrap_or_default().split("PTX line ").skip(1);
     let told = note.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
     let mut at = judged::sites(finding).filter_map(|site| site["ptx_line"].as_u64()).chain(told);
-    kinds.iter().any(|wanted| wanted == kind) && at.any(|line| lines.contains(&line))
+    // What the host does between two calls is at no line.
+    let is_there = if lines.is_empty() { at.next().is_none() } else { at.any(|line| lines.contains(&line)) };
+    kinds.iter().any(|wanted| wanted == kind) && is_there
 }
 
-/// The kind, and the instruction.
+/// The kind, and the instruction, or what is known where there is none.
 fn headline(finding: &Value) -> Option<String> {
     let (kind, site) = (finding["kind"].as_str()?, &finding["site"]);
+    if site.is_null() {
+        let place = &finding["place"];
+        let (name, offset) = (place["name"].as_str()?, place["offset"].as_u64()?);
+        return Some(format!("{}, byte {offset} of {name}", kind.replace('_', " ")));
+    }
     let (line, instruction) = (site["ptx_line"].as_u64()?, site["instruction"].as_str()?);
     Some(format!("{}, line {line}: `{instruction}`", kind.replace('_', " ")))
 }
@@ -187,5 +194,9 @@ mod tests {
         let endless = json!({ "kind": "endless", "site": site(12), "note": note });
         assert!(names(&endless, &["endless".to_owned()], &[20]));
         assert!(!names(&endless, &["endless".to_owned()], &[4, 2]));
+        let changed = json!({ "kind": "source_changed", "site": null, "note": "the host changed it" });
+        assert!(names(&changed, &["source_changed".to_owned()], &[]));
+        assert!(!names(&changed, &["source_changed".to_owned()], &[4]));
+        assert!(!names(&race, &kinds, &[]));
     }
 }
