@@ -10,6 +10,7 @@ use super::{
     recorder::Touch,
     shared::Shared,
     transfer::{Places, lanes_of},
+    undefined::UndefinedStore,
     warp::{AsyncCopy, COPY_BYTES, Copies, CopyData, Warp},
     words::Use,
 };
@@ -186,7 +187,8 @@ impl Context<'_> {
         }
         shared.mark_written(&copy.to, u64::from(copy.bytes), mask);
         if let Some(undefined) = &copy.undefined {
-            lanes_of(mask).for_each(|lane| shared.store_undefined(copy.to[lane], undefined[lane], copy.pc));
+            let store = UndefinedStore { pc: copy.pc, shuffled: None };
+            lanes_of(mask).for_each(|lane| shared.store_undefined(copy.to[lane], undefined[lane], store));
         }
         let request = private::Request {
             pc: copy.pc,

@@ -89,6 +89,11 @@ impl Place {
         }
     }
 
+    /// Whether threads are there because others do not come.
+    fn is_wait(self) -> bool {
+        matches!(self, Place::Lanes(_) | Place::Barrier(_))
+    }
+
     fn pc(self) -> u32 {
         match self {
             Place::Reads(pc) | Place::Runs(pc) | Place::Lanes(pc) | Place::Barrier(pc) => pc,
@@ -140,7 +145,8 @@ pub(super) fn finding<'b>(
     }
     let kernel = context.launch.kernel;
     let mut listed: Vec<(Place, (u64, Thread))> = places.into_iter().collect();
-    listed.sort_by_key(|(place, (threads, _))| (std::cmp::Reverse(*threads), *place));
+    // Those that run are why the others wait.
+    listed.sort_by_key(|(place, (threads, _))| (place.is_wait(), std::cmp::Reverse(*threads), *place));
     let why = match reason {
         Reason::Repeats => {
             "all that its threads do repeats itself, and no work that runs can change it".to_owned()

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::{aligned::Aligned, transfer::lanes_of};
+use super::{aligned::Aligned, transfer::lanes_of, undefined::UndefinedStore};
 use crate::lanes::LANES;
 
 /// Bytes after an allocation that are no other's: an access over its end hits none.
@@ -14,7 +14,7 @@ pub(super) struct Local {
     pub(super) bytes: Aligned,
     written: Vec<bool>,
     /// The store that put an undefined value at a place.
-    stores: HashMap<usize, u32>,
+    stores: HashMap<usize, UndefinedStore>,
     pub(super) of_thread: u32,
     /// Bytes of a thread's variables.
     variables: u64,
@@ -101,7 +101,7 @@ impl Local {
                 .copy_from_slice(&self.bytes.as_slice()[lane * old..][..old]);
             written[lane * new..][..old].copy_from_slice(&self.written[lane * old..][..old]);
         }
-        let stores = self.stores.drain().map(|(place, pc)| (place / old * new + place % old, pc));
+        let stores = self.stores.drain().map(|(place, store)| (place / old * new + place % old, store));
         self.stores = stores.collect();
         (self.bytes, self.written, self.of_thread) = (bytes, written, of_thread);
     }
@@ -127,16 +127,22 @@ impl Local {
     }
 
     /// A store of undefined bytes, a bit each: they are again as if nobody had written them.
-    pub(super) fn store_undefined(&mut self, lane: usize, offset: u64, undefined: u32, pc: u32) {
+    pub(super) fn store_undefined(
+        &mut self,
+        lane: usize,
+        offset: u64,
+        undefined: u32,
+        store: UndefinedStore,
+    ) {
         let start = self.range(lane, offset, 0).start;
         for byte in lanes_of(undefined) {
             self.written[start + byte] = false;
-            self.stores.insert(start + byte, pc);
+            self.stores.insert(start + byte, store);
         }
     }
 
     /// The store that put an undefined value at an offset, if one did.
-    pub(super) fn undefined_store(&self, lane: usize, offset: u64) -> Option<u32> {
+    pub(super) fn undefined_store(&self, lane: usize, offset: u64) -> Option<UndefinedStore> {
         self.stores.get(&self.range(lane, offset, 0).start).copied()
     }
 }

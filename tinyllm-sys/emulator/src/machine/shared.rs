@@ -8,6 +8,7 @@ use super::{
     mbarriers::Mbarriers,
     private::Request,
     transfer::lanes_of,
+    undefined::UndefinedStore,
     warp::CopyArrival,
     words::{Parts, Race, Toucher, Words},
 };
@@ -22,7 +23,7 @@ pub(super) struct Shared {
     /// A bit a byte.
     written: Vec<u32>,
     /// The store or copy that put an undefined value at a byte.
-    stores: HashMap<u64, u32>,
+    stores: HashMap<u64, UndefinedStore>,
     words: Option<Words>,
     pub(super) clocks: Clocks,
     pub(super) mbarriers: Mbarriers,
@@ -81,16 +82,16 @@ impl Shared {
     }
 
     /// A store of undefined bytes, a bit each: they are again as if nobody had written them.
-    pub(super) fn store_undefined(&mut self, offset: u64, undefined: u32, pc: u32) {
+    pub(super) fn store_undefined(&mut self, offset: u64, undefined: u32, store: UndefinedStore) {
         for byte in lanes_of(undefined) {
             let at = offset + byte as u64;
             self.written[at as usize / PIECE_BYTES] &= !(1 << (at as usize % PIECE_BYTES));
-            self.stores.insert(at, pc);
+            self.stores.insert(at, store);
         }
     }
 
     /// The store that put an undefined value at an offset, if one did.
-    pub(super) fn undefined_store(&self, offset: u64) -> Option<u32> {
+    pub(super) fn undefined_store(&self, offset: u64) -> Option<UndefinedStore> {
         self.stores.get(&offset).copied()
     }
 

@@ -349,7 +349,9 @@ impl Context<'_> {
     /// undefined.
     #[cold]
     fn guarded_off(&mut self, warp: &Warp, pc: u32, active: u32, others: u32) {
-        let note = format!("its predicate is false for lanes {others:#x} of the warp, which has to execute it together");
+        let note = format!(
+            "its predicate is false for lanes {others:#x} of the warp, which has to execute it together"
+        );
         self.find_barrier(pc, warp.index, active.trailing_zeros() as usize, note);
     }
 }

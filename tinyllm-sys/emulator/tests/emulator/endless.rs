@@ -74,6 +74,8 @@ fn each_kind_of_waiting_is_named() {
     let body = format!("setp.ne.u32 %p2, %t, 0; @%p2 bra wait;\n{SPIN}\n wait: bar.warp.sync -1;");
     let text = endless(&body, 1, 32);
     assert!(text.contains("1 thread read again and again at PTX line 15"), "{text}");
+    // It is the place of the finding, for all that more wait.
+    assert!(text.contains("(PTX line 15: ld.volatile.global.u32 %r1, [%rda])"), "{text}");
     assert!(text.contains("31 threads wait for others of their warp at PTX line 18"), "{text}");
 }
 

@@ -223,12 +223,7 @@ impl Decoder<'_> {
     }
 
     /// How far from an array's start an element is. ptxas counts what the array's type names: `.v4 .f32 a[8]` has 32 of them.
-    fn element_offset(
-        &self,
-        instruction: &Instruction,
-        name: &str,
-        index: i64,
-    ) -> Result<i64, LoadError> {
+    fn element_offset(&self, instruction: &Instruction, name: &str, index: i64) -> Result<i64, LoadError> {
         let Some(bytes) = self.element_bytes(name) else {
             return Err(unsupported(instruction, format!("{name} is no array")));
         };

@@ -92,7 +92,7 @@ impl Context<'_> {
             undefined.set_result(atomic, lane, old);
         }
         for (offset, part) in memory {
-            shared.store_undefined(offset, part.bytes, request.pc);
+            shared.store_undefined(offset, part.bytes, undefined.store(request.pc, part.origin));
         }
     }
 }

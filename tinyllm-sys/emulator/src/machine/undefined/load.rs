@@ -1,6 +1,6 @@
 //! Loads that read what nobody wrote: their registers become undefined.
 
-use super::{Origin, Source, Undefined, Unwritten, register_class};
+use super::{LaneRead, Origin, Source, Undefined, Unwritten, register_class};
 use crate::{
     kernel::Transfer,
     lanes::{Class, LANES, Slot},
@@ -95,8 +95,8 @@ impl Context<'_> {
         let undefined = self.undefined(warp);
         for lane in lanes_of(readers) {
             let has_ended = live >> from[lane] & 1 == 0;
-            let origin =
-                undefined.origin(Source::Lane { pc, warp: index, lane, from: from[lane], has_ended });
+            let read = LaneRead { pc, warp: index, lane, from: from[lane], has_ended };
+            let origin = undefined.origin(Source::Lane(read));
             undefined.set(d, Class::Row, lane, u64::MAX, origin);
         }
     }

@@ -32,7 +32,25 @@ pub(super) struct Unwritten {
     /// The address of the first of them.
     pub(super) address: u64,
     /// The store that put an undefined value there, if one did.
-    pub(super) stored_by: Option<u32>,
+    pub(super) stored_by: Option<UndefinedStore>,
+}
+
+/// A shuffle's read from a lane that has ended or does not execute it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneRead {
+    pc: u32,
+    warp: u32,
+    lane: usize,
+    from: u32,
+    has_ended: bool,
+}
+
+/// A store of an undefined value to shared or local memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UndefinedStore {
+    pub(super) pc: u32,
+    /// Where the value comes from, if not from memory.
+    pub(super) shuffled: Option<LaneRead>,
 }
 
 /// Where an undefined value comes from.
@@ -40,8 +58,8 @@ pub(super) struct Unwritten {
 enum Source {
     /// Memory that nobody wrote.
     Memory(Unwritten),
-    /// A lane that a shuffle reads from, which has ended or does not execute it.
-    Lane { pc: u32, warp: u32, lane: usize, from: u32, has_ended: bool },
+    /// A lane that takes no part.
+    Lane(LaneRead),
 }
 
 impl Source {
@@ -49,7 +67,15 @@ impl Source {
     fn reader(&self) -> (u32, usize) {
         match self {
             Source::Memory(Unwritten { culprit, .. }) => (culprit.pc, culprit.lane),
-            Source::Lane { pc, lane, .. } => (*pc, *lane),
+            Source::Lane(LaneRead { pc, lane, .. }) => (*pc, *lane),
+        }
+    }
+
+    /// The shuffle that the value comes from, through memory too.
+    fn shuffled(&self) -> Option<LaneRead> {
+        match self {
+            Source::Memory(unwritten) => unwritten.stored_by.and_then(|store| store.shuffled),
+            Source::Lane(read) => Some(*read),
         }
     }
 }
@@ -108,6 +134,12 @@ impl Undefined {
 
     pub(super) fn is_empty(&self) -> bool {
         self.held == 0
+    }
+
+    /// A store at `pc` of a value of an origin.
+    fn store(&self, pc: u32, origin: Origin) -> UndefinedStore {
+        let shuffled = self.sources.get(origin as usize).and_then(Source::shuffled);
+        UndefinedStore { pc, shuffled }
     }
 
     /// Notes a source.

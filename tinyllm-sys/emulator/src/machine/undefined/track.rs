@@ -202,11 +202,13 @@ impl Context<'_> {
         let (spaces, offsets) = parts(transfer.target, &at, mask);
         for (target, mask) in spaces {
             for lane in lanes_of(mask) {
-                let bytes = undefined.bytes(transfer, lane);
-                match target {
-                    Target::Shared => shared.store_undefined(offsets[lane], bytes, pc),
-                    Target::Local => warp.local.store_undefined(lane, offsets[lane], bytes, pc),
-                    _ => {}
+                for (bytes, origin) in undefined.bytes(transfer, lane) {
+                    let store = undefined.store(pc, origin);
+                    match target {
+                        Target::Shared => shared.store_undefined(offsets[lane], bytes, store),
+                        Target::Local => warp.local.store_undefined(lane, offsets[lane], bytes, store),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -274,18 +276,17 @@ impl Undefined {
         }
     }
 
-    /// The bytes of a lane's store that have undefined bits, a bit each.
-    fn bytes(&self, transfer: &Transfer, lane: usize) -> u32 {
+    /// The bytes of a lane's store that have undefined bits, a bit each, register by register, and where each register's were read.
+    fn bytes(&self, transfer: &Transfer, lane: usize) -> impl Iterator<Item = (u32, Origin)> {
         let element = transfer.element;
         let class = register_class(element.register_bits);
-        let mut bytes = 0;
-        for (index, slot) in transfer.registers.iter().enumerate() {
-            let bits = slot.map_or(0, |slot| self.bits(slot, class, lane));
-            for byte in (0..element.bytes).filter(|byte| bits >> (8 * byte) & 0xff != 0) {
-                bytes |= 1 << (index as u32 * element.bytes + byte);
-            }
-        }
-        bytes
+        transfer.registers.iter().enumerate().filter_map(move |(index, slot)| {
+            let slot = (*slot)?;
+            let bits = self.bits(slot, class, lane);
+            let undefined = (0..element.bytes).filter(|byte| bits >> (8 * byte) & 0xff != 0);
+            let bytes = undefined.fold(0, |bytes, byte| bytes | 1 << (index as u32 * element.bytes + byte));
+            (bytes != 0).then(|| (bytes, self.origin_of(slot, class, lane)))
+        })
     }
 
     fn shuffle(&mut self, a: Slot, d: Slot, mask: u32, from: &[u32; LANES]) {

@@ -35,7 +35,11 @@ const CASES: &[Case] = &[
         blocks: 1,
         threads: 64,
         body: "setp.ge.u32 %p1, %t, 32; @%p1 bra wait; setp.ne.u32 %p2, %t, 3; @%p2 bar.arrive 1, 63; bra done; wait: bar.sync 1, 63; done:",
-        finds: &[&["barrier divergence", "its predicate is false for lanes 0x8 of the warp", "bar.arrive 1, 63"]],
+        finds: &[&[
+            "barrier divergence",
+            "its predicate is false for lanes 0x8 of the warp",
+            "bar.arrive 1, 63",
+        ]],
     },
     Case {
         name: "a barrier for a number of threads, and some have ended",
@@ -84,6 +88,24 @@ const CASES: &[Case] = &[
             "shfl.sync.down.b32",
             "stored to global memory at k case.cu:10",
             "st.global.u32 [%b], %r1",
+            "seen 12 times",
+        ]],
+    },
+    Case {
+        // As reductions do: each warp's result goes through shared memory.
+        name: "a shuffle from lanes that have ended, stored to shared memory and read there",
+        blocks: 1,
+        threads: 32,
+        body: "setp.ge.u32 %p1, %t, 20; @%p1 exit; mov.u32 %r2, tile; add.u32 %r2, %r2, %word;
+            shfl.sync.down.b32 %r1, %t, 16, 31, -1;
+            st.shared.u32 [%r2], %r1;
+            ld.shared.u32 %r3, [%r2];
+            st.global.u32 [%b], %r3;",
+        finds: &[&[
+            "shuffle from an inactive lane",
+            "lane 4 reads from lane 20, which has ended; the value is stored at k case.cu:10 (PTX line 16: st.shared.u32 [%r2], %r1), and read at k case.cu:10 (PTX line 17: ld.shared",
+            "shfl.sync.down.b32",
+            "stored to global memory at k case.cu:10 (PTX line 18",
             "seen 12 times",
         ]],
     },

@@ -369,7 +369,9 @@ fn elements_of_arrays_have_addresses() {
         }
     }
     for (array, bytes) in [("asked", 4), ("kept", 2), ("table", 8)] {
-        let body = format!("mov.u64 %d1, {array}[3]; mov.u64 %d2, {array}; sub.s64 %d3, %d1, %d2; st.global.u64 [%out], %d3;");
+        let body = format!(
+            "mov.u64 %d1, {array}[3]; mov.u64 %d2, {array}; sub.s64 %d3, %d1, %d2; st.global.u64 [%out], %d3;"
+        );
         cases.push(Case { name: format!("mov.u64 of {array}"), body, left: vec![3 * bytes] });
     }
     for space in ["shared", "local"] {
