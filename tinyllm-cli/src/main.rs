@@ -67,7 +67,10 @@ fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    match run(program.verb) {
+    let ran = run(program.verb);
+    let is_faulty = device::close_emulated();
+    match ran {
+        Ok(_) if is_faulty => ExitCode::FAILURE,
         Ok(status) => status,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -234,6 +234,34 @@ pub enum ModelError {
         /// Bytes of a block.
         block_bytes: usize,
     },
+    /// A split that is not of all of a model's layers, or gives a device none.
+    #[error("layers {layers:?} by device, of a model of {model_layers}")]
+    LayerSplit {
+        /// Layers of each device.
+        layers: Vec<usize>,
+        /// Layers of the model.
+        model_layers: usize,
+    },
+    /// Devices without room for the layers that are wanted on them.
+    #[error(
+        "the devices have room for {fitting_layers} of the model's {model_layers} layers, and {wanted_layers} are wanted there"
+    )]
+    NoLayerSplit {
+        /// Layers that were to be on them.
+        wanted_layers: usize,
+        /// How many they have room for.
+        fitting_layers: usize,
+        /// Layers of the model.
+        model_layers: usize,
+    },
+    /// A device failed, or has no memory left.
+    #[error("{device}: {source}")]
+    Device {
+        /// The device's name.
+        device: String,
+        /// What it said.
+        source: tinyllm_mem::MemError,
+    },
     /// Weights were to be read where their file is mapped, and the device cannot.
     #[error("the device does not read weights where a file is mapped")]
     MappedWeights,
@@ -267,6 +295,14 @@ pub enum ModelError {
         largest_context_int8: Option<usize>,
         /// The largest batch of the context asked for that would fit; `None`: none does, or no batch was asked for.
         largest_batch: Option<usize>,
+    },
+    /// What was asked for does not fit the budget of a device; nothing was loaded.
+    #[error("{device}: {source}")]
+    OverDeviceBudget {
+        /// The device's name.
+        device: String,
+        /// An [`ModelError::OverBudget`], of the device's layers.
+        source: Box<ModelError>,
     },
     /// One category of what was asked for does not fit its own budget; nothing was loaded.
     #[error("{} needs {needed_bytes} bytes and its budget is {budget_bytes}", category.name())]

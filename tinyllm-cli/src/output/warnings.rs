@@ -1,12 +1,11 @@
 //! Warnings before loading: a context beyond the model's own, a plan beyond the free memory.
 
-use tinyllm_kernels::Backend;
 use tinyllm_mem::{HostResource, MemoryResource};
 use tinyllm_model::{
     ModelConfig,
     checkpoint::Checkpoint,
     config::RopeScaling,
-    engine::{EngineOptions, EnginePlan},
+    engine::{EngineOptions, EnginePlan, LayerSplit},
 };
 
 use super::numbers::size;
@@ -51,10 +50,10 @@ pub(crate) fn memory(plan: &EnginePlan) {
 
 /// As [`memory`], for a model that is about to be loaded. The plan is made only where an upper bound exceeds the free
 /// memory, to keep the time to first token short.
-pub(crate) fn memory_of(backend: &dyn Backend, checkpoint: &dyn Checkpoint, options: &EngineOptions) {
+pub(crate) fn memory_of(split: &LayerSplit<'_>, checkpoint: &dyn Checkpoint, options: &EngineOptions) {
     let most = most_bytes(checkpoint, options.kv.max_seq_len.unwrap_or(MOST_UNASKED_TOKENS));
     if free_bytes().is_some_and(|free| most > free)
-        && let Ok(plan) = EnginePlan::of_checkpoint(backend, checkpoint, options)
+        && let Ok(plan) = EnginePlan::of_checkpoint(split.clone(), checkpoint, options)
     {
         memory(&plan);
     }

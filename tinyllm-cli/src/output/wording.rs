@@ -20,6 +20,13 @@ fn remedy(error: &ModelError) -> Option<String> {
         ModelError::GroupSizeMismatch { .. } => {
             "; choose another --group-size, or --force to write it for this program only".into()
         }
+        ModelError::NoLayerSplit { .. } => {
+            "; cpu among the devices takes the others, and a smaller --ctx-size, or --kv int8, leaves more room".into()
+        }
+        ModelError::OverDeviceBudget { source, .. } => {
+            let own = remedy(source).unwrap_or_default();
+            format!("{own}; or --gpu-layers auto, with the other layers on the processor")
+        }
         ModelError::OverBudget { largest_context, largest_context_int8, largest_batch, .. } => {
             let context = match (largest_context, largest_context_int8) {
                 (Some(asked), Some(int8)) => {
@@ -40,7 +47,11 @@ mod tests {
     use super::*;
 
     fn over_budget(contexts: (Option<usize>, Option<usize>), largest_batch: Option<usize>) -> String {
-        sentence(&ModelError::OverBudget {
+        sentence(&budget_error(contexts, largest_batch))
+    }
+
+    fn budget_error(contexts: (Option<usize>, Option<usize>), largest_batch: Option<usize>) -> ModelError {
+        ModelError::OverBudget {
             needed_bytes: 100,
             budget_bytes: 90,
             weights_bytes: 50,
@@ -52,7 +63,7 @@ mod tests {
             largest_context: contexts.0,
             largest_context_int8: contexts.1,
             largest_batch,
-        })
+        }
     }
 
     #[test]
@@ -67,6 +78,23 @@ mod tests {
                 .ends_with("; --ctx-size 16 with --kv int8 would fit; or a batch of 2")
         );
         assert!(over_budget((None, None), None).ends_with("; no context fits beside these weights"));
+        let source = Box::new(budget_error((None, None), None));
+        let of_device = sentence(&ModelError::OverDeviceBudget { device: "cuda:0".into(), source });
+        assert!(
+            of_device.starts_with("cuda:0: 100 bytes are needed")
+                && of_device.ends_with("; or --gpu-layers auto, with the other layers on the processor"),
+            "{of_device}"
+        );
+    }
+
+    #[test]
+    fn layers_without_room_have_a_way_out() {
+        let none = ModelError::NoLayerSplit { wanted_layers: 30, fitting_layers: 12, model_layers: 32 };
+        assert_eq!(
+            sentence(&none),
+            "the devices have room for 12 of the model's 32 layers, and 30 are wanted there; cpu among the devices takes the \
+             others, and a smaller --ctx-size, or --kv int8, leaves more room"
+        );
     }
 
     #[test]

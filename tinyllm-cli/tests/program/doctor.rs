@@ -50,6 +50,9 @@ fn a_gpu_is_described() {
     assert_eq!(json["cuda"]["version"], "12.8");
     assert_eq!(json["cuda"]["devices"][0]["memory_total_bytes"], 24u64 << 30);
     assert_eq!(json["cuda"]["problem"], Value::Null);
+    // This one gives no context.
+    assert_eq!(json["cuda"]["devices"][0]["memory_free_bytes"], Value::Null);
+    assert!(text.contains("cannot be used"), "{text}");
 }
 
 #[test]

@@ -27,6 +27,9 @@ use crate::{EntryId, KernelError, Program, RegionId, Step, quantize::VanishedGro
 /// A device that runs programs; models depend on this trait only. A backend's memory resources are given to its
 /// constructor.
 pub trait Backend: Send + Sync {
+    /// The device's name in plans and errors: `cpu`, `cuda:0`.
+    fn name(&self) -> &str;
+
     /// Its optional features.
     fn capabilities(&self) -> Capabilities;
 

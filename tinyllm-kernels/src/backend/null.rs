@@ -28,6 +28,10 @@ impl Null {
 }
 
 impl Backend for Null {
+    fn name(&self) -> &str {
+        "null"
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::default().with_mapped_weights(true)
     }

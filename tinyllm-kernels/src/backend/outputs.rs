@@ -46,6 +46,12 @@ impl<'a> Outputs<'a> {
         self.rows
     }
 
+    /// All rows, `[rows, columns]`; `None` if they are not contiguous.
+    pub fn contiguous(&self) -> Option<&[f32]> {
+        let is_contiguous = self.stride_elems == self.columns || self.rows <= 1;
+        self.values.get(..self.rows * self.columns).filter(|_| is_contiguous)
+    }
+
     /// A row, `[columns]`; `None` if the submission did not compute it.
     pub fn row(&mut self, row: usize) -> Option<&mut [f32]> {
         let start = (row < self.rows).then_some(row)? * self.stride_elems;

@@ -96,6 +96,10 @@ impl Cpu {
 }
 
 impl Backend for Cpu {
+    fn name(&self) -> &str {
+        "cpu"
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::default().with_mapped_weights(true)
     }

@@ -24,6 +24,7 @@ pub type DeviceMemory = Arc<dyn MemoryResource<Space = Device>>;
 /// Clones share them.
 #[derive(Clone, Debug)]
 pub struct Cuda {
+    name: Arc<str>,
     context: Context,
     memory: DeviceMemory,
     pinned: HostMemory,
@@ -37,6 +38,7 @@ impl Cuda {
     pub fn new(context: &Context) -> Result<Self, KernelError> {
         check_capability(context)?;
         Ok(Cuda {
+            name: format!("cuda:{}", context.ordinal()).into(),
             context: context.clone(),
             memory: Arc::new(DeviceResource::new(context)),
             pinned: Arc::new(PinnedHostResource::new(context)),
@@ -49,6 +51,11 @@ impl Cuda {
         Cuda { memory, pinned, ..self }
     }
 
+    /// The same backend by another name, in plans and errors, than `cuda:` and the device's number.
+    pub fn with_name(self, name: &str) -> Self {
+        Cuda { name: name.into(), ..self }
+    }
+
     /// The device's context.
     pub fn context(&self) -> &Context {
         &self.context
@@ -56,6 +63,10 @@ impl Cuda {
 }
 
 impl Backend for Cuda {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }

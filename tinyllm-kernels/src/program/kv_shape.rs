@@ -86,6 +86,14 @@ impl KvShape {
         Ok(KvShape { layers, kv_heads, head_dim, block_tokens, format })
     }
 
+    /// The same cache of other layers.
+    ///
+    /// # Errors
+    /// As [`KvShape::new`].
+    pub fn with_layers(&self, layers: usize) -> Result<Self, KernelError> {
+        KvShape::new(layers, self.kv_heads, self.head_dim, self.block_tokens, self.format)
+    }
+
     /// Layers.
     pub fn layers(&self) -> usize {
         self.layers

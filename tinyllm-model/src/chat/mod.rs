@@ -1,4 +1,10 @@
 //! Chat templates, rendered as transformers renders them.
+//!
+//! A template is written for jinja2, and minijinja runs it. What differs is in `python`: the text is rewritten (`text.rs`),
+//! its syntax tree so that operators and macros have Python's meaning (`rewrite.rs`), and values are printed and compared as
+//! in Python. Special tokens that a message merely mentions must stay text: each of their characters is replaced by one for
+//! private use before rendering (`marks.rs`), and encoding turns what lies between the template's own special tokens into
+//! plain text. Which tokens end an answer: config.json, generation_config.json, and `tokenizer/end_tokens.rs`.
 
 mod bounds;
 mod encode;

@@ -1,10 +1,11 @@
 //! Several sequences in a step: each result is what the sequence would get alone.
 
-use tinyllm_kernels::{EntryId, KernelError, Limits, Session, Step, StepInput, Ticket};
+use tinyllm_kernels::{Limits, Step, StepInput};
 
 use super::{
     Engine,
     kv_cache::{KvCache, SequenceId},
+    pipeline::Run,
 };
 use crate::{ModelError, Result, sampling::SampledRow};
 
@@ -186,22 +187,18 @@ impl Engine {
     /// is, every sequence is as it was, no block was taken, and there are no logits.
     pub fn forward(&mut self, batch: &[SequenceInput<'_>]) -> Result<()> {
         self.sampled.clear();
-        self.ticket = None;
+        self.layers.forget();
         self.check_batch(batch)?;
         self.load_before_step(batch.iter().map(|input| input.tokens.len()).sum())?;
         // Gives the room back however this ends, unless the step succeeds.
         let room = self.cache.reserve(batch.iter().map(|input| (input.sequence, input.tokens.len())))?;
         self.tables.fill(room.cache(), batch)?;
-        let copied = self.session.copy_blocks(room.copies());
+        let copied = self.layers.copy_blocks(room.copies());
         let is_sampled = batch.iter().any(|input| input.sampled_rows > 0);
-        let entry = if is_sampled { self.entries.forward } else { self.entries.prefill };
-        let ran = copied.and_then(|()| run(self.session.as_mut(), entry, &self.tables.step()));
-        match ran {
-            Ok(ticket) => self.ticket = Some(ticket),
-            Err(error) => {
-                drop(room);
-                return Err(self.step_error(error));
-            }
+        let run = if is_sampled { Run::Forward } else { Run::Prefill };
+        if let Err(error) = copied.and_then(|()| self.layers.run(run, &self.tables.step())) {
+            drop(room);
+            return Err(self.step_error(error));
         }
         room.commit(batch.iter().map(|input| input.tokens));
         for input in batch {
@@ -222,7 +219,7 @@ impl Engine {
         let rows = self.sampled.len();
         let sampled = self.sampled.get(row).ok_or(ModelError::NoLogits { row, rows })?;
         self.cache.tokens(sampled.sequence)?;
-        self.output(row).ok_or(ModelError::NoLogits { row, rows })
+        self.layers.output(row).ok_or(ModelError::NoLogits { row, rows })
     }
 
     /// Sampled row `row` of the last step, with what choosing its next token needs.
@@ -233,23 +230,15 @@ impl Engine {
         let none = ModelError::NoLogits { row, rows: self.sampled.len() };
         let Some(RowPlace { sequence, length }) = self.sampled.get(row).copied() else { return Err(none) };
         let (tokens, scratch) = self.cache.sampling(sequence, length)?;
-        match output(self.session.as_mut(), self.ticket, row) {
+        match self.layers.output(row) {
             Some(logits) if tokens.len() == length => Ok(SampledRow { tokens, logits, scratch }),
             _ => Err(none),
         }
     }
 
-    /// Runs an entry for the step that was laid out last.
-    pub(super) fn run_step(&mut self, entry: EntryId) -> Result<()> {
-        self.ticket = None;
-        let ran = run(self.session.as_mut(), entry, &self.tables.step());
-        self.ticket = Some(ran.map_err(|error| self.step_error(error))?);
-        Ok(())
-    }
-
-    /// A row of the last step's logits, `[vocab]`.
-    pub(super) fn output(&mut self, row: usize) -> Option<&mut [f32]> {
-        output(self.session.as_mut(), self.ticket, row)
+    /// Logits of other rows of the step that ran last.
+    pub(super) fn run_head(&mut self) -> Result<()> {
+        self.layers.run(Run::Head, &self.tables.step()).map_err(|error| self.step_error(error))
     }
 
     fn check_batch(&self, batch: &[SequenceInput<'_>]) -> Result<()> {
@@ -293,16 +282,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Submits a step, and waits until it has run.
-fn run(session: &mut dyn Session, entry: EntryId, step: &Step<'_>) -> Result<Ticket, KernelError> {
-    let ticket = session.submit(entry, step)?;
-    session.wait(ticket)?;
-    Ok(ticket)
-}
-
-/// A row of a step's logits; `None` where it computed none.
-fn output(session: &mut dyn Session, ticket: Option<Ticket>, row: usize) -> Option<&mut [f32]> {
-    session.wait(ticket?).ok()?.into_row(row)
 }

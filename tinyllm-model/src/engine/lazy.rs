@@ -1,9 +1,9 @@
 //! Loading that begins with the first token: weights are read where the file holds them until their turn has come.
 
-use tinyllm_kernels::{Backend, KernelError, quantize::VanishedGroups};
+use tinyllm_kernels::{KernelError, quantize::VanishedGroups};
 use tinyllm_mem::HostMemory;
 
-use super::{Engine, EngineOptions, LoadProgress};
+use super::{Engine, EngineOptions, LayerSplit, LoadProgress, pipeline::StageError};
 use crate::{ModelError, Result, checkpoint::Checkpoint};
 
 /// Steps in which everything is loaded.
@@ -37,16 +37,16 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::load`]; what is wrong with numbers in the file is told by the step that meets it.
-    pub fn load_lazily_on(
-        backend: &dyn Backend,
+    pub fn load_lazily_on<'a>(
+        split: impl Into<LayerSplit<'a>>,
         checkpoint: &dyn Checkpoint,
         options: &EngineOptions,
         memory: &HostMemory,
         progress: &(dyn Fn(LoadProgress<'_>) + Sync),
     ) -> Result<Self> {
         let mut engine =
-            Self::load_some(backend, checkpoint, options, memory, checkpoint.is_cached(), progress)?;
-        engine.session.warm_up(0).map_err(|error| engine.step_error(error))?;
+            Self::load_some(&split.into(), checkpoint, options, memory, checkpoint.is_cached(), progress)?;
+        engine.layers.warm_up(0).map_err(|error| engine.step_error(error))?;
         Ok(engine)
     }
 
@@ -58,7 +58,7 @@ impl Engine {
         if matches!(self.lazy, Lazy::Done) {
             return Ok(0);
         }
-        let left = self.session.warm_up(max_bytes).map_err(|error| self.step_error(error))?;
+        let left = self.layers.warm_up(max_bytes).map_err(|error| self.step_error(error))?;
         if left == 0 {
             self.lazy = Lazy::Done;
         }
@@ -68,7 +68,7 @@ impl Engine {
     /// What of the weights loaded so far has become 0 though it is not in the files, a sentence for each weight: for
     /// the user to read. f16 and f32 storage keep such weights.
     pub fn notes(&self) -> Vec<String> {
-        let vanished = self.session.vanished_groups();
+        let vanished = self.layers.vanished_groups();
         let note = |vanished: VanishedGroups| {
             let VanishedGroups { weight, count, row } = vanished;
             let groups = if count == 1 { "a group is" } else { &format!("{count} groups are") };
@@ -82,12 +82,14 @@ impl Engine {
     }
 
     /// What went wrong in a step; where it is the numbers of the file, with its name.
-    pub(super) fn step_error(&self, source: KernelError) -> ModelError {
-        match source {
+    pub(super) fn step_error(&self, error: StageError) -> ModelError {
+        match error.source {
             KernelError::NonFiniteWeight { .. }
             | KernelError::F16Overflow { .. }
-            | KernelError::Source { .. } => ModelError::Load { path: self.path.clone(), source },
-            other => other.into(),
+            | KernelError::Source { .. } => {
+                ModelError::Load { path: self.path.clone(), source: error.source }
+            }
+            _ => error.into(),
         }
     }
 
@@ -96,7 +98,7 @@ impl Engine {
         match self.lazy {
             Lazy::Done => {}
             Lazy::Waiting => {
-                let left = self.session.warm_up(0).map_err(|error| self.step_error(error))?;
+                let left = self.layers.warm_up(0).map_err(|error| self.step_error(error))?;
                 self.lazy = Lazy::Stepping(left.div_ceil(STEPS));
             }
             Lazy::Stepping(bytes) => {

@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 
-use tinyllm_kernels::{Keep, KernelError, Placement, Program, ScaleType, Session, Source, WeightFormat};
+use tinyllm_kernels::{Keep, KernelError, Placement, Program, ScaleType, Source, WeightFormat};
 
-use super::dequantize::Dequantized;
+use super::{
+    dequantize::Dequantized,
+    pipeline::{Pipeline, Stage},
+    plan::StagePlan,
+};
 use crate::{
     ModelError, Result,
     checkpoint::{Checkpoint, Storage, TensorData},
@@ -51,33 +55,54 @@ impl<'a> TensorIndex<'a> {
     }
 }
 
-/// Reads every vector of `program` and every weight; `lazily` those that a W8A16 file holds are left there, with a table
-/// that is quantised on the way.
-pub(crate) fn load(
-    session: &mut dyn Session,
-    program: &Program,
+/// Reads the vectors and weights of all layers; `lazily` those that a W8A16 file holds are left there, with a table that is
+/// quantised on the way.
+pub(super) fn load(
+    layers: &mut Pipeline,
+    plans: &[StagePlan],
     checkpoint: &dyn Checkpoint,
     lazily: bool,
     progress: &(dyn Fn(LoadProgress<'_>) + Sync),
 ) -> Result<()> {
     let lazily = lazily && checkpoint.config().quantization == QuantizationType::W8A16;
-    let keep = if lazily { Keep::UntilWarm } else { Keep::Copy };
     let index = TensorIndex::new(checkpoint);
-    let failed = |source| match source {
-        // It names the file itself.
-        KernelError::Memory(error) => ModelError::Memory(error),
-        source => ModelError::Load { path: checkpoint.path().to_owned(), source },
-    };
-    let total_bytes = checkpoint.tensors().iter().map(|info| info.bytes).sum();
+    let mut total_bytes = 0;
+    for program in plans.iter().map(|plan| &plan.program) {
+        let weights = program.weights().iter().map(|spec| &spec.name);
+        for name in weights.chain(program.vectors().iter().map(|spec| &spec.name)) {
+            total_bytes += checkpoint.tensors()[index.position(name)?].bytes;
+        }
+    }
     let mut done_bytes = 0;
     let mut report = |position: usize| {
         let info = &checkpoint.tensors()[position];
         done_bytes += info.bytes;
         progress(LoadProgress { tensor: &info.name, done_bytes, total_bytes });
     };
+    let keep = if lazily { Keep::UntilWarm } else { Keep::Copy };
+    for (stage, plan) in layers.stages_mut().iter_mut().zip(plans) {
+        load_stage(stage, &plan.program, checkpoint, &index, keep, &mut report)?;
+    }
+    Ok(())
+}
+
+fn load_stage(
+    stage: &mut Stage,
+    program: &Program,
+    checkpoint: &dyn Checkpoint,
+    index: &TensorIndex<'_>,
+    keep: Keep,
+    report: &mut dyn FnMut(usize),
+) -> Result<()> {
+    let failed = |stage: &Stage, source| match source {
+        // It names the file itself, or the device.
+        KernelError::Memory(_) => stage.error(source).into(),
+        source => ModelError::Load { path: checkpoint.path().to_owned(), source },
+    };
     for (id, spec) in program.weight_ids() {
         let position = index.position(&spec.name)?;
         let keep = if spec.placement == Placement::Mapped { Keep::Forever } else { keep };
+        let session = &mut stage.session;
         match (checkpoint.open(position)?, spec.format) {
             (TensorData::Float(rows), WeightFormat::W8A16 { scales: ScaleType::F16, .. }) => {
                 session.upload(id.into(), Source::float(rows.as_ref()).keep(keep))
@@ -90,7 +115,7 @@ pub(crate) fn load(
                 session.upload(id.into(), Source::float(&Dequantized::new(&spec.name, &matrix)))
             }
         }
-        .map_err(failed)?;
+        .map_err(|error| failed(stage, error))?;
         report(position);
     }
     for (id, spec) in program.vector_ids() {
@@ -98,7 +123,8 @@ pub(crate) fn load(
         let TensorData::Float(rows) = checkpoint.open(position)? else {
             return Err(ModelError::malformed(checkpoint.path(), &spec.name, "a vector cannot be quantised"));
         };
-        session.upload(id.into(), Source::float(rows.as_ref())).map_err(failed)?;
+        let uploaded = stage.session.upload(id.into(), Source::float(rows.as_ref()));
+        uploaded.map_err(|error| failed(stage, error))?;
         report(position);
     }
     Ok(())

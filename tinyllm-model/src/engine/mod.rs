@@ -6,12 +6,14 @@ mod kv_cache;
 mod lazy;
 mod loader;
 mod options;
+mod pipeline;
 pub mod plan;
 mod sequence;
+mod split;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use tinyllm_kernels::{Backend, Cpu, EntryId, Limits, Program, Session, Ticket};
+use tinyllm_kernels::{Cpu, Limits};
 use tinyllm_mem::{Buffer, HostMemory, Request};
 
 pub use batch::SequenceInput;
@@ -19,6 +21,7 @@ pub use kv_cache::SequenceId;
 pub use loader::LoadProgress;
 pub use options::{EngineOptions, KvCacheConfig};
 pub use plan::EnginePlan;
+pub use split::{DeviceLayers, DeviceRoom, LayerSplit};
 
 pub use crate::llama::{EmbeddingsMode, GroupSizeChoice, WeightsMode};
 
@@ -26,17 +29,16 @@ use self::{
     batch::{RowPlace, StepTables},
     kv_cache::KvCache,
     lazy::Lazy,
+    pipeline::Pipeline,
+    plan::PlanSource,
 };
-use crate::{ModelConfig, ModelError, Result, checkpoint::Checkpoint, llama};
+use crate::{ModelConfig, Result, checkpoint::Checkpoint};
 
 /// A model ready to run: sequences over one paged cache, several in a step ([`Engine::forward`]), or one at a time
 /// ([`Engine::prefill`], [`Engine::decode`], [`Engine::score`]).
 pub struct Engine {
     config: ModelConfig,
-    session: Box<dyn Session>,
-    entries: Entries,
-    /// The last step, where it succeeded.
-    ticket: Option<Ticket>,
+    layers: Pipeline,
     cache: KvCache,
     tables: StepTables,
     /// The rows whose logits the last step gave, in their order.
@@ -48,24 +50,8 @@ pub struct Engine {
     path: PathBuf,
 }
 
-/// What can be submitted of the model's program.
-#[derive(Clone, Copy, Debug)]
-struct Entries {
-    forward: EntryId,
-    prefill: EntryId,
-    head: EntryId,
-}
-
-impl Entries {
-    fn of(program: &Program) -> Result<Self> {
-        let entry = |name| program.entry(name).map_err(ModelError::from);
-        Ok(Entries {
-            forward: entry(llama::FORWARD)?,
-            prefill: entry(llama::PREFILL)?,
-            head: entry(llama::HEAD)?,
-        })
-    }
-}
+/// Alignment of the sequences' slots: a cache line.
+const SLOTS_ALIGN_BYTES: usize = 64;
 
 /// One a core this process may use.
 fn available_threads() -> usize {
@@ -96,22 +82,23 @@ impl Engine {
         Engine::load_on(&Self::cpu(options, memory)?, checkpoint, options, memory, progress)
     }
 
-    /// Loads a model onto `backend`, which has its own memory; `memory` is the host's, for the sequences' slots.
+    /// Loads a model onto one backend, or its layers onto several, which have their own memory; `memory` is the host's, for
+    /// the sequences' slots.
     ///
     /// # Errors
     /// As [`Engine::load`].
-    pub fn load_on(
-        backend: &dyn Backend,
+    pub fn load_on<'a>(
+        split: impl Into<LayerSplit<'a>>,
         checkpoint: &dyn Checkpoint,
         options: &EngineOptions,
         memory: &HostMemory,
         progress: &(dyn Fn(LoadProgress<'_>) + Sync),
     ) -> Result<Self> {
-        Self::load_some(backend, checkpoint, options, memory, false, progress)
+        Self::load_some(&split.into(), checkpoint, options, memory, false, progress)
     }
 
     fn load_some(
-        backend: &dyn Backend,
+        split: &LayerSplit<'_>,
         checkpoint: &dyn Checkpoint,
         options: &EngineOptions,
         memory: &HostMemory,
@@ -119,21 +106,20 @@ impl Engine {
         progress: &(dyn Fn(LoadProgress<'_>) + Sync),
     ) -> Result<Self> {
         let start = Instant::now();
-        let (plan, compiled) = EnginePlan::compile(backend, checkpoint, options)?;
-        plan.check_budget(options, &|options| EnginePlan::of_checkpoint(backend, checkpoint, options))?;
-        let EnginePlan { program, requirements, slots, cache, limits } = plan;
-        let mut session = compiled.bind()?;
-        let slots = Buffer::allocate(memory, Request::slab("slots", slots.into(), requirements.align_bytes))?;
-        loader::load(session.as_mut(), &program, checkpoint, lazily, progress)?;
+        let source = PlanSource::Checkpoint(checkpoint);
+        let (plan, compiled) = EnginePlan::compile(split, source, options)?;
+        plan.check_budget(options, &|options| EnginePlan::new(split.clone(), source, options))?;
+        let EnginePlan { stages, slots, cache, limits } = plan;
+        let mut layers = Pipeline::bind(&stages, compiled)?;
+        let slots = Buffer::allocate(memory, Request::slab("slots", slots.into(), SLOTS_ALIGN_BYTES))?;
+        loader::load(&mut layers, &stages, checkpoint, lazily, progress)?;
         let cache = KvCache::new(cache, slots);
         Ok(Engine {
             tables: StepTables::new(&cache, limits),
             sampled: Vec::with_capacity(limits.max_sampled_rows),
             cache,
             config: checkpoint.config().clone(),
-            session,
-            entries: Entries::of(&program)?,
-            ticket: None,
+            layers,
             limits,
             load_time: start.elapsed(),
             lazy: Lazy::new(lazily),

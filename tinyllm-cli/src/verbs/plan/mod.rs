@@ -1,25 +1,23 @@
 //! `plan`: every byte that running a model will take, before anything is allocated.
 
 mod draw;
-mod presets;
 mod report;
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::bail;
 use clap::Args;
-use tinyllm_kernels::Backend;
 use tinyllm_mem::{Category, HostResource, Tracking};
 use tinyllm_model::{
     ModelConfig,
     engine::{
         EngineOptions, EnginePlan,
-        plan::{largest_batch, largest_context, with_f16_weights},
+        plan::{PlanSource, largest_batch, largest_context, with_f16_weights},
     },
 };
 
 use crate::{
-    models,
+    models::{self, presets},
     options::{self, LoadOptions},
     output::{self, warnings},
 };
@@ -60,8 +58,8 @@ pub(crate) struct Arguments {
 struct Answer {
     name: String,
     plan: EnginePlan,
-    /// The same model with f16 weights.
-    f16_total_bytes: usize,
+    /// The same model with f16 weights; `None` where its layers have no room.
+    f16_total_bytes: Option<usize>,
     budget_bytes: Option<usize>,
     category_budget_bytes: BTreeMap<Category, usize>,
     /// Of the budget: the largest context for this batch, and the largest batch for this context.
@@ -76,7 +74,9 @@ impl Answer {
     fn fits(&self) -> Option<bool> {
         let total = self.budget_bytes.map(|budget| self.plan.total_bytes() <= budget);
         let categories = self.category_budgets().map(|(_, _, missing)| missing == 0);
-        total.into_iter().chain(categories).reduce(|all, one| all && one)
+        let devices = self.plan.devices().into_iter();
+        let devices = devices.filter_map(|device| Some(device.device_bytes <= device.budget_bytes?));
+        total.into_iter().chain(categories).chain(devices).reduce(|all, one| all && one)
     }
 
     /// The categories with a budget: it, and the bytes that are missing.
@@ -92,17 +92,10 @@ impl Answer {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut options = arguments.load.engine_options(None, 1)?;
     options.kv.max_batch_size = arguments.batch as usize;
-    let tracking = Arc::new(Tracking::new(HostResource::shared()));
     let answer = match (&arguments.model, &arguments.config, &arguments.preset) {
         (Some(name), _, _) => {
             let model = models::open(name)?;
-            let checkpoint = model.checkpoint();
-            let plan_on = |backend: &dyn Backend, options: &EngineOptions| {
-                EnginePlan::of_checkpoint(backend, checkpoint, options)
-            };
-            let backend = arguments.load.backend(&mut options.clone(), &tracking, &plan_on)?;
-            let plan = |options: &EngineOptions| plan_on(&*backend, options);
-            answer(arguments, models::name(&model), checkpoint.config(), options, &plan)?
+            answer(arguments, models::name(&model), PlanSource::Checkpoint(model.checkpoint()), options)?
         }
         (None, path, preset) => {
             let (name, config) = match (path, preset) {
@@ -110,12 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 (None, Some(preset)) => (preset.clone(), presets::config(preset)?),
                 (None, None) => bail!("a MODEL, --config or --preset"),
             };
-            let plan_on = |backend: &dyn Backend, options: &EngineOptions| {
-                EnginePlan::of_config(backend, &config, options)
-            };
-            let backend = arguments.load.backend(&mut options.clone(), &tracking, &plan_on)?;
-            let plan = |options: &EngineOptions| plan_on(&*backend, options);
-            answer(arguments, name, &config, options, &plan)?
+            answer(arguments, name, PlanSource::Config(&config), options)?
         }
     };
     if let Some(path) = &arguments.svg {
@@ -138,22 +126,26 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn answer(
     arguments: &Arguments,
     name: String,
-    config: &ModelConfig,
+    source: PlanSource<'_>,
     mut options: EngineOptions,
-    plan: &dyn Fn(&EngineOptions) -> tinyllm_model::Result<EnginePlan>,
 ) -> anyhow::Result<Answer> {
-    arguments.load.fit_context(&mut options, config, plan)?;
-    warnings::context(config, options.kv.max_seq_len);
+    let tracking = Arc::new(Tracking::new(HostResource::shared()));
+    let devices = arguments.load.devices(&options, &tracking, source)?;
+    let plan = |options: &EngineOptions| devices.plan(source, options);
+    arguments.load.fit_context(&mut options, source, &devices)?;
+    let longest_context = source.config().max_position_embeddings;
+    warnings::context(source.config(), options.kv.max_seq_len);
     let budget_bytes = options.memory_budget_bytes;
     Ok(Answer {
         name,
         plan: plan(&options)?,
-        f16_total_bytes: plan(&with_f16_weights(&options))?.total_bytes(),
+        // On devices without room for them there are none.
+        f16_total_bytes: plan(&with_f16_weights(&options)).ok().map(|plan| plan.total_bytes()),
         budget_bytes,
         category_budget_bytes: options.category_budget_bytes.clone(),
-        longest_context: config.max_position_embeddings,
+        longest_context,
         largest_context: budget_bytes
-            .and_then(|budget| largest_context(&options, budget, config.max_position_embeddings, plan)),
-        largest_batch: budget_bytes.and_then(|budget| largest_batch(&options, budget, MAX_BATCH, plan)),
+            .and_then(|budget| largest_context(&options, budget, longest_context, &plan)),
+        largest_batch: budget_bytes.and_then(|budget| largest_batch(&options, budget, MAX_BATCH, &plan)),
     })
 }

@@ -14,11 +14,13 @@ use super::emulator::Emulator;
 macro_rules! answered {
     (@one fn $name:ident($($argument:ident: $ty:ty),*) -> $out:ty) => {
         fn $name(&self, $($argument: $ty),*) -> Result<$out, DriverError> {
+            self.injection.call(stringify!($name))?;
             Emulator::$name(self, $($argument),*)
         }
     };
     (@one unsafe fn $name:ident($($argument:ident: $ty:ty),*) -> $out:ty) => {
         unsafe fn $name(&self, $($argument: $ty),*) -> Result<$out, DriverError> {
+            self.injection.call(stringify!($name))?;
             // SAFETY: the caller promises what the trait asks for, and nothing else is asked for.
             unsafe { Emulator::$name(self, $($argument),*) }
         }

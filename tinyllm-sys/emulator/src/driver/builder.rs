@@ -4,6 +4,7 @@ use std::{env, path::PathBuf};
 
 use super::{
     emulator::Emulator,
+    injection::{InjectedFailure, Injection},
     state::{Config, State},
 };
 use crate::Check;
@@ -58,6 +59,7 @@ pub struct Builder {
     budget: Option<u64>,
     report: Option<PathBuf>,
     summary: Option<PathBuf>,
+    injected: Option<InjectedFailure>,
 }
 
 impl Default for Builder {
@@ -71,6 +73,7 @@ impl Default for Builder {
             budget: None,
             report: None,
             summary: None,
+            injected: None,
         }
     }
 }
@@ -155,6 +158,12 @@ impl Builder {
         Builder { budget: Some(instructions), ..self }
     }
 
+    /// Fails a call, for tests of what a program does then.
+    #[must_use]
+    pub fn inject(self, failure: InjectedFailure) -> Self {
+        Builder { injected: Some(failure), ..self }
+    }
+
     /// The emulator.
     pub fn build(self) -> Emulator {
         let pool =
@@ -163,7 +172,8 @@ impl Builder {
         let threads = pool.and_then(Result::ok);
         let (report, summary) = (self.report, self.summary);
         let config = Config { check: self.check, threads, budget: self.budget, report, summary };
-        Emulator::new(State::new(self.devices, self.memory_bytes, self.seed, config))
+        let state = State::new(self.devices, self.memory_bytes, self.seed, config);
+        Emulator::new(state, Injection::new(self.injected))
     }
 }
 

@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{execute::KernelCounters, state::State};
+use super::{execute::KernelCounters, injection::Injection, state::State};
 use crate::report::Finding;
 
 /// A CUDA driver with emulated devices. Clones are the same driver; two that are built apart have nothing in common.
 #[derive(Clone)]
 pub struct Emulator {
     state: Arc<Mutex<State>>,
+    pub(super) injection: Arc<Injection>,
 }
 
 impl fmt::Debug for Emulator {
@@ -27,8 +28,8 @@ impl fmt::Debug for Emulator {
 }
 
 impl Emulator {
-    pub(super) fn new(state: State) -> Self {
-        Emulator { state: Arc::new(Mutex::new(state)) }
+    pub(super) fn new(state: State, injection: Injection) -> Self {
+        Emulator { state: Arc::new(Mutex::new(state)), injection: Arc::new(injection) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -61,6 +62,16 @@ impl Emulator {
     /// Runs all queued work, and returns all findings, leaks included.
     pub fn finish(&self) -> Vec<Finding> {
         self.lock().finish()
+    }
+
+    /// How many calls there have been.
+    pub fn calls(&self) -> u64 {
+        self.injection.calls()
+    }
+
+    /// The first call that failed as [`crate::Builder::inject`] asked, by its name in [`tinyllm_sys::DriverApi`].
+    pub fn injected_call(&self) -> Option<&'static str> {
+        self.injection.failed()
     }
 
     /// What kernels did, by name, in launches that have run.

@@ -254,6 +254,11 @@ impl Execution<'_> {
         let to = self.memory_of(work, dst, bytes, Access::Write)?;
         footprint.writes.push(dst..dst + bytes);
         let pattern = &value.to_le_bytes()[..width as usize];
+        if let Some(byte) = pattern.first().copied().filter(|first| pattern.iter().all(|byte| byte == first))
+        {
+            to.bytes.fill(to.offset + (dst - to.start), bytes, byte);
+            return Ok(());
+        }
         let chunk: Vec<u8> = pattern.iter().copied().cycle().take(COPY_BYTES.min(bytes) as usize).collect();
         let offset = to.offset + (dst - to.start);
         let mut at = 0;

@@ -13,6 +13,9 @@ use super::{
     words::{WORD_BYTES, load},
 };
 
+/// Memory goes back to the system in multiples of this: whole pages, whatever their size.
+const GIVEN_BACK: u64 = 64 << 10;
+
 /// The bytes behind one or more [`super::Region`]s. Costs nothing until it is touched.
 #[derive(Debug)]
 pub(crate) struct Bytes {
@@ -99,6 +102,42 @@ impl Bytes {
         self.written.insert(offset, from.len() as u64);
     }
 
+    /// Fills with one byte while no kernel runs, and marks what was written. Zeros take no memory where the system can give
+    /// it back: a device's memory may be larger than the host's.
+    pub(crate) fn fill(&self, offset: u64, length: u64, byte: u8) {
+        assert!(offset + length <= self.bytes, "a fill stays inside of its memory");
+        let end = offset + length;
+        let start_of_units = offset.next_multiple_of(GIVEN_BACK).min(end);
+        let end_of_units = (end / GIVEN_BACK * GIVEN_BACK).max(start_of_units);
+        let is_given_back = byte == 0 && self.give_back(start_of_units, end_of_units - start_of_units);
+        let by_hand = match is_given_back {
+            true => [offset..start_of_units, end_of_units..end],
+            false => [offset..end, end..end],
+        };
+        let chunk = [byte; 4096];
+        for range in by_hand {
+            for at in range.clone().step_by(chunk.len()) {
+                self.write(at, &chunk[..(range.end - at).min(chunk.len() as u64) as usize]);
+            }
+        }
+        self.written.insert(offset, length);
+    }
+
+    /// Gives whole pages back to the system, so that they are zeros; whether it did.
+    #[cfg(target_os = "linux")]
+    fn give_back(&self, offset: u64, length: u64) -> bool {
+        let dont_need = memmap2::UncheckedAdvice::DontNeed;
+        // SAFETY: a range of the mapping, which is anonymous and private: its pages are zeros from then on, as a fill would leave
+        // them, and nothing else uses it meanwhile but through atomics.
+        length > 0
+            && unsafe { self.map.unchecked_advise_range(dont_need, offset as usize, length as usize) }.is_ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn give_back(&self, _offset: u64, _length: u64) -> bool {
+        false
+    }
+
     /// A byte.
     #[inline(always)]
     fn u8(&self, offset: u64) -> &AtomicU8 {
@@ -144,5 +183,28 @@ mod tests {
             }
         }
         assert!(memory.written().contains(0, 46) && !memory.written().contains(46, 1));
+    }
+
+    #[test]
+    fn fills_keep_what_is_beside_them() {
+        let bytes = 5 * GIVEN_BACK + 100;
+        for (offset, length, byte) in [
+            (0, bytes, 0),
+            (3, 4 * GIVEN_BACK, 0),
+            (GIVEN_BACK, 2 * GIVEN_BACK, 0),
+            (7, 5000, 9),
+            (100, 10, 0),
+        ] {
+            let memory = Bytes::new(bytes).unwrap();
+            memory.write(0, &vec![0xaa; bytes as usize]);
+            memory.fill(offset, length, byte);
+            let mut back = vec![1; bytes as usize];
+            memory.read(0, &mut back);
+            let expected = |at: u64| if (offset..offset + length).contains(&at) { byte } else { 0xaa };
+            assert!(back.iter().zip(0..).all(|(byte, at)| *byte == expected(at)), "{offset} {length} {byte}");
+        }
+        let memory = Bytes::new(bytes).unwrap();
+        memory.fill(5, 3 * GIVEN_BACK, 0);
+        assert!(memory.written().contains(5, 3 * GIVEN_BACK) && !memory.written().contains(4, 1));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tinyllm_model::ModelConfig;
 
 /// Names and configurations.
-pub(super) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 8] = [
     "llama-7b",
     "llama-13b",
     "llama-70b",
@@ -18,7 +18,7 @@ pub(super) const NAMES: [&str; 8] = [
 ];
 
 /// The configuration of one of [`NAMES`].
-pub(super) fn config(name: &str) -> anyhow::Result<ModelConfig> {
+pub(crate) fn config(name: &str) -> anyhow::Result<ModelConfig> {
     // type, hidden, inner, layers, heads, kv heads, vocabulary, context, RoPE theta, tied
     let json = match name {
         "llama-7b" => model("llama", [4096, 11008, 32, 32, 32, 32000, 2048], 1e4, false),
