@@ -36,7 +36,7 @@ pub use backend::{
 };
 pub use cpu::{Cpu, DecodeThreads, Reading};
 #[cfg(feature = "cuda")]
-pub use cuda::{Cuda, DeviceMemory};
+pub use cuda::{Cuda, CudaLimits, DeviceMemory};
 pub use error::KernelError;
 use format::MAX_PIECES;
 pub use format::{GroupSize, MAX_PIECE, Pieces, ScaleType, WeightFormat};

@@ -2,6 +2,7 @@
 //! machine has a GPU and the tool. One finding a line; the status is 1 where there is any.
 
 use std::{
+    ffi::OsString,
     path::Path,
     process::{ExitCode, Stdio},
 };
@@ -15,12 +16,16 @@ use crate::{
 };
 
 /// Tests that run on the emulated device: package, test, filter.
-const TESTS: [(&str, &str, &str); 2] =
-    [("tinyllm-kernels", "gpu", ""), ("tinyllm-mem", "resources", "device::")];
+const TESTS: [(&str, &str, &str); 3] = [
+    ("tinyllm-kernels", "gpu", ""),
+    ("tinyllm-mem", "resources", "device::"),
+    ("tinyllm-model", "devices", ""),
+];
 
 pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
     let checks = Checks::parse(options.only.as_deref(), ALL)?;
     if let Some(program) = options.program {
+        let program = own_program(program)?;
         return emulate::run(&flags::Emulate {
             memory: None,
             seed: None,
@@ -55,6 +60,15 @@ pub(crate) fn run(options: flags::Memcheck) -> anyhow::Result<ExitCode> {
         None => eprintln!("no compute-sanitizer here: only the emulated device was checked"),
     }
     Ok(ExitCode::from(u8::from(failed || found > 0)))
+}
+
+/// This repository's program where it is named alone, built; any other as it is.
+fn own_program(program: OsString) -> anyhow::Result<OsString> {
+    if program != "tinyllm" {
+        return Ok(program);
+    }
+    let built = ["build", "--release", "--package", "tinyllm-cli", "--bin", "tinyllm"];
+    Ok(cargo::executable(&built)?.into_os_string())
 }
 
 /// Runs the GPU tests on this machine's GPU under each tool, and gives how many findings there were.

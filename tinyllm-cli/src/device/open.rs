@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use tinyllm_kernels::{Backend, Cuda, DeviceMemory};
+use tinyllm_kernels::{Backend, Cpu, Cuda, DeviceMemory};
 use tinyllm_mem::{Context, DeviceResource, Host, HostMemory, PinnedHostResource, Tracking};
 use tinyllm_model::{
     Engine,
@@ -31,10 +31,26 @@ pub(crate) struct Devices {
 }
 
 struct Opened {
-    backend: Box<dyn Backend>,
-    is_processor: bool,
+    device: Device,
     /// What was asked for, or what is free on it.
     budget_bytes: Option<usize>,
+}
+
+/// A device.
+pub(crate) enum Device {
+    /// The processor.
+    Processor(Cpu),
+    /// A GPU, or an emulated device.
+    Gpu(Cuda),
+}
+
+impl Device {
+    fn backend(&self) -> &dyn Backend {
+        match self {
+            Device::Processor(cpu) => cpu,
+            Device::Gpu(cuda) => cuda,
+        }
+    }
 }
 
 impl Devices {
@@ -92,13 +108,27 @@ impl Devices {
             devices.opened.push(opened);
         }
         for (name, budget) in wanted.budgets {
-            let Some(device) = devices.opened.iter_mut().find(|device| device.backend.name() == *name) else {
-                let names: Vec<&str> = devices.opened.iter().map(|device| device.backend.name()).collect();
+            let names: Vec<String> = devices.names().into_iter().map(str::to_owned).collect();
+            let found = devices.opened.iter_mut().find(|opened| opened.device.backend().name() == *name);
+            let Some(device) = found else {
                 bail!("--memory-budget: {name} is not among the devices: {}", names.join(", "));
             };
             device.budget_bytes = Some(device.budget_bytes.map_or(*budget, |free| free.min(*budget)));
         }
         Ok(devices)
+    }
+
+    /// The devices' names.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.opened.iter().map(|opened| opened.device.backend().name()).collect()
+    }
+
+    /// The device, where there is only one.
+    pub(crate) fn only(&self) -> Option<&Device> {
+        match &self.opened[..] {
+            [only] => Some(&only.device),
+            _ => None,
+        }
     }
 
     /// Whether a plan can be beyond what a device may take.
@@ -116,7 +146,7 @@ impl Devices {
         options: &EngineOptions,
     ) -> tinyllm_model::Result<LayerSplit<'_>> {
         if let ([only], None) = (&self.opened[..], self.gpu_layers) {
-            let device = DeviceLayers::all(&*only.backend).with_budget_bytes(only.budget_bytes);
+            let device = DeviceLayers::all(only.device.backend()).with_budget_bytes(only.budget_bytes);
             return Ok(LayerSplit::new(vec![device]));
         }
         let rooms: Vec<DeviceRoom<'_>> = self.opened.iter().map(Opened::room).collect();
@@ -143,21 +173,20 @@ impl Devices {
 impl Opened {
     fn processor(options: &EngineOptions, tracking: &Arc<Tracking<Host>>) -> anyhow::Result<Self> {
         let memory: HostMemory = tracking.clone();
-        let backend = Box::new(Engine::cpu(options, &memory)?);
-        Ok(Opened { backend, is_processor: true, budget_bytes: None })
+        Ok(Opened { device: Device::Processor(Engine::cpu(options, &memory)?), budget_bytes: None })
     }
 
     /// The processor takes what GPUs have no room for.
     fn room(&self) -> DeviceRoom<'_> {
-        match self.is_processor {
-            true => DeviceRoom::rest(&*self.backend, self.budget_bytes),
-            false => DeviceRoom::new(&*self.backend, self.budget_bytes),
+        match &self.device {
+            Device::Processor(cpu) => DeviceRoom::rest(cpu, self.budget_bytes),
+            Device::Gpu(cuda) => DeviceRoom::new(cuda, self.budget_bytes),
         }
     }
 
     fn gpu(cuda: Cuda) -> Self {
         let budget_bytes = free_bytes(&cuda).map(|free| usize::try_from(free).unwrap_or(usize::MAX));
-        Opened { backend: Box::new(cuda), is_processor: false, budget_bytes }
+        Opened { device: Device::Gpu(cuda), budget_bytes }
     }
 }
 

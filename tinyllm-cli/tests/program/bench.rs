@@ -16,6 +16,7 @@ fn rows_have_the_documented_keys_in_every_format() {
     assert_eq!(rows.len(), 2 * 2 * 3);
     let keys = [
         "test",
+        "device",
         "threads",
         "depth",
         "batch",
@@ -42,6 +43,24 @@ fn rows_have_the_documented_keys_in_every_format() {
     assert!(run("md").contains("| tg4"));
     assert!(refusal(&["bench", model, "-p", "0", "-n", "0"], b"").contains("nothing to measure"));
     assert!(refusal(&["run", model, "hi", "-t", "1,2"], b"").contains("one number"));
+}
+
+#[test]
+fn a_device_and_a_split_are_measured() {
+    let model = austen();
+    let model = model.to_str().unwrap();
+    let flags = ["-p", "4", "-n", "2", "-r", "1", "-o", "json"];
+    for (device, name) in [("emulated", "emulated:0"), ("emulated,cpu", "emulated:0,cpu")] {
+        let bench = ["bench", model, "--device", device];
+        let split = if name.contains("cpu") { &["--gpu-layers", "1"][..] } else { &[] };
+        let rows: Value = serde_json::from_str(&text(&[&bench[..], &flags, split].concat())).unwrap();
+        for row in rows.as_array().unwrap() {
+            assert_eq!(row["device"], name);
+            assert!(row["tokens_per_s"].as_f64().unwrap() > 0.0);
+            // One limit of one device.
+            assert_eq!(row["read_bandwidth_bytes_per_s"].is_null(), name.contains("cpu"), "{row}");
+        }
+    }
 }
 
 #[test]

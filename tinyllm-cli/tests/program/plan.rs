@@ -38,6 +38,17 @@ fn a_run_takes_what_was_planned() {
         &["--ctx-size", "200"][..],
         &["--weights", "f32"],
         &["--kv", "int8", "--group-size", "64", "-t", "3"],
+        &["--device", "emulated", "--prefill-chunk", "16", "--ctx-size", "64"],
+        &[
+            "--device",
+            "emulated:0,emulated:1,cpu",
+            "--gpu-layers",
+            "2",
+            "--prefill-chunk",
+            "8",
+            "--ctx-size",
+            "64",
+        ],
     ] {
         let plan = json(&[&["plan", model, "--json"], flags].concat());
         let answer = json(&[&["run", model, "It is", "--raw", "-n", "20", "--json"], flags].concat());
@@ -48,6 +59,48 @@ fn a_run_takes_what_was_planned() {
             assert_eq!(memory[category]["count"], planned["count"], "{flags:?} {category}");
         }
     }
+}
+
+#[test]
+fn a_plan_has_a_column_for_each_device() {
+    let model = austen();
+    let model = model.to_str().unwrap();
+    let devices = |flags: &[&str]| {
+        let plan = json(&[&["plan", model, "--ctx-size", "64", "--json"], flags].concat());
+        let devices = plan["devices"].as_array().unwrap().clone();
+        devices.iter().map(|device| (device["device"].clone(), device["layers"].clone())).collect::<Vec<_>>()
+    };
+    let layers = json(&["show", model, "--json"])["config"]["num_hidden_layers"].as_u64().unwrap();
+    let place = |name: &str, from: u64, to: u64| (Value::from(name), Value::from(vec![from, to]));
+    assert_eq!(devices(&["--device", "cpu"]), [place("cpu", 0, layers)]);
+    assert_eq!(devices(&["--device", "emulated"]), [place("emulated:0", 0, layers)]);
+    // As in llama.cpp, the last layers are the GPU's; devices that are named are in their order.
+    let last = [place("cpu", 0, layers - 1), place("emulated:0", layers - 1, layers)];
+    assert_eq!(devices(&["--device", "emulated", "--gpu-layers", "1"]), last);
+    let first = [place("emulated:0", 0, 1), place("cpu", 1, layers)];
+    assert_eq!(devices(&["--device", "emulated,cpu", "--gpu-layers", "1"]), first);
+    let none = ["--device", "emulated@64MiB,cpu", "--memory-budget", "emulated:0=1KiB"];
+    assert_eq!(devices(&none), [place("cpu", 0, layers)]);
+    let table = text(&["plan", model, "--device", "emulated,cpu", "--gpu-layers", "1"]);
+    assert!(table.contains("bytes by device") && table.contains("emulated:0"), "{table}");
+    for (flags, problem) in [
+        (&["--device", "cpu,cpu"][..], "named twice"),
+        (&["--device", "auto,cpu"], "auto chooses alone"),
+        (&["--device", "cpu", "--gpu-layers", "3"], "names no GPU"),
+        (&["--device", "cpu", "--memory-budget", "cuda:0=1GiB"], "cuda:0 is not among the devices: cpu"),
+        (&["--device", "emulated@1GiB,emulated:1@2GiB"], "the same memory"),
+        (
+            &["--device", "emulated:0,emulated:1", "--memory-budget", "emulated:0=1KiB,emulated:1=1KiB"],
+            "have room for 0",
+        ),
+    ] {
+        let refused = refusal(&[&["plan", model], flags].concat(), b"");
+        assert!(refused.contains(problem), "{flags:?}: {refused}");
+    }
+    // A run that does not fit a device is refused before it is loaded, with what would.
+    let small = ["run", model, "It is", "--device", "emulated@2MiB", "--ctx-size", "4096"];
+    let refused = refusal(&small, b"");
+    assert!(refused.contains("emulated:0") && refused.contains("--gpu-layers auto"), "{refused}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod compile;
 mod kernels;
 mod layout;
+mod limits;
 mod passes;
 mod planes;
 mod session;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use tinyllm_mem::{Context, Device, DeviceResource, HostMemory, MemoryResource, PinnedHostResource};
 
+pub use self::limits::CudaLimits;
 use crate::{Backend, Capabilities, Compiled, KernelError, Program};
 
 /// A shared resource of a device's memory.

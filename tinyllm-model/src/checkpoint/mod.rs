@@ -9,11 +9,13 @@ pub mod gguf;
 mod hugging_face;
 pub(crate) mod rows;
 pub mod safetensors;
+mod synthetic;
 
 use std::{ops::Range, path::Path};
 
 pub use gguf::GgufCheckpoint;
 pub use hugging_face::HuggingFaceCheckpoint;
+pub use synthetic::SyntheticCheckpoint;
 
 use crate::{ModelConfig, Result};
 

@@ -88,7 +88,7 @@ fn each_call_fails_once_or_for_good() {
     config.num_hidden_layers = 1;
     config.sliding_windows = vec![None];
     let model = RandomModel::new(config, 5);
-    let builder = || Builder::from_env().unwrap().check(Check::parse("leak").unwrap());
+    let builder = || Builder::default().check(Check::parse("leak").unwrap());
     let emulator = builder().build();
     let expected = run(&emulator, &model);
     assert!(expected.errors.is_empty() && expected.rows.len() == 5, "{:?}", expected.errors);

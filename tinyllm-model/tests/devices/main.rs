@@ -6,6 +6,7 @@
 mod common;
 mod failures;
 mod memory;
+mod planted;
 mod same_bits;
 mod schedules;
 mod smollm2;

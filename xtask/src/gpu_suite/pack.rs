@@ -23,9 +23,10 @@ impl Tests {
     }
 }
 
-pub(super) const TESTS: [Tests; 3] = [
+pub(super) const TESTS: [Tests; 4] = [
     Tests { package: "tinyllm-kernels", test: "gpu", filter: "", sanitized: true },
     Tests { package: "tinyllm-mem", test: "resources", filter: "device::", sanitized: true },
+    Tests { package: "tinyllm-model", test: "devices", filter: "", sanitized: false },
     Tests { package: "tinyllm-emulator", test: "emulator", filter: "", sanitized: false },
 ];
 

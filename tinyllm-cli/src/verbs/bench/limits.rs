@@ -1,10 +1,12 @@
-//! This machine's limits: read bandwidth, which bounds decoding (every weight is read for each token), and the peak of
-//! int16 dot products, which bounds prefill.
+//! The limits of the device that is measured: memory bandwidth, which bounds decoding (every weight is read for each token),
+//! and the peak of integer products, which bounds prefill.
 
 use std::{hint::black_box, time::Instant};
 
-use tinyllm_kernels::{Cpu, Reading};
+use tinyllm_kernels::{Cpu, Cuda, CudaLimits, Reading};
 use tinyllm_mem::{Buffer, Category, HostResource, Request};
+
+use crate::device::Device;
 
 use super::median;
 
@@ -20,52 +22,98 @@ const PASSES: usize = 8;
 /// Rounds of a pass of dot products: some milliseconds.
 const ROUNDS: usize = 10_000;
 
-/// The machine's limits.
+/// Bytes of a GPU's buffers at most.
+const MOST_GPU_BYTES: usize = 512 << 20;
+
+/// int8 products of a W8A16 one: an int16 activation is two bytes.
+const PRODUCTS_OF_W8A16: f64 = 2.0;
+
+/// A device's limits.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// Bytes of memory read.
-    pub(super) read_bytes_per_s: f64,
+    /// Bytes of memory read; of a GPU read and written by copies. `None` of several devices.
+    pub(super) read_bytes_per_s: Option<f64>,
     /// Multiplications and additions of int8 weights with int16 inputs.
-    pub(super) dot_ops_per_s: f64,
+    pub(super) dot_ops_per_s: Option<f64>,
+}
+
+/// Measures the limits of the device that an engine runs on.
+pub(super) enum Meter<'a> {
+    Processor(ProcessorMeter<'a>),
+    Gpu(Box<CudaLimits>),
+    /// Of several devices there is no one limit.
+    Several,
+}
+
+impl<'a> Meter<'a> {
+    /// For steps that read at most so many bytes.
+    pub(super) fn new(device: Option<&'a Device>, most_bytes: usize) -> anyhow::Result<Self> {
+        Ok(match device {
+            Some(Device::Processor(cpu)) => Meter::Processor(ProcessorMeter::new(cpu, most_bytes)?),
+            Some(Device::Gpu(cuda)) => {
+                Meter::Gpu(Box::new(CudaLimits::new(cuda, gpu_bytes(cuda, most_bytes))?))
+            }
+            None => Meter::Several,
+        })
+    }
+
+    /// Some passes of as many bytes as a step reads, and some of products.
+    pub(super) fn measure(&self, step_bytes: usize) -> anyhow::Result<Passes> {
+        Ok(match self {
+            Meter::Processor(meter) => meter.measure(step_bytes),
+            Meter::Gpu(limits) => Passes {
+                read: vec![vec![limits.copy_bytes_per_s()?]],
+                dot: vec![limits.int8_ops_per_s()? / PRODUCTS_OF_W8A16],
+            },
+            Meter::Several => Passes { read: Vec::new(), dot: Vec::new() },
+        })
+    }
+}
+
+/// As many bytes as a step reads, twice, but no more than an eighth of what is free.
+fn gpu_bytes(cuda: &Cuda, most_bytes: usize) -> usize {
+    let free = cuda.context().memory_info().map_or(u64::MAX, |memory| memory.free_bytes);
+    let room = usize::try_from(free / 16).unwrap_or(usize::MAX);
+    most_bytes.clamp(MIN_BYTES, MOST_GPU_BYTES).min(room).max(1 << 20)
 }
 
 /// A buffer that the engine's own threads read repeatedly, with pages as its weights have them. As many bytes are read
 /// as a step reads, so that the last-level cache keeps the same share: a tenth of 140 MB in 32 MB, next to nothing of
 /// twice as much.
-pub(super) struct Meter {
+pub(super) struct ProcessorMeter<'a> {
+    cpu: &'a Cpu,
     buffer: Buffer<f32>,
 }
 
-impl Meter {
-    /// For steps that read at most so many bytes.
-    pub(super) fn new(most_bytes: usize) -> anyhow::Result<Self> {
+impl<'a> ProcessorMeter<'a> {
+    fn new(cpu: &'a Cpu, most_bytes: usize) -> anyhow::Result<Self> {
         let bytes = most_bytes.max(MIN_BYTES).next_multiple_of(4096);
         let request = Request::new(Category::Weights, "bandwidth", bytes, 4096);
         let mut buffer = Buffer::<f32>::allocate(&HostResource::shared(), request)?;
         // Prefaulted.
         buffer.as_mut_slice().fill(1.0);
-        Ok(Meter { buffer })
+        Ok(ProcessorMeter { cpu, buffer })
     }
 
     /// Some read passes of as many bytes as a step reads, and some of dot products, by the engine's own threads: with a
     /// second thread pool the next step's workers could wake on a core that is still busy.
-    pub(super) fn measure(&self, cpu: &Cpu, step_bytes: usize) -> Passes {
+    fn measure(&self, step_bytes: usize) -> Passes {
         let values = step_bytes.max(MIN_BYTES) / size_of::<f32>();
         let memory = &self.buffer.as_slice()[..values.min(self.buffer.len())];
         let read = |reading| {
             speeds(|| {
-                black_box(cpu.read(memory, reading));
+                black_box(self.cpu.read(memory, reading));
                 size_of_val(memory) as f64
             })
         };
-        Passes { read: Reading::ALL.map(read), dot: speeds(|| cpu.multiply(ROUNDS) as f64) }
+        Passes { read: Reading::ALL.map(read).into(), dot: speeds(|| self.cpu.multiply(ROUNDS) as f64) }
     }
 }
 
 /// How fast each pass was.
 pub(super) struct Passes {
     /// By read pattern.
-    read: [Vec<f64>; Reading::ALL.len()],
+    read: Vec<Vec<f64>>,
     dot: Vec<f64>,
 }
 
@@ -73,10 +121,13 @@ impl Limits {
     /// The medians of the passes just before and just after a segment: the machine's speed meanwhile, as close as can be
     /// measured without slowing the segment. On a shared machine a segment never gets the speed of the fastest pass.
     pub(super) fn around(before: &Passes, after: &Passes) -> Self {
-        let both = |before: &[f64], after: &[f64]| median([before, after].concat());
+        let both = |before: &[f64], after: &[f64]| {
+            let all = [before, after].concat();
+            (!all.is_empty()).then(|| median(all))
+        };
         // The faster read pattern counts.
-        let read = before.read.iter().zip(&after.read).map(|(before, after)| both(before, after));
-        Limits { read_bytes_per_s: read.fold(0.0, f64::max), dot_ops_per_s: both(&before.dot, &after.dot) }
+        let read = before.read.iter().zip(&after.read).filter_map(|(before, after)| both(before, after));
+        Limits { read_bytes_per_s: read.reduce(f64::max), dot_ops_per_s: both(&before.dot, &after.dot) }
     }
 }
 
@@ -115,7 +166,8 @@ mod tests {
 
     #[test]
     fn the_meter_reads_from_pages_as_weights_have_them() {
-        let meter = Meter::new(MIN_BYTES).unwrap();
+        let cpu = Cpu::new(tinyllm_kernels::Isa::Portable, 1).unwrap();
+        let meter = ProcessorMeter::new(&cpu, MIN_BYTES).unwrap();
         let request = Request::new(Category::Weights, "weights", MIN_BYTES, 4096);
         let weights = Buffer::<f32>::allocate(&HostResource::shared(), request).unwrap();
         let advice = |buffer: &Buffer<f32>| advice_at(buffer.as_slice().as_ptr().addr());

@@ -1,4 +1,4 @@
-//! `bench`: tokens a second, and the machine's read bandwidth and dot peak measured in the same run.
+//! `bench`: tokens a second, and the device's bandwidth and peak of products measured in the same run.
 
 mod chart;
 mod limits;
@@ -6,15 +6,16 @@ mod rows;
 mod work;
 mod workload;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use tinyllm_mem::{HostMemory, HostResource};
+use tinyllm_mem::{HostMemory, HostResource, Tracking};
 use tinyllm_model::{
-    Engine, ModelFiles,
-    engine::{EngineOptions, EnginePlan},
+    Engine,
+    checkpoint::{Checkpoint, SyntheticCheckpoint},
+    engine::{EngineOptions, EnginePlan, LoadProgress, plan::PlanSource},
 };
 
 use self::{
@@ -25,7 +26,8 @@ use self::{
     workload::Workload,
 };
 use crate::{
-    models,
+    device::Device,
+    models::{self, presets},
     options::{self, LoadOptions},
     output::{
         self,
@@ -36,8 +38,11 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[arg(help = models::MODEL, add = options::completion::model(), required_unless_present = "from")]
+    #[arg(help = models::MODEL, add = options::completion::model(), required_unless_present_any = ["from", "preset"], conflicts_with_all = ["from", "preset"])]
     model: Option<String>,
+    /// A well-known model's shape, with weights that nobody trained: no file is needed
+    #[arg(long, value_parser = presets::NAMES)]
+    preset: Option<String>,
     /// Tokens of a prompt (a list: 0 leaves the test out)
     #[arg(short = 'p', long, visible_alias = "n-prompt", value_delimiter = ',', default_value = "512")]
     prompt: Vec<usize>,
@@ -60,7 +65,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Measure nothing: draw the chart of results that `-o json` or `cargo xtask bench` wrote
-    #[arg(long, value_name = "FILE", requires = "svg", conflicts_with = "model")]
+    #[arg(long, value_name = "FILE", requires = "svg", conflicts_with = "preset")]
     from: Option<PathBuf>,
     #[command(flatten)]
     load: LoadOptions,
@@ -113,27 +118,38 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let (Some(from), Some(svg)) = (&arguments.from, &arguments.svg) {
         return output::write_file(svg, chart::svg(&Results::read(from)?).as_bytes());
     }
-    let model = models::open(arguments.model.as_deref().context("a MODEL or --from")?)?;
+    let opened;
+    let synthetic;
+    let (name, checkpoint): (String, &dyn Checkpoint) = match (&arguments.model, &arguments.preset) {
+        (Some(name), _) => {
+            opened = models::open(name)?;
+            (models::name(&opened), opened.checkpoint())
+        }
+        (None, Some(preset)) => {
+            synthetic = SyntheticCheckpoint::new(preset, presets::config(preset)?);
+            (preset.clone(), &synthetic)
+        }
+        (None, None) => bail!("a MODEL, --preset or --from"),
+    };
     let tests = tests(arguments);
     ensure!(!tests.is_empty(), "nothing to measure: -p and -n are 0");
     ensure!(arguments.batch.iter().all(|batch| (1..=4096).contains(batch)), "-b: from 1 to 4096 sequences");
     let mut rows = Vec::new();
     for threads in arguments.load.thread_counts() {
-        let mut options = arguments.load.with_threads(threads).engine_options(None, 1)?;
+        let load = arguments.load.with_threads(threads);
+        let mut options = load.engine_options(None, 1)?;
         options.kv.max_batch_size = tests.iter().map(|test| test.batch).max().unwrap_or(1);
         options.kv.max_seq_len = tests.iter().map(Test::longest).max();
-        rows.extend(measure(&model, &options, &tests, arguments.repetitions)?);
+        rows.extend(measure(&name, checkpoint, &load, &options, &tests, arguments.repetitions)?);
     }
     let json: Vec<Value> = rows.iter().map(Row::json).collect();
     match arguments.output {
         Format::Json => output::print_json(&json)?,
-        Format::Md => output::print(&rows::table(&models::name(&model), &rows))?,
+        Format::Md => output::print(&rows::table(&name, &rows))?,
         Format::Csv => output::print(&rows::csv(&rows))?,
     }
     match &arguments.svg {
-        Some(svg) => {
-            output::write_file(svg, chart::svg(&Results::of_rows(models::name(&model), &json)?).as_bytes())
-        }
+        Some(svg) => output::write_file(svg, chart::svg(&Results::of_rows(name, &json)?).as_bytes()),
         None => Ok(()),
     }
 }
@@ -155,24 +171,39 @@ fn tests(arguments: &Arguments) -> Vec<Test> {
 /// Runs the tests. Tests that begin with the same cache are run in turns, and the machine's limits are measured before
 /// and after each segment of a run, so that a slow minute affects all of them and their limits alike.
 fn measure(
-    model: &ModelFiles,
+    name: &str,
+    checkpoint: &dyn Checkpoint,
+    load: &LoadOptions,
     options: &EngineOptions,
     tests: &[Test],
     repetitions: u32,
 ) -> anyhow::Result<Vec<Row>> {
-    let memory: HostMemory = HostResource::shared();
-    let cpu = Engine::cpu(options, &memory)?;
-    let threads = cpu.threads();
-    let checkpoint = model.checkpoint();
-    let plan = EnginePlan::of_checkpoint(&cpu, checkpoint, options)?;
+    let tracking = Arc::new(Tracking::new(HostResource::shared()));
+    let memory: HostMemory = tracking.clone();
+    let source = PlanSource::Checkpoint(checkpoint);
+    let devices = load.devices(options, &tracking, source)?;
+    let device = devices.names().join(",");
+    let threads = match devices.only() {
+        Some(Device::Processor(cpu)) => cpu.threads(),
+        // One gives a GPU its work.
+        Some(Device::Gpu(_)) => 1,
+        None => {
+            options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        }
+    };
+    let split = devices.split(source, options)?;
+    let plan = EnginePlan::new(split.clone(), source, options)?;
     warnings::context(checkpoint.config(), options.kv.max_seq_len);
     warnings::memory(&plan);
     let work = Work::of(&plan, checkpoint.config());
     let step_bytes = |test: &Test| work.step_bytes(test.batch, test.depth as f64) as usize;
-    let meter = Meter::new(tests.iter().map(step_bytes).max().unwrap_or(0))?;
-    let mut engine = Engine::load_on(&cpu, checkpoint, options, &memory, &|_| {})?;
+    let loading = progress::bytes(name.to_owned());
+    let advance = |done: LoadProgress<'_>| progress::advance(&loading, done.done_bytes, done.total_bytes);
+    let mut engine = Engine::load_on(split, checkpoint, options, &memory, &advance)?;
+    loading.finish_and_clear();
+    let meter = Meter::new(devices.only(), tests.iter().map(step_bytes).max().unwrap_or(0))?;
     let plural = if threads == 1 { "" } else { "s" };
-    let bar = progress::bar(format!("{} with {threads} thread{plural}", models::name(model)), Unit::Tokens);
+    let bar = progress::bar(format!("{name} on {device}, {threads} thread{plural}"), Unit::Tokens);
     let mut rows = Vec::new();
     let groups = || tests.chunk_by(|a, b| (a.depth, a.batch) == (b.depth, b.batch));
     let warm_up = |test: &Test| match test.kind {
@@ -192,25 +223,31 @@ fn measure(
         let mut workload = Workload::fill(&mut engine, tests[0].depth, tests[0].batch, advance)?;
         // Once to warm up, as llama-bench does: pages, caches, clocks.
         for test in tests {
-            workload.time(warm_up(test), |tokens, _| advance(test.batch * tokens.len()))?;
+            workload.time(warm_up(test), |tokens, _| {
+                advance(test.batch * tokens.len());
+                Ok(())
+            })?;
         }
         let mut runs: Vec<Vec<Vec<Segment>>> = vec![Vec::new(); tests.len()];
         let bytes = step_bytes(&tests[0]);
-        let mut before = meter.measure(&cpu, bytes);
+        let mut before = meter.measure(bytes)?;
         for _ in 0..repetitions {
             for (test, runs) in tests.iter().zip(&mut runs) {
                 let mut run = Vec::new();
                 workload.time(test.kind, |tokens, time| {
                     advance(test.batch * tokens.len());
-                    let after = meter.measure(&cpu, bytes);
+                    let after = meter.measure(bytes)?;
                     run.push(Segment { tokens, time, limits: Limits::around(&before, &after) });
                     before = after;
+                    Ok(())
                 })?;
                 runs.push(run);
             }
         }
         workload.free()?;
-        rows.extend(tests.iter().zip(&runs).map(|(test, runs)| Row::new(test, threads, runs, &work)));
+        rows.extend(
+            tests.iter().zip(&runs).map(|(test, runs)| Row::new(test, (&device, threads), runs, &work)),
+        );
     }
     bar.finish_and_clear();
     Ok(rows)

@@ -10,6 +10,7 @@ use super::{Kind, Test, limits::Limits, median, work::Work};
 /// One test with one number of threads.
 pub(super) struct Row {
     test: String,
+    device: String,
     threads: usize,
     depth: usize,
     batch: usize,
@@ -21,10 +22,10 @@ pub(super) struct Row {
     tpot_ms: Option<f64>,
     bytes_per_token: f64,
     /// Decode: the read bandwidth, and the share of it that was reached.
-    read_bandwidth_bytes_per_s: f64,
+    read_bandwidth_bytes_per_s: Option<f64>,
     bandwidth_fraction: Option<f64>,
     /// Prefill: the dot peak, and the share of it that was reached.
-    dot_peak_ops_per_s: f64,
+    dot_peak_ops_per_s: Option<f64>,
     dot_fraction: Option<f64>,
 }
 
@@ -41,15 +42,25 @@ pub(super) struct Segment {
 impl Row {
     /// From runs of some segments each. Speeds are medians over runs; fractions are medians over segments, each
     /// relative to the limits measured around it.
-    pub(super) fn new(test: &Test, threads: usize, runs: &[Vec<Segment>], work: &Work) -> Self {
+    pub(super) fn new(
+        test: &Test,
+        (device, threads): (&str, usize),
+        runs: &[Vec<Segment>],
+        work: &Work,
+    ) -> Self {
         let seconds = |run: &Vec<Segment>| run.iter().map(|segment| segment.time.as_secs_f64()).sum::<f64>();
         let speeds: Vec<f64> = runs.iter().map(|run| test.tokens() as f64 / seconds(run)).collect();
         let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
         let variance = speeds.iter().map(|speed| (speed - mean).powi(2)).sum::<f64>() / speeds.len() as f64;
         let tokens_per_s = median(speeds);
-        let over = |of: &dyn Fn(&Segment) -> f64| median(runs.iter().flatten().map(of).collect());
+        // Of segments whose limits are known.
+        let over = |of: &dyn Fn(&Segment) -> Option<f64>| {
+            let known: Vec<f64> = runs.iter().flatten().filter_map(of).collect();
+            (!known.is_empty()).then(|| median(known))
+        };
         let row = Row {
             test: test.name(),
+            device: device.to_owned(),
             threads,
             depth: test.depth,
             batch: test.batch,
@@ -67,10 +78,10 @@ impl Row {
             Kind::Prefill(count) => Row {
                 ttft_ms: Some(1e3 * count as f64 / tokens_per_s),
                 bytes_per_token: work.step_bytes(0, 0.0) / count as f64,
-                dot_fraction: Some(over(&|segment| {
+                dot_fraction: over(&|segment| {
                     let ops = work.prompt_ops(count, test.depth);
-                    ops / segment.time.as_secs_f64() / segment.limits.dot_ops_per_s
-                })),
+                    Some(ops / segment.time.as_secs_f64() / segment.limits.dot_ops_per_s?)
+                }),
                 ..row
             },
             Kind::Decode(count) => {
@@ -82,10 +93,10 @@ impl Row {
                 Row {
                     tpot_ms: Some(1e3 * test.batch as f64 / tokens_per_s),
                     bytes_per_token: step_bytes(&(0..count)) / test.batch as f64,
-                    bandwidth_fraction: Some(over(&|segment| {
+                    bandwidth_fraction: over(&|segment| {
                         let bytes = step_bytes(&segment.tokens) * segment.tokens.len() as f64;
-                        bytes / segment.time.as_secs_f64() / segment.limits.read_bytes_per_s
-                    })),
+                        Some(bytes / segment.time.as_secs_f64() / segment.limits.read_bytes_per_s?)
+                    }),
                     ..row
                 }
             }
@@ -95,6 +106,7 @@ impl Row {
     pub(super) fn json(&self) -> Value {
         json!({
             "test": self.test,
+            "device": self.device,
             "threads": self.threads,
             "depth": self.depth,
             "batch": self.batch,
@@ -110,30 +122,30 @@ impl Row {
         })
     }
 
-    fn cells(&self) -> [String; 8] {
-        let (limit, fraction) = match self.bandwidth_fraction {
-            Some(fraction) => (format!("reads {:.1} GB/s", self.read_bandwidth_bytes_per_s / 1e9), fraction),
-            None => {
-                let limit = format!("multiplies {:.0} GOP/s", self.dot_peak_ops_per_s / 1e9);
-                (limit, self.dot_fraction.unwrap_or_default())
-            }
+    fn cells(&self) -> [String; 9] {
+        let (limit, fraction) = match (self.ttft_ms, self.read_bandwidth_bytes_per_s, self.dot_peak_ops_per_s)
+        {
+            (None, Some(bytes), _) => (format!("moves {:.1} GB/s", bytes / 1e9), self.bandwidth_fraction),
+            (Some(_), _, Some(ops)) => (format!("multiplies {:.0} GOP/s", ops / 1e9), self.dot_fraction),
+            _ => (String::new(), None),
         };
         let latency = self.ttft_ms.or(self.tpot_ms).unwrap_or_default();
         [
             self.test.clone(),
+            self.device.clone(),
             self.threads.to_string(),
             self.depth.to_string(),
             self.batch.to_string(),
             format!("{:.1} ± {:.1}", self.tokens_per_s, self.stddev),
             format!("{latency:.2}"),
             limit,
-            format!("{fraction:.2}"),
+            fraction.map_or_else(String::new, |fraction| format!("{fraction:.2}")),
         ]
     }
 }
 
-const HEADER: [&str; 8] =
-    ["test", "threads", "depth", "batch", "tokens/s", "TTFT or TPOT ms", "the machine", "of that"];
+const HEADER: [&str; 9] =
+    ["test", "device", "threads", "depth", "batch", "tokens/s", "TTFT or TPOT ms", "the device", "of that"];
 
 /// A table in Markdown; medians, with the standard deviation.
 pub(super) fn table(model: &str, rows: &[Row]) -> String {

@@ -44,20 +44,20 @@ impl<'e> Workload<'e> {
     pub(super) fn time(
         &mut self,
         kind: Kind,
-        mut segment: impl FnMut(Range<usize>, Duration),
+        mut segment: impl FnMut(Range<usize>, Duration) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         match kind {
             Kind::Prefill(count) => {
                 let start = Instant::now();
                 prefill(self.engine, self.sequences[0], 7, count)?;
-                segment(0..count, start.elapsed());
+                segment(0..count, start.elapsed())?;
             }
             Kind::Decode(count) => {
                 for first in (0..count).step_by(SEGMENT) {
                     let steps = first..count.min(first + SEGMENT);
                     let start = Instant::now();
                     self.decode(steps.clone())?;
-                    segment(steps, start.elapsed());
+                    segment(steps, start.elapsed())?;
                 }
             }
         }

@@ -4,6 +4,7 @@
 pub(super) mod attention;
 pub(super) mod matmul;
 mod modules;
+pub(super) mod peak;
 mod repack;
 pub(super) mod rows;
 

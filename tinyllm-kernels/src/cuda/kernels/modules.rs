@@ -55,6 +55,7 @@ kernels! {
         MatmulRows8 = "matmul_rows_8", MatmulRows16 = "matmul_rows_16", MatmulRows32 = "matmul_rows_32",
         MatmulRows64 = "matmul_rows_64", SwiGluRows8 = "swiglu_rows_8", SwiGluRows16 = "swiglu_rows_16",
         SwiGluRows32 = "swiglu_rows_32", SwiGluRows64 = "swiglu_rows_64";
+    "peak.ptx": Int8Peak = "int8_peak";
     "repack.ptx": RepackInt8 = "repack_int8", RepackScales = "repack_scales", RepackFloats = "repack_floats";
     "rope_cache.ptx":
         RopeCacheF16 = "rope_cache_f16", RopeCacheF32 = "rope_cache_f32", RopeCacheInt8 = "rope_cache_int8";

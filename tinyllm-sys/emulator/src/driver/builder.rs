@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use super::{
     emulator::Emulator,
-    injection::{InjectedFailure, Injection},
+    injection::{InjectedFailure, Injection, ModuleEdit},
     state::{Config, State},
 };
 use crate::Check;
@@ -60,6 +60,7 @@ pub struct Builder {
     report: Option<PathBuf>,
     summary: Option<PathBuf>,
     injected: Option<InjectedFailure>,
+    edit: Option<ModuleEdit>,
 }
 
 impl Default for Builder {
@@ -74,6 +75,7 @@ impl Default for Builder {
             report: None,
             summary: None,
             injected: None,
+            edit: None,
         }
     }
 }
@@ -164,6 +166,12 @@ impl Builder {
         Builder { injected: Some(failure), ..self }
     }
 
+    /// Loads the PTX of modules as `edit` leaves it, for tests that plant faults in a program's kernels.
+    #[must_use]
+    pub fn edit_modules(self, edit: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Builder { edit: Some(ModuleEdit::new(edit)), ..self }
+    }
+
     /// The emulator.
     pub fn build(self) -> Emulator {
         let pool =
@@ -173,7 +181,7 @@ impl Builder {
         let (report, summary) = (self.report, self.summary);
         let config = Config { check: self.check, threads, budget: self.budget, report, summary };
         let state = State::new(self.devices, self.memory_bytes, self.seed, config);
-        Emulator::new(state, Injection::new(self.injected))
+        Emulator::new(state, Injection::new(self.injected, self.edit))
     }
 }
 

@@ -1,8 +1,12 @@
 //! Failures that a test asks for: of one call, or of one and all after it.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ffi::{CStr, CString},
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tinyllm_sys::{DriverCode, DriverError};
@@ -27,18 +31,41 @@ impl InjectedFailure {
     }
 }
 
+/// An edit of the PTX that is loaded; see [`crate::Builder::edit_modules`].
+#[derive(Clone)]
+pub(super) struct ModuleEdit(Arc<dyn Fn(&str) -> String + Send + Sync>);
+
+impl ModuleEdit {
+    pub(super) fn new(edit: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        ModuleEdit(Arc::new(edit))
+    }
+}
+
+impl fmt::Debug for ModuleEdit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ModuleEdit").finish_non_exhaustive()
+    }
+}
+
 /// Counts calls, and fails those that it was asked to.
 #[derive(Debug, Default)]
 pub(super) struct Injection {
     failure: Option<InjectedFailure>,
+    edit: Option<ModuleEdit>,
     calls: AtomicU64,
     /// The first call that was failed.
     failed: OnceLock<&'static str>,
 }
 
 impl Injection {
-    pub(super) fn new(failure: Option<InjectedFailure>) -> Self {
-        Injection { failure, ..Injection::default() }
+    pub(super) fn new(failure: Option<InjectedFailure>, edit: Option<ModuleEdit>) -> Self {
+        Injection { failure, edit, ..Injection::default() }
+    }
+
+    /// A module's text as it was asked to be edited; `None` where it is loaded as it is.
+    pub(super) fn edited(&self, image: &CStr) -> Option<CString> {
+        let ModuleEdit(edit) = self.edit.as_ref()?;
+        CString::new(edit(image.to_str().ok()?)).ok()
     }
 
     pub(super) fn calls(&self) -> u64 {

@@ -34,7 +34,8 @@ pub(super) struct Measured {
     pub(super) batch: usize,
     pub(super) tokens_per_s: f64,
     pub(super) bytes_per_token: f64,
-    pub(super) read_bandwidth_bytes_per_s: f64,
+    #[serde(default)]
+    pub(super) read_bandwidth_bytes_per_s: Option<f64>,
     /// Decode: the share of the read bandwidth.
     #[serde(default)]
     bandwidth_fraction: Option<f64>,
@@ -83,10 +84,10 @@ impl Measured {
     pub(super) fn limit_tokens_per_s(&self) -> Option<f64> {
         match self.phase()? {
             // The fraction is relative to limits around each segment, the bandwidth is a median over all.
-            Phase::Decode { .. } => Some(match self.bandwidth_fraction {
-                Some(fraction) if fraction > 0.0 => self.tokens_per_s / fraction,
-                _ => self.read_bandwidth_bytes_per_s / self.bytes_per_token,
-            }),
+            Phase::Decode { .. } => match self.bandwidth_fraction {
+                Some(fraction) if fraction > 0.0 => Some(self.tokens_per_s / fraction),
+                _ => self.read_bandwidth_bytes_per_s.map(|bandwidth| bandwidth / self.bytes_per_token),
+            },
             Phase::Prefill { .. } => self.dot_fraction.map(|fraction| self.tokens_per_s / fraction),
         }
     }
@@ -135,7 +136,9 @@ impl Results {
             phase(&place, &row.test, row.phase())?;
             positive(&place, "tokens_per_s", row.tokens_per_s)?;
             positive(&place, "bytes_per_token", row.bytes_per_token)?;
-            positive(&place, "read_bandwidth_bytes_per_s", row.read_bandwidth_bytes_per_s)?;
+            let bandwidth = row.read_bandwidth_bytes_per_s;
+            bandwidth
+                .map_or(Ok(()), |bandwidth| positive(&place, "read_bandwidth_bytes_per_s", bandwidth))?;
             row.dot_fraction.map_or(Ok(()), |fraction| positive(&place, "dot_fraction", fraction))?;
         }
         for (index, peer) in self.peers.iter().enumerate() {

@@ -10,6 +10,8 @@ use crate::driver::emulator::Emulator;
 
 impl Emulator {
     pub(in crate::driver) fn module_load_data(&self, image: &CStr) -> Result<ModuleHandle, DriverError> {
+        let edited = self.injection.edited(image);
+        let image = edited.as_deref().unwrap_or(image);
         self.on_device("cuModuleLoadDataEx", String::new, |state, device, _| {
             state.load_module(device, image).map(ModuleHandle)
         })
