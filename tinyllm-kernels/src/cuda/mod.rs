@@ -2,6 +2,7 @@
 //! matmuls as exact integers on int8 tensor cores.
 
 mod compile;
+mod graphs;
 mod kernels;
 mod layout;
 mod limits;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    compile::{Activations, Attention, Floats, Lowered, Part, Pass, Place, RopeAndCacheWrite, SEGMENT, Work},
+    compile::{Activations, Attention, Floats, Lowered, Part, Pass, Place, RopeAndCacheWrite, Work},
     kernels::{
         Queue,
         attention::{self, Cache, Queries, States},
@@ -11,9 +11,9 @@ use super::{
         rows::{self, Embed, FaultNote, PlaneAddresses, RmsNorm, RowCount},
     },
     slab::{SlabLayout, WeightPlace},
-    step_data::StepLayout,
+    step_data::{StepLayout, StepShape},
 };
-use crate::{KernelError, KvShape, RowSet, ScaleType, Step, VectorFormat, VectorId};
+use crate::{KernelError, KvShape, RowSet, ScaleType, VectorFormat, VectorId};
 
 /// The first bytes of a session's slabs.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub(super) fn name(lowered: &Lowered, pass: usize) -> String {
     }
 }
 
-/// Queues some passes of a step that was validated, whose data is laid out so.
+/// Queues some passes for steps of a shape, whose data is laid out so.
 ///
 /// # Errors
 /// The driver's.
@@ -44,10 +44,10 @@ pub(super) fn run(
     slab: &SlabLayout,
     addresses: &Addresses,
     layout: &StepLayout,
-    step: &Step<'_>,
+    shape: StepShape,
     passes: Range<usize>,
 ) -> Result<(), KernelError> {
-    let runner = Runner { queue, lowered, slab, addresses, layout, step };
+    let runner = Runner { queue, lowered, slab, addresses, layout, shape };
     for index in passes {
         runner.pass(index, &lowered.passes[index])?;
     }
@@ -60,7 +60,7 @@ struct Runner<'a> {
     slab: &'a SlabLayout,
     addresses: &'a Addresses,
     layout: &'a StepLayout,
-    step: &'a Step<'a>,
+    shape: StepShape,
 }
 
 impl Runner<'_> {
@@ -131,11 +131,11 @@ impl Runner<'_> {
         match rows {
             RowSet::Tokens => RowCount {
                 address: self.step_data(StepLayout::token_count()),
-                most: self.step.tokens() as u32,
+                most: self.shape.counts.tokens as u32,
             },
             RowSet::Sampled => RowCount {
                 address: self.step_data(StepLayout::sampled_count()),
-                most: self.step.sampled_rows.len() as u32,
+                most: self.shape.counts.sampled as u32,
             },
         }
     }
@@ -284,8 +284,7 @@ impl Runner<'_> {
             unused: 0,
         };
         // Few rows of long sequences: their segments are shared out, where the partial results fit.
-        let longest = self.step.kv_lengths.iter().max().map_or(0, |length| *length as usize);
-        let segments = longest.div_ceil(SEGMENT);
+        let segments = self.shape.segments;
         let states = (rows.most as usize).saturating_mul(heads).saturating_mul(segments);
         let is_split = segments > 1 && states <= self.lowered.own.state_count;
         let states = is_split.then(|| States {

@@ -7,12 +7,13 @@ use tinyllm_sys::{DevicePointer, EventTiming, StreamFlags};
 
 use super::{
     compile::{CudaCompiled, Lowered, Place},
+    graphs::Graphs,
     kernels::{Kernels, Queue},
     layout::{ALIGN_BYTES, Planes, ROW_TILE},
     passes::{self, Addresses},
     planes::round_rows,
     slab::SlabLayout,
-    step_data::{Counts, NO_FAULT, StepLayout},
+    step_data::{NO_FAULT, StepLayout, StepShape},
     upload::{CHUNKS, Route, Uploads},
 };
 use crate::{
@@ -37,6 +38,8 @@ struct CudaSession {
     lowered: Lowered,
     layout: SlabLayout,
     kernels: Kernels,
+    /// `None` while a step is queued.
+    graphs: Option<Graphs>,
     stream: Stream,
     weights: Buffer<u8, Device>,
     kv: Buffer<u8, Device>,
@@ -72,6 +75,7 @@ impl CudaSession {
             uploads: Uploads::new(context, lowered.pinned.chunk_bytes)?,
             done: Event::new(context, EventTiming::Disabled)?,
             kernels: Kernels::new(context),
+            graphs: Some(Graphs::new(context)),
             layout: slab,
             vanished: Vec::new(),
             submissions: Submissions::new(),
@@ -141,30 +145,50 @@ impl CudaSession {
         Ok(())
     }
 
-    /// Queues a step: its data, its passes, and the copies of what it gives.
+    /// Queues a step: its data, its passes, and the copies of what it gives. Decoding steps of one shape are a graph.
     fn run(&mut self, step: &Step<'_>, passes: Range<usize>, output_rows: usize) -> Result<(), KernelError> {
+        let program = &self.lowered.program;
+        let decoding = StepShape::of_decoding(program, step);
+        let shape = decoding.unwrap_or_else(|| StepShape::of_step(step));
+        let layout = StepLayout::new(program, shape.counts)?;
+        let at = self.lowered.pinned.step;
+        layout.write(program, step, &mut self.pinned.as_mut_slice()[at..at + layout.bytes]);
+        let mut graphs = std::mem::take(&mut self.graphs);
+        let enqueue = || self.enqueue(&layout, shape, passes.clone());
+        let queued = match (decoding, &mut graphs) {
+            // SAFETY: the layout follows from the shape, and all else from the passes; the memory is this session's.
+            (Some(_), Some(graphs)) => unsafe { graphs.run(&self.stream, shape, passes.clone(), enqueue) },
+            _ => enqueue(),
+        };
+        self.graphs = graphs;
+        queued?;
         let lowered = &self.lowered;
-        let layout = StepLayout::new(&lowered.program, Counts::of_step(step))?;
-        let at = lowered.pinned.step;
-        let data = &mut self.pinned.as_mut_slice()[at..at + layout.bytes];
-        layout.write(&lowered.program, step, data);
-        let source = data.as_ptr();
+        if let Place::Floats(place) = lowered.places[lowered.program.output().index()] {
+            let from = self.addresses().arena + place.offset as u64;
+            self.copy_back(from, lowered.pinned.outputs, 4 * output_rows * place.columns)?;
+        }
+        Ok(self.done.record(&self.stream)?)
+    }
+
+    /// Queues the work of a step of this shape, whose data lies in page-locked memory.
+    fn enqueue(
+        &self,
+        layout: &StepLayout,
+        shape: StepShape,
+        passes: Range<usize>,
+    ) -> Result<(), KernelError> {
+        let lowered = &self.lowered;
+        let source = self.pinned.as_slice()[lowered.pinned.step..].as_ptr();
         let (addresses, queue) = (self.addresses(), self.queue());
         let to = DevicePointer(addresses.arena + lowered.own.step as u64);
         queue.run("step", |driver, stream| {
             // SAFETY: page-locked memory that is not written before `settle` has waited for the step; the arena has as many
-            // bytes there, because the step has at most the program's limits.
+            // bytes there, because a shape has at most the program's limits.
             unsafe { driver.memcpy_htod_async(to, source, layout.bytes, stream) }
         })?;
-        passes::run(&queue, lowered, &self.layout, &addresses, &layout, step, passes)?;
-        let output = lowered.program.output().index();
-        if let Place::Floats(place) = lowered.places[output] {
-            let bytes = 4 * output_rows * place.columns;
-            self.copy_back(addresses.arena + place.offset as u64, lowered.pinned.outputs, bytes)?;
-        }
+        passes::run(&queue, lowered, &self.layout, &addresses, layout, shape, passes)?;
         let fault = to.0 + StepLayout::fault() as u64;
-        self.copy_back(fault, lowered.pinned.fault, size_of::<u64>())?;
-        Ok(self.done.record(&self.stream)?)
+        self.copy_back(fault, lowered.pinned.fault, size_of::<u64>())
     }
 
     /// Queues a copy to page-locked memory.
@@ -336,5 +360,7 @@ impl Drop for CudaSession {
     fn drop(&mut self) {
         // Work may still use what is freed next. An error is the context's, and its next call returns it.
         let _ = self.stream.synchronize();
+        // Graphs name kernels.
+        self.graphs = None;
     }
 }

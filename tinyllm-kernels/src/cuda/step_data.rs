@@ -1,6 +1,6 @@
 //! The data of a step on the device: one copy from page-locked memory, laid out for as many rows and sequences as the step has.
 
-use super::layout::ALIGN_BYTES;
+use super::{compile::SEGMENT, layout::ALIGN_BYTES};
 use crate::{KernelError, Limits, Op, Program, Step, StepInput, rotary::table_row};
 
 /// Bytes before the sections: the number of tokens, of sampled rows and of sequences, and where the first input that is not
@@ -29,7 +29,7 @@ pub(super) struct StepLayout {
 }
 
 /// How much there is of what a step has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Counts {
     pub(super) tokens: usize,
     pub(super) sampled: usize,
@@ -47,6 +47,41 @@ impl Counts {
 
     pub(super) fn of_step(step: &Step<'_>) -> Self {
         Counts { tokens: step.tokens(), sampled: step.sampled_rows.len(), sequences: step.sequences() }
+    }
+}
+
+/// What a step's launches are made for: at least as many rows, sequences and segments of keys as it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StepShape {
+    pub(super) counts: Counts,
+    /// Segments of attention of the longest sequence.
+    pub(super) segments: usize,
+}
+
+/// Rows of decoding steps that have one shape each; a step in between has the next one's.
+const DECODE_ROWS: [usize; 9] = [1, 2, 4, 8, 16, 24, 32, 48, 64];
+
+impl StepShape {
+    /// Exactly what a step has.
+    pub(super) fn of_step(step: &Step<'_>) -> Self {
+        let longest = step.kv_lengths.iter().max().map_or(0, |length| *length as usize);
+        StepShape { counts: Counts::of_step(step), segments: longest.div_ceil(SEGMENT) }
+    }
+
+    /// The shape of a decoding step, each of whose sequences has one token, that it shares with others; `None` for other steps.
+    pub(super) fn of_decoding(program: &Program, step: &Step<'_>) -> Option<Self> {
+        let StepShape { counts, segments } = Self::of_step(step);
+        let limits = program.limits();
+        let rows = DECODE_ROWS.into_iter().find(|rows| *rows >= counts.tokens)?;
+        let rows = rows.min(limits.max_tokens).min(limits.max_sequences);
+        if counts.tokens != counts.sequences || counts.tokens > rows {
+            return None;
+        }
+        let block_tokens = program.kv().map_or(1, |kv| kv.block_tokens());
+        let most = (limits.max_sequence_blocks * block_tokens).div_ceil(SEGMENT).max(1);
+        let sampled = if counts.sampled == 0 { 0 } else { rows.min(limits.max_sampled_rows) };
+        let counts = Counts { tokens: rows, sampled: sampled.max(counts.sampled), sequences: rows };
+        Some(StepShape { counts, segments: segments.next_power_of_two().min(most) })
     }
 }
 

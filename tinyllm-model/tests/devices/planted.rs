@@ -152,3 +152,37 @@ fn model() -> RandomModel {
 fn a_kernel_without_a_slip_has_no_finding() {
     assert_eq!(run("none", Slip::NoBarrier(0), &model()), None);
 }
+
+#[test]
+#[ignore]
+fn survey() {
+    let model = model();
+    let kernels = std::env::var("KERNELS").unwrap();
+    for kernel in kernels.split(',') {
+        let kernel: &'static str = kernel.to_owned().leak();
+        for index in 0..3 {
+            for slip in [
+                Slip::NoBarrier(index),
+                Slip::NoSharedStore(index),
+                Slip::ReadsElsewhere(index),
+                Slip::WritesElsewhere(index),
+                Slip::Misaligned(index),
+                Slip::FirstBlock(index),
+                Slip::HalfMask(index),
+                Slip::NoWait(index),
+                Slip::NoStep(index),
+                Slip::NoStore(index),
+            ] {
+                let start = std::time::Instant::now();
+                if let Some(found) = run(kernel, slip, &model) {
+                    eprintln!(
+                        "{kernel} {slip:?}: {} {:.2}s {}",
+                        found.len(),
+                        start.elapsed().as_secs_f64(),
+                        found.first().map_or("", |f| &f[..f.len().min(90)])
+                    );
+                }
+            }
+        }
+    }
+}
