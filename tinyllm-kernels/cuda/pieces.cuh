@@ -39,3 +39,8 @@ __device__ __forceinline__ unsigned first_step(const Pieces& pieces, unsigned in
 __device__ __forceinline__ unsigned group_of(const Pieces& pieces, unsigned index) {
     return first_column(pieces, index) / pieces.group;
 }
+
+// Pieces of a scale group, of every one but the last.
+__device__ __forceinline__ unsigned pieces_of_group(const Pieces& pieces) {
+    return ((pieces.group - 1) / pieces.period + 1) * pieces.per_period;
+}

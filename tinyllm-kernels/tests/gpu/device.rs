@@ -8,7 +8,8 @@ use std::{
 use tinyllm_emulator::{Builder, Emulator};
 use tinyllm_mem::{Buffer, Category, Context, Device, DeviceResource, MemoryResource, Request};
 use tinyllm_sys::{
-    DevicePointer, DriverApi, FunctionHandle, LaunchConfig, LibCuda, ModuleHandle, StreamHandle,
+    DevicePointer, DriverApi, FunctionAttribute, FunctionHandle, LaunchConfig, LibCuda, ModuleHandle,
+    StreamHandle,
 };
 
 /// Environment variable: with any value but `0` the tests also run on this machine's GPU.
@@ -89,6 +90,30 @@ impl Gpu {
         // SAFETY: tests pass as many arguments as the kernel has parameters, each at most 8 bytes, over allocations as
         // large as the kernel needs.
         let launched = unsafe { self.driver.launch_kernel(function, &config, StreamHandle::LEGACY, &params) };
+        launched.and_then(|()| self.driver.context_synchronize()).unwrap_or_else(|error| {
+            panic!("{error}\n{}", self.findings());
+        });
+    }
+
+    /// Launches a kernel of one parameter, a structure, with dynamic shared memory, and waits for it.
+    pub(crate) fn launch_parameter(
+        &self,
+        function: FunctionHandle,
+        grid: [u32; 3],
+        block: u32,
+        shared_bytes: u32,
+        parameter: &mut [u64],
+    ) {
+        let params = [parameter.as_mut_ptr().cast::<c_void>()];
+        let config = LaunchConfig { shared_bytes, ..LaunchConfig::new(grid, [block, 1, 1]) };
+        let attribute = FunctionAttribute::MaxDynamicSharedSizeBytes;
+        // SAFETY: the function is of a module of this driver's that lives; tests pass a structure of the parameter's size, with
+        // addresses of allocations as large as the kernel needs.
+        let launched = unsafe {
+            self.driver
+                .function_set_attribute(function, attribute, shared_bytes as i32)
+                .and_then(|()| self.driver.launch_kernel(function, &config, StreamHandle::LEGACY, &params))
+        };
         launched.and_then(|()| self.driver.context_synchronize()).unwrap_or_else(|error| {
             panic!("{error}\n{}", self.findings());
         });

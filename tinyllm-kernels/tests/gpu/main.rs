@@ -3,7 +3,13 @@
 
 mod attention_decode;
 mod device;
+mod int8_matmul;
+mod law;
+mod matmul_floats;
+mod matmul_prompt;
+mod matmul_rows;
 mod numbers;
+mod packing;
 mod rms_norm;
 mod w8a16_gemm;
 mod w8a16_gemv;

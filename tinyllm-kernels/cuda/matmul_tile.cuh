@@ -1,0 +1,355 @@
+// Products of many rows: tiles of weights and activations go to shared memory by cp.async, in stages of four steps, and a warp
+// multiplies some tiles of both and runs the chain over the pieces in its registers.
+//
+// Both operands lie in memory in the order of the tensor cores' fragments, so a strip (four steps of a tile of either) is 2 KiB
+// in one piece, copied as it is and read without bank conflicts.
+
+#pragma once
+
+#include "matmul.cuh"
+
+constexpr unsigned STAGE_STEPS = 4;
+constexpr unsigned STRIP_BYTES = 2048, STEP_BYTES = STRIP_BYTES / STAGE_STEPS, PLANE_BYTES = STEP_BYTES / 2;
+constexpr unsigned COPY_BYTES = 16, STRIP_COPIES = STRIP_BYTES / COPY_BYTES, STEP_COPIES = STEP_BYTES / COPY_BYTES;
+
+// What a warp multiplies: M tiles of weights and N of rows. A block has WARPS_M x WARPS_N warps.
+template <unsigned M_, unsigned N_, unsigned WARPS_M_, unsigned WARPS_N_, unsigned STAGES_>
+struct Shape {
+    static constexpr unsigned M = M_, N = N_, WARPS_M = WARPS_M_, WARPS_N = WARPS_N_, STAGES = STAGES_;
+    static constexpr unsigned TILES = M * WARPS_M, ROW_TILES = N * WARPS_N, STRIPS = TILES + ROW_TILES;
+    static constexpr unsigned THREADS = WARPS_M * WARPS_N * WARP;
+    static constexpr unsigned STAGE_BYTES = STRIPS * STRIP_BYTES, SHARED_BYTES = STAGES * STAGE_BYTES;
+    static constexpr unsigned STRIPS_AT_ONCE = THREADS / STRIP_COPIES, WEIGHT_COPIES = TILES / STRIPS_AT_ONCE;
+    static constexpr unsigned COPIES = STRIPS * STRIP_COPIES / THREADS;
+    static_assert(STRIPS * STRIP_COPIES % THREADS == 0, "every thread copies alike");
+    static_assert(THREADS % STRIP_COPIES == 0, "a thread's copies lie at the same place of each strip");
+    static_assert(TILES * STRIP_COPIES % THREADS == 0, "a copy is of weights or of inputs for the whole block");
+};
+
+// The address in global memory, as cp.async wants it.
+__device__ __forceinline__ const char* global_bytes(const void* from) {
+    return reinterpret_cast<const char*>(__cvta_generic_to_global(from));
+}
+
+// Copies 16 bytes, or fills them with 0.
+template <unsigned OFFSET>
+__device__ __forceinline__ void copy_async(unsigned to, const char* from, unsigned bytes) {
+    asm volatile("cp.async.cg.shared.global [%0 + %3], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes), "n"(OFFSET) : "memory");
+}
+
+// What a thread copies of a stage, from copy I on: weights, then inputs.
+template <typename S, unsigned I = 0>
+__device__ __forceinline__ void
+copy_strips(unsigned to, const char* const (&bases)[2], const unsigned (&offset)[S::COPIES], unsigned bytes) {
+    copy_async<I * S::STRIPS_AT_ONCE * STRIP_BYTES>(to, bases[I >= S::WEIGHT_COPIES] + offset[I], bytes);
+    if constexpr (I + 1 < S::COPIES) {
+        copy_strips<S, I + 1>(to, bases, offset, bytes);
+    }
+}
+
+// A lane's fragments of a stage, in shared memory.
+struct Fragments {
+    const unsigned char *a, *b; // of the warp's first tiles
+
+    __device__ __forceinline__ uint4 weights(unsigned tile, unsigned step) const {
+        return *reinterpret_cast<const uint4*>(a + tile * STRIP_BYTES + step * STEP_BYTES);
+    }
+
+    __device__ __forceinline__ uint2 inputs(unsigned tile, unsigned step, unsigned plane) const {
+        return *reinterpret_cast<const uint2*>(b + tile * STRIP_BYTES + step * STEP_BYTES + plane * PLANE_BYTES);
+    }
+};
+
+// acc = fma(f32(dot) * sx, sw, acc).
+template <unsigned M>
+__device__ __forceinline__ void
+fold(float (&acc)[M][4], const int (&dot)[M][4], float2 sx, const float (&scale)[M][2]) {
+#pragma unroll
+    for (unsigned t = 0; t < M; ++t) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+            acc[t][i] = __fmaf_rn(__fmul_rn(__int2float_rn(dot[t][i]), i % 2 ? sx.y : sx.x), scale[t][i / 2], acc[t][i]);
+        }
+    }
+}
+
+template <unsigned M>
+__device__ __forceinline__ void shift(int (&dot)[M][4]) {
+#pragma unroll
+    for (unsigned t = 0; t < M; ++t) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+            dot[t][i] = static_cast<int>(static_cast<unsigned>(dot[t][i]) << 8);
+        }
+    }
+}
+
+// Where a lane reads the scales of its warp's tiles: what is beyond the last tile repeats it. Offsets in bytes, from the first.
+template <typename S>
+struct Scales {
+    const char* weights;
+    unsigned offset[S::M];
+    unsigned type, group_bytes;
+    const char* inputs;
+    unsigned inputs_offset[S::N];
+
+    __device__ __forceinline__ void of_weights(float (&scale)[S::M][2], unsigned group) const {
+        read_scales<S::M>(scale, weights + static_cast<size_t>(group) * group_bytes, offset, type);
+    }
+
+    // To be read from by `of_row_tile`.
+    __device__ __forceinline__ const char* of_piece(unsigned piece) const {
+        return inputs + static_cast<size_t>(piece) * (TILE_ROWS * sizeof(float));
+    }
+
+    __device__ __forceinline__ float2 of_row_tile(const char* piece, unsigned tile) const {
+        return *reinterpret_cast<const float2*>(piece + inputs_offset[tile]);
+    }
+};
+
+// A stage where every piece has STEPS steps, from piece `first` on; beyond `count` there are none.
+template <typename S, unsigned STEPS>
+__device__ __forceinline__ void
+uniform_stage(float (&acc)[S::N][S::M][4], const Fragments& fragments, const Scales<S>& scales, unsigned first, unsigned count) {
+    const int none = zero();
+#pragma unroll
+    for (unsigned p = 0; p < STAGE_STEPS / STEPS; ++p) {
+        if (p > 0 && first + p >= count) {
+            break;
+        }
+        float scale[S::M][2];
+        scales.of_weights(scale, first + p);
+        const char* inputs = scales.of_piece(first + p);
+        uint4 a[STEPS][S::M];
+#pragma unroll
+        for (unsigned i = 0; i < STEPS; ++i) {
+#pragma unroll
+            for (unsigned t = 0; t < S::M; ++t) {
+                a[i][t] = fragments.weights(t, p * STEPS + i);
+            }
+        }
+#pragma unroll
+        for (unsigned r = 0; r < S::N; ++r) {
+            const float2 sx = scales.of_row_tile(inputs, r);
+            int dot[S::M][4];
+#pragma unroll
+            for (unsigned t = 0; t < S::M; ++t) {
+                dot[t][0] = dot[t][1] = dot[t][2] = dot[t][3] = none;
+            }
+#pragma unroll
+            for (unsigned i = 0; i < STEPS; ++i) {
+                const uint2 b = fragments.inputs(r, p * STEPS + i, 0);
+#pragma unroll
+                for (unsigned t = 0; t < S::M; ++t) {
+                    multiply_high(dot[t], a[i][t], b);
+                }
+            }
+            shift<S::M>(dot);
+#pragma unroll
+            for (unsigned i = 0; i < STEPS; ++i) {
+                const uint2 b = fragments.inputs(r, p * STEPS + i, 1);
+#pragma unroll
+                for (unsigned t = 0; t < S::M; ++t) {
+                    multiply_low(dot[t], a[i][t], b);
+                }
+            }
+            fold<S::M>(acc[r], dot, sx, scale);
+        }
+    }
+}
+
+// Where a walk over steps is in the pieces.
+struct Place {
+    unsigned piece, end; // the piece, and its end in steps
+};
+
+// A stage of any pieces: what of each lies in it is summed, and added to what stages before it left in `dot`.
+template <typename S>
+__device__ __forceinline__ void any_stage(
+    float (&acc)[S::N][S::M][4],
+    int (&dot)[S::N][S::M][4],
+    Place& place,
+    const Fragments& fragments,
+    const Scales<S>& scales,
+    const Pieces& pieces,
+    unsigned first
+) {
+    const unsigned last = min(first + STAGE_STEPS, pieces.steps);
+    for (unsigned step = first; step < last;) {
+        const unsigned stop = min(place.end, last);
+#pragma unroll
+        for (unsigned r = 0; r < S::N; ++r) {
+            int high[S::M][4] = {};
+#pragma unroll 1
+            for (unsigned i = step - first; i < stop - first; ++i) {
+                const uint2 b = fragments.inputs(r, i, 0), low = fragments.inputs(r, i, 1);
+#pragma unroll
+                for (unsigned t = 0; t < S::M; ++t) {
+                    const uint4 a = fragments.weights(t, i);
+                    multiply_high(high[t], a, b);
+                    multiply_low(dot[r][t], a, low);
+                }
+            }
+#pragma unroll
+            for (unsigned t = 0; t < S::M; ++t) {
+#pragma unroll
+                for (unsigned i = 0; i < 4; ++i) {
+                    dot[r][t][i] = joined(high[t][i], dot[r][t][i]);
+                }
+            }
+        }
+        step = stop;
+        if (stop == place.end) {
+            float scale[S::M][2];
+            scales.of_weights(scale, place.piece / pieces_of_group(pieces));
+            const char* inputs = scales.of_piece(place.piece);
+#pragma unroll
+            for (unsigned r = 0; r < S::N; ++r) {
+                fold<S::M>(acc[r], dot[r], scales.of_row_tile(inputs, r), scale);
+#pragma unroll
+                for (unsigned t = 0; t < S::M; ++t) {
+#pragma unroll
+                    for (unsigned i = 0; i < 4; ++i) {
+                        dot[r][t][i] = 0;
+                    }
+                }
+            }
+            place.piece += 1;
+            place.end = first_step(pieces, place.piece + 1);
+        }
+    }
+}
+
+// The sums of a warp. UNIFORM: every piece has 1, 2 or 4 steps, but the last, which may have fewer.
+template <typename S, bool UNIFORM>
+__device__ __forceinline__ void
+sum(float (&acc)[S::N][S::M][4], const Matmul& matmul, const Part& part, unsigned char* shared, unsigned rows) {
+    const Pieces& pieces = matmul.pieces;
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const unsigned warp_m = warp % S::WARPS_M, warp_n = warp / S::WARPS_M;
+    const unsigned tiles = tiles_of(matmul, part), row_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    const unsigned first_tile = (blockIdx.x - part.first_block) * S::TILES, first_row_tile = blockIdx.y * S::ROW_TILES;
+
+    // A thread copies the same place of every strip. Tiles and rows beyond the last repeat one that is there.
+    const unsigned place_in_strip = threadIdx.x % STRIP_COPIES, first_strip = threadIdx.x / STRIP_COPIES;
+    const unsigned strip_bytes = pieces.steps * STEP_BYTES;
+    const unsigned step_of_copy = place_in_strip / STEP_COPIES, row_of_copy = place_in_strip % (STEP_COPIES / 2) / 2;
+    unsigned offset[S::COPIES];
+    const char* bases[2] = {
+        global_bytes(part.values) + static_cast<size_t>(first_tile) * strip_bytes,
+        global_bytes(matmul.planes) + static_cast<size_t>(first_row_tile) * strip_bytes,
+    };
+#pragma unroll
+    for (unsigned i = 0; i < S::COPIES; ++i) {
+        const unsigned strip = i * S::STRIPS_AT_ONCE + first_strip;
+        if (i < S::WEIGHT_COPIES) {
+            offset[i] = min(strip, tiles - 1 - first_tile) * strip_bytes + place_in_strip * COPY_BYTES;
+        } else {
+            const unsigned tile = min(strip - S::TILES, row_tiles - 1 - first_row_tile);
+            const bool inside = (first_row_tile + tile) * TILE_ROWS + row_of_copy < rows;
+            offset[i] = tile * strip_bytes + (place_in_strip - (inside ? 0 : row_of_copy * 2)) * COPY_BYTES;
+        }
+    }
+    const unsigned stages = (pieces.steps + STAGE_STEPS - 1) / STAGE_STEPS;
+    const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared)) + first_strip * STRIP_BYTES + place_in_strip * COPY_BYTES;
+    unsigned copied = 0, slot = 0; // stages copied, and the place of the next
+    const auto copy_stage = [&] {
+        if (copied < stages) {
+            // Steps beyond the last are 0.
+            const unsigned bytes = copied * STAGE_STEPS + step_of_copy < pieces.steps ? COPY_BYTES : 0;
+            copy_strips<S>(to + slot, bases, offset, bytes);
+            bases[0] += STRIP_BYTES;
+            bases[1] += STRIP_BYTES;
+        }
+        copied += 1;
+        slot = slot + S::STAGE_BYTES == S::SHARED_BYTES ? 0 : slot + S::STAGE_BYTES;
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    };
+
+    const unsigned warp_tile = first_tile + warp_m * S::M, warp_row_tile = first_row_tile + warp_n * S::N;
+    const unsigned scale_tile = min(warp_tile, tiles - 1), sx_tile = min(warp_row_tile, row_tiles - 1);
+    Scales<S> scales;
+    scales.type = matmul.scale_type;
+    scales.group_bytes = TILE_OUTPUTS * scale_bytes(scales.type);
+    const unsigned scale_stride = pieces.groups * scales.group_bytes, sx_stride = pieces.count * TILE_ROWS * sizeof(float);
+    scales.weights = static_cast<const char*>(part.scales) + static_cast<size_t>(scale_tile) * scale_stride +
+        lane / 4 * scale_bytes(scales.type);
+    scales.inputs = reinterpret_cast<const char*>(matmul.sx) + static_cast<size_t>(sx_tile) * sx_stride + lane % 4 * sizeof(float2);
+#pragma unroll
+    for (unsigned t = 0; t < S::M; ++t) {
+        scales.offset[t] = min(t, tiles - 1 - scale_tile) * scale_stride;
+    }
+#pragma unroll
+    for (unsigned r = 0; r < S::N; ++r) {
+        scales.inputs_offset[r] = min(r, row_tiles - 1 - sx_tile) * sx_stride;
+    }
+
+    int dot[S::N][S::M][4] = {};
+    Place place = {0, first_step(pieces, 1)};
+    Fragments fragments;
+    const unsigned char* a_at = shared + warp_m * S::M * STRIP_BYTES + lane * 16;
+    const unsigned char* b_at = shared + (S::TILES + warp_n * S::N) * STRIP_BYTES + lane * 8;
+#pragma unroll 1
+    for (unsigned i = 0; i + 1 < S::STAGES; ++i) {
+        copy_stage();
+    }
+    unsigned read = 0;
+    for (unsigned stage = 0; stage < stages; ++stage) {
+        asm volatile("cp.async.wait_group %0;" ::"n"(S::STAGES - 2) : "memory");
+        // The stage is there for every thread, and every thread has done with the one before it, whose place is filled next.
+        __syncthreads();
+        copy_stage();
+        fragments.a = a_at + read;
+        fragments.b = b_at + read;
+        read = read + S::STAGE_BYTES == S::SHARED_BYTES ? 0 : read + S::STAGE_BYTES;
+        const unsigned first = stage * STAGE_STEPS;
+        if (!UNIFORM) {
+            any_stage<S>(acc, dot, place, fragments, scales, pieces, first);
+        } else if (pieces.period_steps == 4) {
+            uniform_stage<S, 4>(acc, fragments, scales, first / 4, pieces.count);
+        } else if (pieces.period_steps == 2) {
+            uniform_stage<S, 2>(acc, fragments, scales, first / 2, pieces.count);
+        } else {
+            uniform_stage<S, 1>(acc, fragments, scales, first, pieces.count);
+        }
+    }
+}
+
+template <typename S>
+__device__ __forceinline__ void matmul_tile(const Matmul& matmul, unsigned char* memory) {
+    const unsigned rows = *matmul.rows;
+    if (blockIdx.y * S::ROW_TILES * TILE_ROWS >= rows) {
+        return;
+    }
+    const Part part = part_of(matmul, blockIdx.x);
+    const Pieces& pieces = matmul.pieces;
+    float acc[S::N][S::M][4] = {};
+    if (pieces.per_period == 1 && (pieces.period_steps == 1 || pieces.period_steps == 2 || pieces.period_steps == 4)) {
+        sum<S, true>(acc, matmul, part, memory, rows);
+    } else {
+        sum<S, false>(acc, matmul, part, memory, rows);
+    }
+
+    // Through shared memory, so that the code of an output is there once. A thread reads what it wrote.
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, tiles = tiles_of(matmul, part);
+    const unsigned warp_tile = (blockIdx.x - part.first_block) * S::TILES + warp % S::WARPS_M * S::M;
+    const unsigned warp_row_tile = blockIdx.y * S::ROW_TILES + warp / S::WARPS_M * S::N;
+    float4* sums = reinterpret_cast<float4*>(memory) + warp * (S::M * S::N * WARP) + lane;
+    __syncthreads();
+#pragma unroll
+    for (unsigned t = 0; t < S::M; ++t) {
+#pragma unroll
+        for (unsigned r = 0; r < S::N; ++r) {
+            sums[(t * S::N + r) * WARP] = make_float4(acc[r][t][0], acc[r][t][1], acc[r][t][2], acc[r][t][3]);
+        }
+    }
+#pragma unroll 1
+    for (unsigned i = 0; i < S::M * S::N; ++i) {
+        const unsigned tile = warp_tile + i / S::N, row = (warp_row_tile + i % S::N) * TILE_ROWS;
+        if (tile < tiles && row < rows) {
+            const float4 of = sums[i * WARP];
+            const float sum[4] = {of.x, of.y, of.z, of.w};
+            put(matmul, part, tile, row, rows, sum);
+        }
+    }
+}
