@@ -1,8 +1,8 @@
-// What the products of int8 weights share: their parameters, the tensor cores' instructions, and what becomes of an output.
+// What the matmuls of int8 weights share: their parameters, the tensor cores' instructions, and what becomes of an output.
 //
 // A product is exact in i32 over a piece: activations are int16 as two bytes, high (signed) and low (unsigned), so that
 // w . v = 256 * (w . high) + w . low. Then acc = fma(f32(dot) * sx, sw, acc) over the pieces in order, from 0; then the bias;
-// then the residual or SwiGLU.
+// then the epilogue.
 //
 // Layouts. Weights [tiles][steps][32 lanes][16 B] s8: with r = lane / 4 and c = lane % 4, bytes 0-3 are output r of the tile,
 // columns 4c.. of the step; 4-7 output r + 8; 8-11 and 12-15 the same outputs, columns 16 + 4c... Scales [tiles][groups][16].
@@ -12,7 +12,7 @@
 
 #pragma once
 
-#include "numbers.cuh"
+#include "epilogue.cuh"
 #include "pieces.cuh"
 
 constexpr unsigned WARP = 32;
@@ -27,15 +27,16 @@ struct Part {
     const uint4* values;  // [tiles][steps][32 lanes]
     const void* scales;   // [tiles][groups][16] of `scale_type`
     const void* bias;     // [outputs] of `bias_type`, or null; the gate's where gated
-    const void* up_bias;  // [outputs], up's, or null; null where not gated
+    const void* up_bias;  // [outputs] of `up_bias_type`, up's, or null; null where not gated
     float* out;           // [rows][outputs]
     unsigned outputs;     // of the gate alone where gated
     unsigned first_block; // blockIdx.x where the part begins; parts ascend; 0xffffffff for a part that is not there
-    unsigned accumulate;  // 1: out = out + y; 0: out = y
-    unsigned reserved;
+    unsigned epilogue;    // STORE where gated
+    unsigned short bias_type, up_bias_type;
 };
+static_assert(sizeof(Part) == 56, "as the host has it");
 
-// Matrices with the same input. 240 bytes, passed by value.
+// Matrices with the same input, passed by value.
 struct Matmul {
     Part parts[3];
     const uint2* planes;  // [ceil(rows / 8)][steps][2][32 lanes]
@@ -43,10 +44,9 @@ struct Matmul {
     const unsigned* rows; // how many rows there are, at least 1 row's planes behind it
     Pieces pieces;
     unsigned scale_type;
-    unsigned bias_type;
     unsigned gated; // 1: out = silu(gate + bias) * (up + up_bias)
-    unsigned reserved;
 };
+static_assert(sizeof(Matmul) == 232, "as the host has it");
 
 __device__ __forceinline__ Part part_of(const Matmul& matmul, unsigned block) {
     Part part = matmul.parts[0];
@@ -136,10 +136,6 @@ read_scales(float (&scale)[COUNT][2], const char* scales, const unsigned (&offse
     }
 }
 
-__device__ __forceinline__ float with_bias(float y, const void* bias, unsigned output, unsigned type) {
-    return bias == nullptr ? y : __fadd_rn(y, read_number(bias, output, type));
-}
-
 // Writes a lane's four sums of tile `tile`: outputs r and r + 8 of rows `row` + 2c and the next.
 __device__ __forceinline__ void
 put(const Matmul& matmul, const Part& part, unsigned tile, unsigned row, unsigned rows, const float (&sum)[4]) {
@@ -150,8 +146,8 @@ put(const Matmul& matmul, const Part& part, unsigned tile, unsigned row, unsigne
 #pragma unroll
             for (unsigned i = 0; i < 2; ++i) {
                 if (first + i < rows) {
-                    const float gate = with_bias(sum[i], part.bias, output, matmul.bias_type);
-                    const float up = with_bias(sum[2 + i], part.up_bias, output, matmul.bias_type);
+                    const float gate = with_bias(sum[i], part.bias, output, part.bias_type);
+                    const float up = with_bias(sum[2 + i], part.up_bias, output, part.up_bias_type);
                     part.out[static_cast<size_t>(first + i) * part.outputs + output] = __fmul_rn(silu(gate), up);
                 }
             }
@@ -163,8 +159,7 @@ put(const Matmul& matmul, const Part& part, unsigned tile, unsigned row, unsigne
         const unsigned output = tile * TILE_OUTPUTS + lane / 4 + i / 2 * 8;
         if (output < part.outputs && first + i % 2 < rows) {
             float* out = part.out + static_cast<size_t>(first + i % 2) * part.outputs + output;
-            const float y = with_bias(sum[i], part.bias, output, matmul.bias_type);
-            *out = part.accumulate ? __fadd_rn(*out, y) : y;
+            put_one(out, with_bias(sum[i], part.bias, output, part.bias_type), part.epilogue);
         }
     }
 }

@@ -1,5 +1,5 @@
 // Products of f16 and f32 weights: out[row][output] = acc of fma(w, x, acc) over the columns in order, from 0, in one thread;
-// then the bias; then the residual or SwiGLU. Up to three matrices with the same input, or gates and ups.
+// then the bias; then the epilogue. Up to three matrices with the same input, or gates and ups.
 //
 //   kernel                       rows a block   outputs a block   threads
 //   matmul_f16_1, matmul_f32_1   1              32                32
@@ -10,7 +10,7 @@
 // columns and outputs from 1 on. No dynamic shared memory. Bits: the law's, whatever the shape, the rows beside and the
 // kernel. `out` may not overlap what is read, but where it accumulates. Whether inputs are finite is not looked at.
 
-#include "numbers.cuh"
+#include "epilogue.cuh"
 
 constexpr unsigned WARP = 32;
 // Columns of the inputs that are in shared memory at once.
@@ -21,24 +21,24 @@ struct FloatPart {
     const void* weights;    // the gate's where gated
     const void* up_weights; // null where not gated
     const void* bias;       // [outputs] of `bias_type`, or null; the gate's where gated
-    const void* up_bias;    // up's, or null
+    const void* up_bias;    // [outputs] of `up_bias_type`, up's, or null
     float* out;             // [rows][outputs]
     unsigned outputs;       // of the gate alone where gated
     unsigned first_block;   // blockIdx.x where the part begins; parts ascend; 0xffffffff for a part that is not there
-    unsigned accumulate;    // 1: out = out + y; 0: out = y
-    unsigned reserved;
+    unsigned epilogue;      // STORE where gated
+    unsigned short bias_type, up_bias_type;
 };
+static_assert(sizeof(FloatPart) == 56, "as the host has it");
 
-// 200 bytes, passed by value.
+// Matrices with the same input, passed by value.
 struct FloatMatmul {
     FloatPart parts[3];
     const float* in;      // [rows][columns]
     const unsigned* rows; // how many rows there are
     unsigned columns;
-    unsigned bias_type;
     unsigned gated; // 1: out = silu(gate + bias) * (up + up_bias)
-    unsigned reserved;
 };
+static_assert(sizeof(FloatMatmul) == 192, "as the host has it");
 
 __device__ __forceinline__ float widened(__half weight) { return __half2float(weight); }
 __device__ __forceinline__ float widened(float weight) { return weight; }
@@ -115,10 +115,6 @@ __device__ __forceinline__ void chains(
     }
 }
 
-__device__ __forceinline__ float with_bias(float y, const void* bias, unsigned output, unsigned type) {
-    return bias == nullptr ? y : __fadd_rn(y, read_number(bias, output, type));
-}
-
 template <typename Weight, unsigned ROWS, unsigned THREADS>
 __device__ __forceinline__ void matmul(const FloatMatmul& matmul) {
     __shared__ float4 inputs[ROWS][CHUNK / 4];
@@ -153,12 +149,12 @@ __device__ __forceinline__ void matmul(const FloatMatmul& matmul) {
 #pragma unroll 1
     for (unsigned row = 0; row < ROWS && first_row + row < rows; ++row) {
         float* out = part.out + static_cast<size_t>(first_row + row) * part.outputs + output;
-        const float y = with_bias(sums[0][row][threadIdx.x], part.bias, output, matmul.bias_type);
+        const float y = with_bias(sums[0][row][threadIdx.x], part.bias, output, part.bias_type);
         if (matmul.gated) {
-            const float up = with_bias(sums[1][row][threadIdx.x], part.up_bias, output, matmul.bias_type);
+            const float up = with_bias(sums[1][row][threadIdx.x], part.up_bias, output, part.up_bias_type);
             *out = __fmul_rn(silu(y), up);
         } else {
-            *out = part.accumulate ? __fadd_rn(*out, y) : y;
+            put_one(out, y, part.epilogue);
         }
     }
 }

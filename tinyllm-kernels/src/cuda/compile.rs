@@ -107,9 +107,9 @@ pub(super) enum Work {
         input: Place,
         parts: Vec<Part>,
     },
-    /// The int8 matrices of a SwiGLU that share tiles.
+    /// A SwiGLU of one launch: int8 matrices that share tiles, or floats of one format.
     SwiGlu {
-        input: Activations,
+        input: Place,
         gate: Part,
         up: Part,
     },
@@ -401,15 +401,13 @@ impl<'a> Lowering<'a> {
                 let floats = self.written(operation, *out)?;
                 let (first, second) =
                     (self.part(gate, floats, Epilogue::Store), self.part(up, floats, Epilogue::SiluTimes));
-                match (self.shares_tiles(gate), self.place(gate.input)) {
-                    (true, Place::Activations(input)) => {
-                        self.push(operation, Work::SwiGlu { input, gate: first, up: second });
-                    }
-                    (_, input) => {
-                        self.push(operation, Work::Linear { input, parts: vec![first] });
-                        let input = self.place(up.input);
-                        self.push(operation, Work::Linear { input, parts: vec![second] });
-                    }
+                let input = self.place(gate.input);
+                if self.is_one_launch(gate, up) {
+                    self.push(operation, Work::SwiGlu { input, gate: first, up: second });
+                } else {
+                    self.push(operation, Work::Linear { input, parts: vec![first] });
+                    let input = self.place(up.input);
+                    self.push(operation, Work::Linear { input, parts: vec![second] });
                 }
                 self.round(operation, *out, floats);
             }
@@ -435,21 +433,21 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Whether the matrices of a SwiGLU share tiles.
-    fn shares_tiles(&self, gate: &Matmul) -> bool {
-        let place = &self.slab.weights[gate.weight.index()];
-        matches!(place, WeightPlace::Int8(place) if place.half == Half::Gate)
+    /// Whether one launch can compute a SwiGLU: int8 matrices share tiles, or floats have one format.
+    fn is_one_launch(&self, gate: &Matmul, up: &Matmul) -> bool {
+        match (self.slab.weights[gate.weight.index()], self.slab.weights[up.weight.index()]) {
+            (WeightPlace::Int8(gate), WeightPlace::Int8(_)) => gate.half == Half::Gate,
+            (WeightPlace::Floats { bytes_each: gate, .. }, WeightPlace::Floats { bytes_each: up, .. }) => {
+                gate == up
+            }
+            _ => false,
+        }
     }
 
-    /// Whether one launch can compute both: weights of one format and one cut, biases of one format.
+    /// Whether one launch can compute both: weights of one format and one cut.
     fn can_share(&self, first: &Part, second: &Part) -> bool {
         let spec = |part: &Part| &self.program.weights()[part.weight.index()];
-        let bias = |part: &Part| part.bias.map(|bias| self.program.vectors()[bias.index()].format);
-        let is_same_bias = match (bias(first), bias(second)) {
-            (Some(first), Some(second)) => first == second,
-            _ => true,
-        };
-        spec(first).format == spec(second).format && spec(first).k == spec(second).k && is_same_bias
+        spec(first).format == spec(second).format && spec(first).k == spec(second).k
     }
 }
 
@@ -481,7 +479,7 @@ impl Work {
                 Work::Linear { input: at(input), parts: parts.into_iter().map(part).collect() }
             }
             Work::SwiGlu { input, gate, up } => {
-                Work::SwiGlu { input: activations(input), gate: part(gate), up: part(up) }
+                Work::SwiGlu { input: at(input), gate: part(gate), up: part(up) }
             }
             Work::RopeAndCacheWrite(work) => Work::RopeAndCacheWrite(RopeAndCacheWrite {
                 q: floats(work.q),

@@ -76,7 +76,11 @@ impl PieceSteps {
     }
 }
 
-fn number(size: usize) -> Result<u32, KernelError> {
+/// A size as kernels count it.
+///
+/// # Errors
+/// [`KernelError::Invalid`] for 2^32 and more.
+pub(super) fn number(size: usize) -> Result<u32, KernelError> {
     u32::try_from(size).map_err(|_| KernelError::Invalid {
         what: "size",
         problem: format!("{size} is more than a kernel counts"),

@@ -10,6 +10,7 @@ use super::{
         matmul::{self, MatmulPart},
         rows::{self, Embed, FaultNote, PlaneAddresses, RmsNorm, RowCount},
     },
+    layout::number,
     slab::{SlabLayout, WeightPlace},
     step_data::{StepLayout, StepShape},
 };
@@ -105,8 +106,13 @@ impl Runner<'_> {
                 &self.planes(out),
                 &self.fault(index),
             ),
-            Work::Linear { input, parts } => self.linear(input, parts),
-            Work::SwiGlu { input, gate, up } => self.int8(input, &[*gate, *up], true),
+            Work::Linear { input, parts } => {
+                let launch: Result<Vec<_>, _> = parts.iter().map(|part| self.part(part, None)).collect();
+                self.matmuls(input, parts, &launch?, false)
+            }
+            Work::SwiGlu { input, gate, up } => {
+                self.matmuls(input, &[*gate], &[self.part(gate, Some(up))?], true)
+            }
             Work::RopeAndCacheWrite(work) => self.rope_and_cache_write(work),
             Work::Attention(work) => self.attention(work),
         }
@@ -170,60 +176,59 @@ impl Runner<'_> {
         }
     }
 
-    /// A part of a launch.
-    fn part(&self, part: &Part) -> MatmulPart {
-        let (values, scales) = match &self.slab.weights[part.weight.index()] {
-            WeightPlace::Int8(place) => (place.values, place.scales),
-            WeightPlace::Floats { offset, .. } => (*offset, 0),
+    /// A part of a launch: a matrix, or a gate with its up.
+    fn part(&self, part: &Part, up: Option<&Part>) -> Result<MatmulPart, KernelError> {
+        let address = |offset: usize| self.addresses.weights + offset as u64;
+        let place = |part: &Part| &self.slab.weights[part.weight.index()];
+        let (values, scales_or_up) = match (place(part), up.map(place)) {
+            (WeightPlace::Int8(place), _) => (address(place.values), address(place.scales)),
+            (WeightPlace::Floats { offset, .. }, Some(WeightPlace::Floats { offset: up, .. })) => {
+                (address(*offset), address(*up))
+            }
+            (WeightPlace::Floats { offset, .. }, _) => (address(*offset), 0),
         };
+        let bias = |part: Option<&Part>| match part.and_then(|part| part.bias) {
+            Some(bias) => (self.vector(bias).0, self.vector(bias).1.into()),
+            None => (0, ScaleType::F32),
+        };
+        let ((bias, bias_type), (up_bias, up_bias_type)) = (bias(Some(part)), bias(up));
         let launch = MatmulPart {
-            values: self.addresses.weights + values as u64,
-            scales: self.addresses.weights + scales as u64,
-            bias: part.bias.map_or(0, |bias| self.vector(bias).0),
+            values,
+            scales_or_up,
+            bias,
+            up_bias,
             out: self.floats(&part.out),
-            n: part.n as u32,
+            outputs: number(part.n)?,
             ..MatmulPart::default()
         };
-        launch.with_epilogue(part.epilogue)
+        Ok(launch.with_epilogue(part.epilogue).with_bias_types(bias_type, up_bias_type))
     }
 
-    /// The format of the parts' biases: that of all that have one.
-    fn bias_format(&self, parts: &[Part]) -> ScaleType {
-        let bias = parts.iter().find_map(|part| part.bias);
-        bias.map_or(ScaleType::F32, |bias| self.vector(bias).1.into())
-    }
-
-    fn linear(&self, input: &Place, parts: &[Part]) -> Result<(), KernelError> {
-        match input {
-            Place::Activations(input) => self.int8(input, parts, false),
-            Place::Floats(input) => {
-                let launch: Vec<MatmulPart> = parts.iter().map(|part| self.part(part)).collect();
-                let Some(first) = parts.first() else { return Ok(()) };
-                let format = self.lowered.program.weights()[first.weight.index()].format;
-                let operand = (self.floats(input), input.columns as u32);
-                let biases = self.bias_format(parts);
-                matmul::floats(self.queue, &launch, format, biases, operand, self.rows(input.rows))
+    /// Matmuls of one launch, whose weights have the format of the first.
+    fn matmuls(
+        &self,
+        input: &Place,
+        parts: &[Part],
+        launch: &[MatmulPart],
+        is_gated: bool,
+    ) -> Result<(), KernelError> {
+        let Some(first) = parts.first() else { return Ok(()) };
+        match (input, &self.slab.weights[first.weight.index()]) {
+            (Place::Activations(input), WeightPlace::Int8(place)) => {
+                // The weights' groups, over the input's pieces.
+                let planes = PlaneAddresses { cut: place.cut, ..self.planes(input) };
+                matmul::int8(self.queue, launch, place.scale_type, &planes, self.rows(input.rows), is_gated)
             }
-            Place::RotaryTable(_) => {
-                Err(KernelError::Invalid { what: "program", problem: "a matmul reads a rotary table".into() })
+            (Place::Floats(input), WeightPlace::Floats { .. }) => {
+                let format = self.lowered.program.weights()[first.weight.index()].format;
+                let operand = (self.floats(input), number(input.columns)?);
+                matmul::floats(self.queue, launch, format, operand, self.rows(input.rows), is_gated)
+            }
+            _ => {
+                let problem = "a matmul's input has another format than its weights read".into();
+                Err(KernelError::Invalid { what: "program", problem })
             }
         }
-    }
-
-    fn int8(&self, input: &Activations, parts: &[Part], gated: bool) -> Result<(), KernelError> {
-        let launch: Vec<MatmulPart> = parts.iter().map(|part| self.part(part)).collect();
-        let Some(WeightPlace::Int8(place)) = parts.first().map(|part| self.slab.weights[part.weight.index()])
-        else {
-            return Err(KernelError::Invalid {
-                what: "program",
-                problem: "int16 activations of floats".into(),
-            });
-        };
-        // The weights' groups, over the input's pieces.
-        let input = PlaneAddresses { cut: place.cut, ..self.planes(input) };
-        let rows = parts.first().map_or(RowSet::Tokens, |part| part.out.rows);
-        let formats = (place.scale_type, self.bias_format(parts));
-        matmul::int8(self.queue, &launch, formats, &input, self.rows(rows), gated)
     }
 
     /// A layer of the cache.

@@ -42,7 +42,7 @@ impl Case {
             outputs: vec![outputs],
             scale_type: NumberType::F16,
             bias: None,
-            epilogue: Epilogue::Plain { accumulate: false },
+            epilogue: Epilogue::Store,
             extreme: false,
         }
     }
@@ -60,10 +60,24 @@ impl Case {
         Int16Inputs::rounded(&x, self.rows, self.cut())
     }
 
+    /// The type of a matrix's bias, or none: up has one beside gate but in part 1, and of another type.
+    fn bias_type(&self, part: usize, index: usize) -> Option<NumberType> {
+        match index {
+            0 => self.bias,
+            _ => self.bias.filter(|_| part != 1).map(NumberType::other),
+        }
+    }
+
+    /// The types of both biases, of any part.
+    fn bias_types(&self) -> u32 {
+        let bias = self.bias.unwrap_or(NumberType::F16);
+        bias.code() | bias.other().code() << 16
+    }
+
     /// The matrices of a part: one, or gate and up; with a bias for each, or none.
     fn matrices(&self, part: usize) -> Vec<(Int8Weights, Option<Vec<f32>>)> {
         let (outputs, cut) = (self.outputs[part], self.cut());
-        let count = if matches!(self.epilogue, Epilogue::Gated) { 2 } else { 1 };
+        let count = if self.epilogue == Epilogue::Gated { 2 } else { 1 };
         let matrix = |index: usize| {
             let seed = (part * 8 + index * 4 + 11) as u64;
             let values = match self.extreme {
@@ -72,8 +86,7 @@ impl Case {
             };
             let scales = uniform(seed + 1, outputs * cut.groups());
             let scales = scales.into_iter().map(|s| self.scale_type.rounded(s.abs() / 100.0)).collect();
-            // Up without a bias beside a gate that has one, in one part of three.
-            let bias = self.bias.filter(|_| index == 0 || part != 1);
+            let bias = self.bias_type(part, index);
             let bias = bias.map(|of| uniform(seed + 2, outputs).into_iter().map(|b| of.rounded(b)).collect());
             (Int8Weights { values, scales, outputs, cut }, bias)
         };
@@ -96,7 +109,7 @@ impl Case {
                     matrices.iter().map(|(w, _)| law::int8_product(w, &inputs, output, row)).collect();
                 let biases: Vec<Option<f32>> =
                     matrices.iter().map(|(_, bias)| bias.as_ref().map(|bias| bias[output])).collect();
-                law::output(&sums, &biases, &self.epilogue, before[at]).to_bits()
+                law::output(&sums, &biases, self.epilogue, before[at]).to_bits()
             };
             (0..before.len()).map(of).collect()
         };
@@ -106,7 +119,7 @@ impl Case {
     /// Launches a kernel with this case, and returns what each part's `out` holds then.
     pub(crate) fn run(&self, gpu: &Gpu, kernel: &Kernel) -> Vec<Vec<u32>> {
         let (cut, inputs) = (self.cut(), self.inputs());
-        let gated = matches!(self.epilogue, Epilogue::Gated);
+        let gated = self.epilogue == Epilogue::Gated;
         let mut parameter: Vec<u64> = Vec::new();
         let mut outs = Vec::new();
         let mut blocks = 0;
@@ -115,11 +128,12 @@ impl Case {
             let weights: Vec<&Int8Weights> = matrices.iter().map(|(weights, _)| weights).collect();
             let bias = |index: usize| {
                 let values = matrices.get(index).and_then(|(_, bias)| bias.as_ref());
-                values.zip(self.bias).map_or(0, |(values, of)| gpu.upload("bias", &of.bytes(values)))
+                values
+                    .zip(self.bias_type(part, index))
+                    .map_or(0, |(values, of)| gpu.upload("bias", &of.bytes(values)))
             };
-            // Without a residual, nothing has been written to `out` before.
-            let accumulate = matches!(self.epilogue, Epilogue::Plain { accumulate: true });
-            let out = match accumulate {
+            // Where `out` is not read, nothing has been written to it before.
+            let out = match self.epilogue.reads_out() {
                 true => gpu.upload("out", &self.before(part)),
                 false => gpu.room("out", self.rows * outputs * 4),
             };
@@ -131,7 +145,7 @@ impl Case {
                 bias(1),
                 out,
                 words(outputs as u32, blocks as u32),
-                words(accumulate.into(), 0),
+                words(self.epilogue.code(), self.bias_types()),
             ]);
             blocks += outputs.div_ceil(16 / matrices.len()).div_ceil(kernel.tiles);
         }
@@ -145,8 +159,7 @@ impl Case {
         ]);
         let pieces = cut.words();
         parameter.extend(pieces.chunks(2).map(|pair| words(pair[0], pair[1])));
-        let bias_type = self.bias.unwrap_or(NumberType::F16);
-        parameter.extend([words(self.scale_type.code(), bias_type.code()), words(gated.into(), 0)]);
+        parameter.push(words(self.scale_type.code(), gated.into()));
         let function = gpu.kernel(kernel.ptx, kernel.name);
         // One slice of rows more than there is.
         let grid = [blocks as u32, self.rows.div_ceil(kernel.rows) as u32 + 1, 1];

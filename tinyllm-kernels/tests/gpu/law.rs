@@ -35,22 +35,46 @@ pub(crate) fn silu(x: f32) -> f32 {
     x / (1.0 + exp(0.0 - x))
 }
 
-/// What becomes of sums: the biases, then the residual or SwiGLU.
-#[derive(Clone, Debug)]
+/// What becomes of sums and their biases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Epilogue {
-    /// y, or out + y.
-    Plain { accumulate: bool },
-    /// silu(gate) · up of two sums.
+    /// out = y.
+    Store,
+    /// out = out + y.
+    Add,
+    /// out = silu(out) · y.
+    SiluTimes,
+    /// out = silu(gate) · up, of two sums.
     Gated,
 }
 
+impl Epilogue {
+    pub(crate) const ALL: [Epilogue; 4] =
+        [Epilogue::Store, Epilogue::Add, Epilogue::SiluTimes, Epilogue::Gated];
+
+    /// `enum Epilogue` of `cuda/epilogue.cuh`.
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Epilogue::Store | Epilogue::Gated => 0,
+            Epilogue::Add => 1,
+            Epilogue::SiluTimes => 2,
+        }
+    }
+
+    /// Whether it reads what `out` holds.
+    pub(crate) fn reads_out(self) -> bool {
+        matches!(self, Epilogue::Add | Epilogue::SiluTimes)
+    }
+}
+
 /// The output of one sum, or of gate's and up's, each with its bias if there is one; `before` is what `out` held.
-pub(crate) fn output(sums: &[f32], biases: &[Option<f32>], epilogue: &Epilogue, before: f32) -> f32 {
+pub(crate) fn output(sums: &[f32], biases: &[Option<f32>], epilogue: Epilogue, before: f32) -> f32 {
     let y: Vec<f32> =
         sums.iter().zip(biases).map(|(sum, bias)| bias.map_or(*sum, |bias| sum + bias)).collect();
     match epilogue {
-        Epilogue::Plain { accumulate: false } => y[0],
-        Epilogue::Plain { accumulate: true } => before + y[0],
+        Epilogue::Store => y[0],
+        Epilogue::Add => before + y[0],
+        Epilogue::SiluTimes => silu(before) * y[0],
         Epilogue::Gated => silu(y[0]) * y[1],
     }
 }

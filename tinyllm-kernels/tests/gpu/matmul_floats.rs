@@ -30,16 +30,30 @@ type Matrix = (Vec<f32>, Option<Vec<f32>>);
 
 impl Case {
     fn new(rows: usize, columns: usize, outputs: Vec<usize>) -> Self {
-        Case { rows, columns, outputs, bias: None, epilogue: Epilogue::Plain { accumulate: false } }
+        Case { rows, columns, outputs, bias: None, epilogue: Epilogue::Store }
+    }
+
+    /// The type of a matrix's bias, or none: up has one beside gate but in part 1, and of another type.
+    fn bias_type(&self, part: usize, index: usize) -> Option<NumberType> {
+        match index {
+            0 => self.bias,
+            _ => self.bias.filter(|_| part != 1).map(NumberType::other),
+        }
+    }
+
+    /// The types of both biases, of any part.
+    fn bias_types(&self) -> u32 {
+        let bias = self.bias.unwrap_or(NumberType::F16);
+        bias.code() | bias.other().code() << 16
     }
 
     fn matrices(&self, part: usize, of: NumberType) -> Vec<Matrix> {
-        let count = if matches!(self.epilogue, Epilogue::Gated) { 2 } else { 1 };
+        let count = if self.epilogue == Epilogue::Gated { 2 } else { 1 };
         let matrix = |index: usize| {
             let seed = (part * 4 + index * 2 + 31) as u64;
             let outputs = self.outputs[part];
             let weights = uniform(seed, outputs * self.columns).into_iter().map(|w| of.rounded(w)).collect();
-            let bias = self.bias.filter(|_| index == 0 || part != 1);
+            let bias = self.bias_type(part, index);
             (weights, bias.map(|of| uniform(seed + 1, outputs).into_iter().map(|b| of.rounded(b)).collect()))
         };
         (0..count).map(matrix).collect()
@@ -67,7 +81,7 @@ impl Case {
                 let sums: Vec<f32> = matrices.iter().map(sum).collect();
                 let biases: Vec<Option<f32>> =
                     matrices.iter().map(|(_, bias)| bias.as_ref().map(|bias| bias[output])).collect();
-                law::output(&sums, &biases, &self.epilogue, before[at]).to_bits()
+                law::output(&sums, &biases, self.epilogue, before[at]).to_bits()
             };
             (0..before.len()).map(one).collect()
         };
@@ -89,8 +103,7 @@ impl Case {
     }
 
     fn run(&self, gpu: &Gpu, (name, of, rows, block): (&str, NumberType, usize, usize)) -> Vec<Vec<u32>> {
-        let gated = matches!(self.epilogue, Epilogue::Gated);
-        let accumulate = matches!(self.epilogue, Epilogue::Plain { accumulate: true });
+        let gated = self.epilogue == Epilogue::Gated;
         let mut parameter = Vec::new();
         let mut outs = Vec::new();
         let mut blocks = 0;
@@ -102,30 +115,31 @@ impl Case {
             };
             let bias = |index: usize| {
                 let values = matrices.get(index).and_then(|(_, bias)| bias.as_ref());
-                values.zip(self.bias).map_or(0, |(values, of)| gpu.upload("bias", &of.bytes(values)))
+                values
+                    .zip(self.bias_type(part, index))
+                    .map_or(0, |(values, of)| gpu.upload("bias", &of.bytes(values)))
             };
-            let out = match accumulate {
+            let out = match self.epilogue.reads_out() {
                 true => gpu.upload("out", &self.before(part)),
                 false => gpu.room("out", self.rows * outputs * 4),
             };
             outs.push(out);
             parameter.extend([weights(0), weights(1), bias(0), bias(1), out]);
-            parameter.extend([words(outputs as u32, blocks as u32), words(accumulate.into(), 0)]);
+            parameter.extend([
+                words(outputs as u32, blocks as u32),
+                words(self.epilogue.code(), self.bias_types()),
+            ]);
             blocks += outputs.div_ceil(block);
         }
         for _ in self.outputs.len()..3 {
             parameter.extend([0, 0, 0, 0, 0, words(0, u32::MAX), 0]);
         }
-        let bias_type = self.bias.unwrap_or(NumberType::F16).code();
         parameter.extend([gpu.upload("in", &self.inputs()), gpu.upload("rows", &[self.rows as u32])]);
-        parameter.extend([words(self.columns as u32, bias_type), words(gated.into(), 0)]);
+        parameter.push(words(self.columns as u32, gated.into()));
         let function = gpu.kernel(include_str!("../../ptx/matmul_floats.ptx"), name);
         let grid = [blocks as u32, self.rows.div_ceil(rows) as u32 + 1, 1];
         gpu.launch_parameter(function, grid, block as u32, 0, &mut parameter);
-        outs.iter()
-            .zip(&self.outputs)
-            .map(|(out, outputs)| gpu.download(*out, self.rows * outputs))
-            .collect()
+        outs.iter().zip(&self.outputs).map(|(out, outputs)| gpu.download(*out, self.rows * outputs)).collect()
     }
 
     fn assert(&self) {
@@ -150,9 +164,7 @@ fn any_shape() {
 #[test]
 fn parts_and_epilogues() {
     for bias in [Some(NumberType::F16), Some(NumberType::F32), None] {
-        for epilogue in
-            [Epilogue::Plain { accumulate: false }, Epilogue::Plain { accumulate: true }, Epilogue::Gated]
-        {
+        for epilogue in Epilogue::ALL {
             Case { bias, epilogue, ..Case::new(5, 50, vec![150, 40, 7]) }.assert();
         }
     }

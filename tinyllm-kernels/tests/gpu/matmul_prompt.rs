@@ -48,9 +48,7 @@ fn any_rows_and_outputs() {
 fn parts_types_and_epilogues() {
     let types = [NumberType::F16, NumberType::Bf16, NumberType::F32];
     for (scale_type, bias) in types.iter().zip([Some(NumberType::F16), Some(NumberType::F32), None]) {
-        for epilogue in
-            [Epilogue::Plain { accumulate: false }, Epilogue::Plain { accumulate: true }, Epilogue::Gated]
-        {
+        for epilogue in Epilogue::ALL {
             let outputs = vec![140, 24, 5];
             let case = Case::new(67, 160, 128, 0);
             Case { outputs, scale_type: *scale_type, bias, epilogue, ..case }.assert(&KERNEL);
@@ -68,8 +66,8 @@ fn extreme_values() {
 #[test]
 fn instructions_of_a_product() {
     for group in [128, 64, 32, 512] {
-            let case = Case::new(128, 2048, group, 128);
-            let (instructions, mma) = counted(&KERNEL[0], &case);
-            println!("g={group}: {:.3} a mma", instructions / 32.0 / mma);
+        let case = Case::new(128, 2048, group, 128);
+        let (instructions, mma) = counted(&KERNEL[0], &case);
+        println!("g={group}: {:.3} a mma", instructions / 32.0 / mma);
     }
 }

@@ -58,9 +58,7 @@ fn more_pieces_than_a_window() {
 fn parts_types_and_epilogues() {
     let types = [NumberType::F16, NumberType::Bf16, NumberType::F32];
     for (scale_type, bias) in types.iter().zip([Some(NumberType::F16), Some(NumberType::F32), None]) {
-        for epilogue in
-            [Epilogue::Plain { accumulate: false }, Epilogue::Plain { accumulate: true }, Epilogue::Gated]
-        {
+        for epilogue in Epilogue::ALL {
             let outputs = vec![70, 24, 5];
             let case = Case::new(5, 160, 128, 0);
             Case { outputs, scale_type: *scale_type, bias, epilogue, ..case }.assert(&KERNELS);
@@ -82,7 +80,12 @@ fn instructions_of_a_weight_byte() {
             let case = Case::new(kernel.rows, 4096, group, 64);
             let (instructions, mma) = counted(&kernel, &case);
             let bytes = (2048 * 64) as f64;
-            println!("{} g={group}: {:.3} a byte, {:.2} a mma", kernel.name, instructions / bytes, instructions / 32.0 / mma);
+            println!(
+                "{} g={group}: {:.3} a byte, {:.2} a mma",
+                kernel.name,
+                instructions / bytes,
+                instructions / 32.0 / mma
+            );
         }
     }
 }

@@ -82,6 +82,11 @@ impl NumberType {
         }
     }
 
+    /// Another type, for the second bias of a part.
+    pub(crate) fn other(self) -> Self {
+        if self == NumberType::F32 { NumberType::F16 } else { NumberType::F32 }
+    }
+
     pub(crate) fn rounded(self, value: f32) -> f32 {
         match self {
             NumberType::F16 => f16::from_f32(value).to_f32(),

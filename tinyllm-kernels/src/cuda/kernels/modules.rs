@@ -50,11 +50,13 @@ kernels! {
         AttentionSegmentsF32 = "attention_segments_f32", AttentionSegmentsInt8 = "attention_segments_int8",
         AttentionMerge = "attention_merge";
     "embed.ptx": EmbedInt8 = "embed_int8", EmbedFloats = "embed_floats";
-    "matmul_floats.ptx": MatmulF16 = "matmul_f16", MatmulF32 = "matmul_f32";
+    "matmul_floats.ptx":
+        MatmulF16Row = "matmul_f16_1", MatmulF16Rows = "matmul_f16_8", MatmulF32Row = "matmul_f32_1",
+        MatmulF32Rows = "matmul_f32_8";
+    "matmul_prompt.ptx": MatmulPrompt = "matmul_prompt";
     "matmul_rows.ptx":
         MatmulRows8 = "matmul_rows_8", MatmulRows16 = "matmul_rows_16", MatmulRows32 = "matmul_rows_32",
-        MatmulRows64 = "matmul_rows_64", SwiGluRows8 = "swiglu_rows_8", SwiGluRows16 = "swiglu_rows_16",
-        SwiGluRows32 = "swiglu_rows_32", SwiGluRows64 = "swiglu_rows_64";
+        MatmulRows64 = "matmul_rows_64";
     "peak.ptx": Int8Peak = "int8_peak";
     "repack.ptx": RepackInt8 = "repack_int8", RepackScales = "repack_scales", RepackFloats = "repack_floats";
     "rope_cache.ptx":
