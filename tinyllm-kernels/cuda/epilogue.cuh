@@ -14,11 +14,13 @@ __device__ __forceinline__ float with_bias(float y, const void* bias, unsigned o
     return bias == nullptr ? y : __fadd_rn(y, read_number(bias, output, type));
 }
 
-__device__ __forceinline__ void put_one(float* out, float y, unsigned epilogue) {
-    if (epilogue == ADD) {
+// Writes an output from its sum; where gated from gate's and up's, which is 0 otherwise. silu is there once.
+__device__ __forceinline__ void put_one(float* out, float y, float up, bool gated, unsigned epilogue) {
+    if (gated || epilogue == SILU_TIMES) {
+        const float gate = gated ? y : *out;
+        y = __fmul_rn(silu(gate), gated ? up : y);
+    } else if (epilogue == ADD) {
         y = __fadd_rn(*out, y);
-    } else if (epilogue == SILU_TIMES) {
-        y = __fmul_rn(silu(*out), y);
     }
     *out = y;
 }

@@ -63,6 +63,13 @@ __device__ __forceinline__ Part part_of(const Matmul& matmul, unsigned block) {
     return part;
 }
 
+// The same, read anew: what only the epilogue needs of a part takes no registers before it.
+__device__ __forceinline__ Part part_again(const Matmul& matmul) {
+    unsigned block;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+    return part_of(matmul, block);
+}
+
 // Tiles of a part.
 __device__ __forceinline__ unsigned tiles_of(const Matmul& matmul, const Part& part) {
     const unsigned outputs = matmul.gated ? TILE_OUTPUTS / 2 : TILE_OUTPUTS;
@@ -136,30 +143,21 @@ read_scales(float (&scale)[COUNT][2], const char* scales, const unsigned (&offse
     }
 }
 
-// Writes a lane's four sums of tile `tile`: outputs r and r + 8 of rows `row` + 2c and the next.
+// Writes a lane's four sums of tile `tile`: outputs r and r + 8 of rows `row` + 2c and the next. They come from shared memory,
+// so that the code of an output is there once.
 __device__ __forceinline__ void
-put(const Matmul& matmul, const Part& part, unsigned tile, unsigned row, unsigned rows, const float (&sum)[4]) {
+put(const Matmul& matmul, const Part& part, unsigned tile, unsigned row, unsigned rows, const float4& sums) {
+    const float* sum = &sums.x;
     const unsigned lane = threadIdx.x % WARP, first = row + lane % 4 * 2;
-    if (matmul.gated) {
-        const unsigned output = tile * (TILE_OUTPUTS / 2) + lane / 4;
-        if (output < part.outputs) {
-#pragma unroll
-            for (unsigned i = 0; i < 2; ++i) {
-                if (first + i < rows) {
-                    const float gate = with_bias(sum[i], part.bias, output, part.bias_type);
-                    const float up = with_bias(sum[2 + i], part.up_bias, output, part.up_bias_type);
-                    part.out[static_cast<size_t>(first + i) * part.outputs + output] = __fmul_rn(silu(gate), up);
-                }
-            }
-        }
-        return;
-    }
-#pragma unroll
-    for (unsigned i = 0; i < 4; ++i) {
-        const unsigned output = tile * TILE_OUTPUTS + lane / 4 + i / 2 * 8;
+    const bool gated = matmul.gated != 0;
+    // Where gated the sums of rows r + 8 are up's.
+#pragma unroll 1
+    for (unsigned i = 0; i < (gated ? 2 : 4); ++i) {
+        const unsigned output = gated ? tile * (TILE_OUTPUTS / 2) + lane / 4 : tile * TILE_OUTPUTS + lane / 4 + i / 2 * 8;
         if (output < part.outputs && first + i % 2 < rows) {
-            float* out = part.out + static_cast<size_t>(first + i % 2) * part.outputs + output;
-            put_one(out, with_bias(sum[i], part.bias, output, part.bias_type), part.epilogue);
+            const float y = with_bias(sum[i], part.bias, output, part.bias_type);
+            const float up = gated ? with_bias(sum[i + 2], part.up_bias, output, part.up_bias_type) : 0.0f;
+            put_one(part.out + static_cast<size_t>(first + i % 2) * part.outputs + output, y, up, gated, part.epilogue);
         }
     }
 }

@@ -136,7 +136,8 @@ __device__ __forceinline__ void matmul(const FloatMatmul& matmul) {
     const Weight* weights = static_cast<const Weight*>(part.weights) + at;
     // Through shared memory, so that the code of an output is there once. A thread reads what it wrote.
     __shared__ float sums[2][ROWS][THREADS];
-    if (matmul.gated) {
+    const bool gated = matmul.gated != 0;
+    if (gated) {
         const Weight* const both[2] = {weights, static_cast<const Weight*>(part.up_weights) + at};
         chains<Weight, ROWS, THREADS, 2>(sums, both, matmul.in, inputs, first_row, rows, matmul.columns);
     } else {
@@ -150,21 +151,18 @@ __device__ __forceinline__ void matmul(const FloatMatmul& matmul) {
     for (unsigned row = 0; row < ROWS && first_row + row < rows; ++row) {
         float* out = part.out + static_cast<size_t>(first_row + row) * part.outputs + output;
         const float y = with_bias(sums[0][row][threadIdx.x], part.bias, output, part.bias_type);
-        if (matmul.gated) {
-            const float up = with_bias(sums[1][row][threadIdx.x], part.up_bias, output, part.up_bias_type);
-            *out = __fmul_rn(silu(y), up);
-        } else {
-            put_one(out, y, part.epilogue);
-        }
+        const float up = gated ? with_bias(sums[1][row][threadIdx.x], part.up_bias, output, part.up_bias_type) : 0.0f;
+        put_one(out, y, up, gated, part.epilogue);
     }
 }
 
-#define MATMUL_FLOATS(NAME, WEIGHT, ROWS, THREADS)                                                              \
-    extern "C" __global__ void __launch_bounds__(THREADS) NAME(const __grid_constant__ FloatMatmul parameters) { \
-        matmul<WEIGHT, ROWS, THREADS>(parameters);                                                              \
+// BLOCKS: at once on a multiprocessor, at least.
+#define MATMUL_FLOATS(NAME, WEIGHT, ROWS, THREADS, BLOCKS)                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) NAME(const __grid_constant__ FloatMatmul parameters) { \
+        matmul<WEIGHT, ROWS, THREADS>(parameters);                                                                      \
     }
 
-MATMUL_FLOATS(matmul_f16_1, __half, 1, 32)
-MATMUL_FLOATS(matmul_f16_8, __half, 8, 128)
-MATMUL_FLOATS(matmul_f32_1, float, 1, 32)
-MATMUL_FLOATS(matmul_f32_8, float, 8, 128)
+MATMUL_FLOATS(matmul_f16_1, __half, 1, 32, 16)
+MATMUL_FLOATS(matmul_f16_8, __half, 8, 128, 4)
+MATMUL_FLOATS(matmul_f32_1, float, 1, 32, 16)
+MATMUL_FLOATS(matmul_f32_8, float, 8, 128, 4)

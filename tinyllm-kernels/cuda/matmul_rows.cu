@@ -23,17 +23,17 @@ extern "C" __global__ void __launch_bounds__(SPLIT_THREADS, 2) matmul_rows_8(con
     matmul_split<1>(matmul, products);
 }
 
-extern "C" __global__ void __launch_bounds__(SPLIT_THREADS) matmul_rows_16(const __grid_constant__ Matmul matmul) {
+extern "C" __global__ void __launch_bounds__(SPLIT_THREADS, 1) matmul_rows_16(const __grid_constant__ Matmul matmul) {
     extern __shared__ float4 products[];
     matmul_split<2>(matmul, products);
 }
 
-extern "C" __global__ void __launch_bounds__(Rows32::THREADS) matmul_rows_32(const __grid_constant__ Matmul matmul) {
+extern "C" __global__ void __launch_bounds__(Rows32::THREADS, 3) matmul_rows_32(const __grid_constant__ Matmul matmul) {
     extern __shared__ float4 products[];
     matmul_tile<Rows32>(matmul, reinterpret_cast<unsigned char*>(products));
 }
 
-extern "C" __global__ void __launch_bounds__(Rows64::THREADS) matmul_rows_64(const __grid_constant__ Matmul matmul) {
+extern "C" __global__ void __launch_bounds__(Rows64::THREADS, 2) matmul_rows_64(const __grid_constant__ Matmul matmul) {
     extern __shared__ float4 products[];
     matmul_tile<Rows64>(matmul, reinterpret_cast<unsigned char*>(products));
 }

@@ -351,19 +351,27 @@ __device__ __forceinline__ void matmul_split(const Matmul& matmul, float4* share
     if (blockIdx.y * NT * TILE_ROWS >= rows) {
         return;
     }
-    const Part part = part_of(matmul, blockIdx.x);
     float acc[NT][4] = {};
+    const Part of_sums = part_of(matmul, blockIdx.x);
     switch (matmul.pieces.per_period == 1 ? matmul.pieces.period_steps : 0) {
-        case 4: sum<NT, 4>(acc, matmul, part, shared, rows); break;
-        case 2: sum<NT, 2>(acc, matmul, part, shared, rows); break;
-        case 1: sum<NT, 1>(acc, matmul, part, shared, rows); break;
-        default: sum<NT, 0>(acc, matmul, part, shared, rows);
+        case 4: sum<NT, 4>(acc, matmul, of_sums, shared, rows); break;
+        case 2: sum<NT, 2>(acc, matmul, of_sums, shared, rows); break;
+        case 1: sum<NT, 1>(acc, matmul, of_sums, shared, rows); break;
+        default: sum<NT, 0>(acc, matmul, of_sums, shared, rows);
     }
+    const Part part = part_again(matmul);
     const unsigned warp = threadIdx.x / WARP, tile = (blockIdx.x - part.first_block) * SPLIT_TILES + warp;
+    __syncthreads();
     if (warp < SPLIT_TILES && tile < tiles_of(matmul, part)) {
+        // A thread reads what it wrote.
+        float4* sums = shared + warp * NT * WARP + threadIdx.x % WARP;
 #pragma unroll
         for (unsigned r = 0; r < NT; ++r) {
-            put(matmul, part, tile, (blockIdx.y * NT + r) * TILE_ROWS, rows, acc[r]);
+            sums[r * WARP] = make_float4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+        }
+#pragma unroll 1
+        for (unsigned r = 0; r < NT; ++r) {
+            put(matmul, part, tile, (blockIdx.y * NT + r) * TILE_ROWS, rows, sums[r * WARP]);
         }
     }
 }

@@ -94,32 +94,25 @@ struct Scales {
     unsigned inputs_offset[S::N];
 
     __device__ __forceinline__ void of_weights(float (&scale)[S::M][2], unsigned group) const {
-        read_scales<S::M>(scale, weights + static_cast<size_t>(group) * group_bytes, offset, type);
+        read_scales<S::M>(scale, weights + group * group_bytes, offset, type);
     }
 
-    // To be read from by `of_row_tile`.
-    __device__ __forceinline__ const char* of_piece(unsigned piece) const {
-        return inputs + static_cast<size_t>(piece) * (TILE_ROWS * sizeof(float));
-    }
-
-    __device__ __forceinline__ float2 of_row_tile(const char* piece, unsigned tile) const {
-        return *reinterpret_cast<const float2*>(piece + inputs_offset[tile]);
+    __device__ __forceinline__ float2 of_row_tile(unsigned piece, unsigned tile) const {
+        return *reinterpret_cast<const float2*>(inputs + inputs_offset[tile] + piece * (TILE_ROWS * sizeof(float)));
     }
 };
 
-// A stage where every piece has STEPS steps, from piece `first` on; beyond `count` there are none.
+// A stage where every piece has STEPS steps, from where `scales` are; `count` pieces are left.
 template <typename S, unsigned STEPS>
 __device__ __forceinline__ void
-uniform_stage(float (&acc)[S::N][S::M][4], const Fragments& fragments, const Scales<S>& scales, unsigned first, unsigned count) {
+uniform_stage(float (&acc)[S::N][S::M][4], const Fragments& fragments, const Scales<S>& scales, unsigned count) {
     const int none = zero();
 #pragma unroll
     for (unsigned p = 0; p < STAGE_STEPS / STEPS; ++p) {
-        if (p > 0 && first + p >= count) {
+        if (p > 0 && p >= count) {
             break;
         }
         float scale[S::M][2];
-        scales.of_weights(scale, first + p);
-        const char* inputs = scales.of_piece(first + p);
         uint4 a[STEPS][S::M];
 #pragma unroll
         for (unsigned i = 0; i < STEPS; ++i) {
@@ -130,7 +123,6 @@ uniform_stage(float (&acc)[S::N][S::M][4], const Fragments& fragments, const Sca
         }
 #pragma unroll
         for (unsigned r = 0; r < S::N; ++r) {
-            const float2 sx = scales.of_row_tile(inputs, r);
             int dot[S::M][4];
 #pragma unroll
             for (unsigned t = 0; t < S::M; ++t) {
@@ -145,6 +137,10 @@ uniform_stage(float (&acc)[S::N][S::M][4], const Fragments& fragments, const Sca
                 }
             }
             shift<S::M>(dot);
+            if (r == 0) {
+                scales.of_weights(scale, p);
+            }
+            const float2 sx = scales.of_row_tile(p, r);
 #pragma unroll
             for (unsigned i = 0; i < STEPS; ++i) {
                 const uint2 b = fragments.inputs(r, p * STEPS + i, 1);
@@ -202,10 +198,9 @@ __device__ __forceinline__ void any_stage(
         if (stop == place.end) {
             float scale[S::M][2];
             scales.of_weights(scale, place.piece / pieces_of_group(pieces));
-            const char* inputs = scales.of_piece(place.piece);
 #pragma unroll
             for (unsigned r = 0; r < S::N; ++r) {
-                fold<S::M>(acc[r], dot[r], scales.of_row_tile(inputs, r), scale);
+                fold<S::M>(acc[r], dot[r], scales.of_row_tile(place.piece, r), scale);
 #pragma unroll
                 for (unsigned t = 0; t < S::M; ++t) {
 #pragma unroll
@@ -220,8 +215,8 @@ __device__ __forceinline__ void any_stage(
     }
 }
 
-// The sums of a warp. UNIFORM: every piece has 1, 2 or 4 steps, but the last, which may have fewer.
-template <typename S, bool UNIFORM>
+// The sums of a warp. STEPS: of every piece but the last, which may have fewer; 0: any.
+template <typename S, unsigned STEPS>
 __device__ __forceinline__ void
 sum(float (&acc)[S::N][S::M][4], const Matmul& matmul, const Part& part, unsigned char* shared, unsigned rows) {
     const Pieces& pieces = matmul.pieces;
@@ -252,17 +247,15 @@ sum(float (&acc)[S::N][S::M][4], const Matmul& matmul, const Part& part, unsigne
     }
     const unsigned stages = (pieces.steps + STAGE_STEPS - 1) / STAGE_STEPS;
     const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared)) + first_strip * STRIP_BYTES + place_in_strip * COPY_BYTES;
-    unsigned copied = 0, slot = 0; // stages copied, and the place of the next
-    const auto copy_stage = [&] {
-        if (copied < stages) {
+    // Copies a stage to a place, in bytes. Stages are copied in order.
+    const auto copy_stage = [&](unsigned stage, unsigned place) {
+        if (stage < stages) {
             // Steps beyond the last are 0.
-            const unsigned bytes = copied * STAGE_STEPS + step_of_copy < pieces.steps ? COPY_BYTES : 0;
-            copy_strips<S>(to + slot, bases, offset, bytes);
+            const unsigned bytes = stage * STAGE_STEPS + step_of_copy < pieces.steps ? COPY_BYTES : 0;
+            copy_strips<S>(to + place, bases, offset, bytes);
             bases[0] += STRIP_BYTES;
             bases[1] += STRIP_BYTES;
         }
-        copied += 1;
-        slot = slot + S::STAGE_BYTES == S::SHARED_BYTES ? 0 : slot + S::STAGE_BYTES;
         asm volatile("cp.async.commit_group;" ::: "memory");
     };
 
@@ -291,46 +284,49 @@ sum(float (&acc)[S::N][S::M][4], const Matmul& matmul, const Part& part, unsigne
     const unsigned char* b_at = shared + (S::TILES + warp_n * S::N) * STRIP_BYTES + lane * 8;
 #pragma unroll 1
     for (unsigned i = 0; i + 1 < S::STAGES; ++i) {
-        copy_stage();
+        copy_stage(i, i * S::STAGE_BYTES);
     }
     unsigned read = 0;
     for (unsigned stage = 0; stage < stages; ++stage) {
         asm volatile("cp.async.wait_group %0;" ::"n"(S::STAGES - 2) : "memory");
         // The stage is there for every thread, and every thread has done with the one before it, whose place is filled next.
         __syncthreads();
-        copy_stage();
+        copy_stage(stage + S::STAGES - 1, (read == 0 ? S::SHARED_BYTES : read) - S::STAGE_BYTES);
         fragments.a = a_at + read;
         fragments.b = b_at + read;
         read = read + S::STAGE_BYTES == S::SHARED_BYTES ? 0 : read + S::STAGE_BYTES;
         const unsigned first = stage * STAGE_STEPS;
-        if (!UNIFORM) {
+        if constexpr (STEPS == 0) {
             any_stage<S>(acc, dot, place, fragments, scales, pieces, first);
-        } else if (pieces.period_steps == 4) {
-            uniform_stage<S, 4>(acc, fragments, scales, first / 4, pieces.count);
-        } else if (pieces.period_steps == 2) {
-            uniform_stage<S, 2>(acc, fragments, scales, first / 2, pieces.count);
         } else {
-            uniform_stage<S, 1>(acc, fragments, scales, first, pieces.count);
+            constexpr unsigned PIECES = STAGE_STEPS / STEPS;
+            uniform_stage<S, STEPS>(acc, fragments, scales, pieces.count - stage * PIECES);
+            scales.weights += PIECES * scales.group_bytes;
+            scales.inputs += PIECES * TILE_ROWS * sizeof(float);
         }
     }
 }
 
 template <typename S>
 __device__ __forceinline__ void matmul_tile(const Matmul& matmul, unsigned char* memory) {
-    const unsigned rows = *matmul.rows;
-    if (blockIdx.y * S::ROW_TILES * TILE_ROWS >= rows) {
-        return;
-    }
-    const Part part = part_of(matmul, blockIdx.x);
-    const Pieces& pieces = matmul.pieces;
     float acc[S::N][S::M][4] = {};
-    if (pieces.per_period == 1 && (pieces.period_steps == 1 || pieces.period_steps == 2 || pieces.period_steps == 4)) {
-        sum<S, true>(acc, matmul, part, memory, rows);
-    } else {
-        sum<S, false>(acc, matmul, part, memory, rows);
+    {
+        const unsigned rows = *matmul.rows;
+        if (blockIdx.y * S::ROW_TILES * TILE_ROWS >= rows) {
+            return;
+        }
+        const Part part = part_of(matmul, blockIdx.x);
+        switch (matmul.pieces.per_period == 1 ? matmul.pieces.period_steps : 0) {
+            case 4: sum<S, 4>(acc, matmul, part, memory, rows); break;
+            case 2: sum<S, 2>(acc, matmul, part, memory, rows); break;
+            case 1: sum<S, 1>(acc, matmul, part, memory, rows); break;
+            default: sum<S, 0>(acc, matmul, part, memory, rows);
+        }
     }
 
-    // Through shared memory, so that the code of an output is there once. A thread reads what it wrote.
+    // A thread reads what it wrote.
+    const Part part = part_again(matmul);
+    const unsigned rows = *matmul.rows;
     const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, tiles = tiles_of(matmul, part);
     const unsigned warp_tile = (blockIdx.x - part.first_block) * S::TILES + warp % S::WARPS_M * S::M;
     const unsigned warp_row_tile = blockIdx.y * S::ROW_TILES + warp / S::WARPS_M * S::N;
@@ -347,9 +343,7 @@ __device__ __forceinline__ void matmul_tile(const Matmul& matmul, unsigned char*
     for (unsigned i = 0; i < S::M * S::N; ++i) {
         const unsigned tile = warp_tile + i / S::N, row = (warp_row_tile + i % S::N) * TILE_ROWS;
         if (tile < tiles && row < rows) {
-            const float4 of = sums[i * WARP];
-            const float sum[4] = {of.x, of.y, of.z, of.w};
-            put(matmul, part, tile, row, rows, sum);
+            put(matmul, part, tile, row, rows, sums[i * WARP]);
         }
     }
 }
