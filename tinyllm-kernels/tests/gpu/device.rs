@@ -27,8 +27,7 @@ pub(crate) struct Gpu {
 
 /// The emulated device, and this machine's GPU if requested.
 pub(crate) fn gpus() -> Vec<Gpu> {
-    let emulator = Builder::from_env().unwrap().build();
-    let mut gpus = vec![Gpu::new(Arc::new(emulator.clone()), Some(emulator))];
+    let mut gpus = vec![Gpu::emulated()];
     if std::env::var(REAL).is_ok_and(|value| value != "0") {
         let driver = LibCuda::load().unwrap_or_else(|error| panic!("{REAL} asks for a GPU: {error}"));
         gpus.push(Gpu::new(Arc::new(driver), None));
@@ -37,6 +36,11 @@ pub(crate) fn gpus() -> Vec<Gpu> {
 }
 
 impl Gpu {
+    pub(crate) fn emulated() -> Self {
+        let emulator = Builder::from_env().unwrap().build();
+        Gpu::new(Arc::new(emulator.clone()), Some(emulator))
+    }
+
     fn new(driver: Arc<dyn DriverApi>, emulator: Option<Emulator>) -> Self {
         let context = Context::primary(driver.clone(), 0).unwrap();
         // SAFETY: the context is this driver's, and lives as long as `Gpu`.

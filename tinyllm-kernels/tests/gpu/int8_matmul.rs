@@ -1,5 +1,7 @@
 //! Products of int8 weights on a device and by the law, of any shape: what the tests of both files of kernels share.
 
+use tinyllm_emulator::Counters;
+
 use crate::{
     device::{Gpu, on_each},
     law::{self, Epilogue},
@@ -194,19 +196,13 @@ impl Case {
     }
 }
 
-/// Instructions of threads and of warps' tensor cores that a weight byte, or the launch, takes: what more columns add.
-pub(crate) fn counted(kernel: &Kernel, case: &Case) -> (f64, f64) {
-    let of = |columns: usize| {
-        let case = Case { columns, ..case.clone() };
-        let counters = on_each(|gpu| {
-            case.run(gpu, kernel);
-            gpu.emulator.as_ref().map(|emulator| emulator.counters()[kernel.name].total)
-        });
-        let counters = counters.into_iter().flatten().next().unwrap();
-        (counters.thread_instructions as f64, counters.mma as f64)
-    };
-    let (small, large) = (of(case.columns / 2), of(case.columns));
-    (large.0 - small.0, large.1 - small.1)
+/// What the emulator counts in one launch.
+pub(crate) fn counters_of(kernel: &Kernel, case: &Case) -> Counters {
+    let gpu = Gpu::emulated();
+    case.run(&gpu, kernel);
+    let counters = gpu.emulator.as_ref().map(|emulator| emulator.counters()[kernel.name].total);
+    gpu.end();
+    counters.unwrap()
 }
 
 /// Two words of a parameter.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attention_decode;
+mod counters;
 mod device;
 mod int8_matmul;
 mod law;

@@ -1,7 +1,7 @@
 //! `matmul_rows_*`: products of int8 weights with 1 to 64 rows a block.
 
 use crate::{
-    int8_matmul::{Case, Kernel, counted},
+    int8_matmul::{Case, Kernel},
     law::Epilogue,
     packing::NumberType,
 };
@@ -10,7 +10,7 @@ const fn kernel(name: &'static str, rows: usize, tiles: usize, threads: u32, sha
     Kernel { ptx: include_str!("../../ptx/matmul_rows.ptx"), name, rows, tiles, threads, shared_bytes }
 }
 
-const KERNELS: [Kernel; 4] = [
+pub(crate) const KERNELS: [Kernel; 4] = [
     kernel("matmul_rows_8", 8, 2, 256, 65_536),
     kernel("matmul_rows_16", 16, 2, 256, 65_536),
     kernel("matmul_rows_32", 32, 4, 128, 65_536),
@@ -70,22 +70,5 @@ fn parts_types_and_epilogues() {
 fn extreme_values() {
     for group in [128, 512] {
         Case { extreme: true, ..Case::new(9, 512, group, 16) }.assert(&KERNELS);
-    }
-}
-
-#[test]
-fn instructions_of_a_weight_byte() {
-    for group in [128, 64, 32] {
-        for kernel in KERNELS {
-            let case = Case::new(kernel.rows, 4096, group, 64);
-            let (instructions, mma) = counted(&kernel, &case);
-            let bytes = (2048 * 64) as f64;
-            println!(
-                "{} g={group}: {:.3} a byte, {:.2} a mma",
-                kernel.name,
-                instructions / bytes,
-                instructions / 32.0 / mma
-            );
-        }
     }
 }
