@@ -126,11 +126,17 @@ mod tests {
     use tinyllm_mem::HostResource;
 
     use super::*;
-    use crate::{Engine, engine::EngineOptions, test_data::small_config};
+    use crate::{Engine, engine::EngineOptions};
 
     #[test]
     fn every_shape_loads_and_computes_finite_numbers() {
-        let model = SyntheticCheckpoint::new("synthetic", small_config());
+        let config = serde_json::json!({
+            "model_type": "qwen2", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 50, "max_position_embeddings": 128,
+            "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
+        });
+        let config = ModelConfig::from_json_value(&config, Path::new("config.json")).unwrap();
+        let model = SyntheticCheckpoint::new("synthetic", config);
         let options = EngineOptions::default();
         let mut engine = Engine::load(&model, &options, &HostResource::shared(), &|_| {}).unwrap();
         let mut rows = Vec::new();

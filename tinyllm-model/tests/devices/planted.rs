@@ -33,10 +33,14 @@ enum Slip {
     NoStore(usize),
 }
 
+/// Whether a slip may change a line, and what becomes of it.
+type Matches = fn(&str) -> bool;
+type Edit = fn(&str) -> String;
+
 impl Slip {
-    /// The lines that it may change, and how.
-    fn of(self) -> (usize, fn(&str) -> bool, fn(&str) -> String) {
-        let left_out: fn(&str) -> String = |_| String::new();
+    /// Which of the lines that it may change it does, which these are, and how.
+    fn of(self) -> (usize, Matches, Edit) {
+        let left_out: Edit = |_| String::new();
         match self {
             Slip::NoBarrier(index) => {
                 (index, |line| line.contains("bar.sync") || line.contains("barrier.sync"), left_out)
