@@ -107,6 +107,8 @@ mod flags {
                 optional --pack directory: PathBuf
                 /// Runs what was packed into this directory
                 optional --packed directory: PathBuf
+                /// On the emulated device, with little work: whether the suite would run
+                optional --dry-run
                 /// Where to write the results instead
                 optional --out out: PathBuf
             }

@@ -30,6 +30,9 @@ pub(super) const TESTS: [Tests; 4] = [
     Tests { package: "tinyllm-emulator", test: "emulator", filter: "", sanitized: false },
 ];
 
+/// The program.
+pub(super) const PROGRAM: &str = "tinyllm";
+
 /// The bench of the kernels, and the same operations by torch.
 pub(super) const BENCH: &str = "bench";
 pub(super) const PEERS: &str = "gpu.py";
@@ -46,6 +49,8 @@ pub(super) fn write(directory: &Path) -> anyhow::Result<()> {
     }
     let built = ["bench", "--package", "tinyllm-kernels", "--bench", "gpu", "--no-run"];
     copy(&cargo::executable(&built)?, &directory.join(BENCH))?;
+    let built = ["build", "--release", "--package", "tinyllm-cli", "--bin", PROGRAM];
+    copy(&cargo::executable(&built)?, &directory.join(PROGRAM))?;
     copy(&env::current_exe()?, &directory.join("xtask"))?;
     copy(&root.join("bench/peers").join(PEERS), &directory.join(PEERS))?;
     let shell = Shell::new()?;
