@@ -88,7 +88,8 @@ __device__ __forceinline__ void attend(
     for (unsigned head = 0; head < item.heads; head += SCORES) {
         float scores[SCORES] = {0.0f, 0.0f, 0.0f, 0.0f};
         if (is_visible) {
-#pragma unroll 4
+            // Loads that do not wait for one another hide the memory's latency.
+#pragma unroll 8
             for (unsigned d = 0; d < head_dim; ++d) {
                 const float k = read_cached<FORMAT>(tile.keys, d * TILE_TOKENS + key % TILE_TOKENS);
 #pragma unroll
