@@ -108,25 +108,22 @@ __device__ __forceinline__ int joined(int high, int low) {
 // Bytes of a weight scale.
 __device__ __forceinline__ unsigned scale_bytes(unsigned type) { return type == F32 ? 4 : 2; }
 
-// Scales of outputs r and r + 8 of COUNT tiles, `offset` bytes behind output r of the first.
+// Scales of outputs r and r + 8 of COUNT tiles, or groups: `from` is where that of output r is.
 template <unsigned COUNT>
-__device__ __forceinline__ void
-read_scales(float (&scale)[COUNT][2], const char* scales, const unsigned (&offset)[COUNT], unsigned type) {
+__device__ __forceinline__ void read_scales(float (&scale)[COUNT][2], const char* const (&from)[COUNT], unsigned type) {
     if (type == F32) {
 #pragma unroll
-        for (unsigned tile = 0; tile < COUNT; ++tile) {
-            const float* from = reinterpret_cast<const float*>(scales + offset[tile]);
-            scale[tile][0] = from[0];
-            scale[tile][1] = from[TILE_OUTPUTS / 2];
+        for (unsigned i = 0; i < COUNT; ++i) {
+            scale[i][0] = reinterpret_cast<const float*>(from[i])[0];
+            scale[i][1] = reinterpret_cast<const float*>(from[i])[TILE_OUTPUTS / 2];
         }
         return;
     }
     unsigned short bits[COUNT][2];
 #pragma unroll
-    for (unsigned tile = 0; tile < COUNT; ++tile) {
-        const unsigned short* from = reinterpret_cast<const unsigned short*>(scales + offset[tile]);
-        bits[tile][0] = from[0];
-        bits[tile][1] = from[TILE_OUTPUTS / 2];
+    for (unsigned i = 0; i < COUNT; ++i) {
+        bits[i][0] = reinterpret_cast<const unsigned short*>(from[i])[0];
+        bits[i][1] = reinterpret_cast<const unsigned short*>(from[i])[TILE_OUTPUTS / 2];
     }
     if (type == F16) {
 #pragma unroll

@@ -2,7 +2,7 @@
 // the parameter are in matmul.cuh.
 //
 //   kernel          rows a block   tiles a block (gated: outputs)   threads   dynamic shared bytes
-//   matmul_rows_8   8              2 = 32 outputs (16)              256       65536
+//   matmul_rows_8   8              2 = 32 outputs (16)              512       65536
 //   matmul_rows_16  16             2 = 32 outputs (16)              256       65536
 //   matmul_rows_32  32             4 = 64 outputs (32)              128       65536
 //   matmul_rows_64  64             4 = 64 outputs (32)              128       98304
@@ -18,12 +18,12 @@
 using Rows32 = Shape<2, 2, 2, 2, 4>;
 using Rows64 = Shape<2, 4, 2, 2, 4>;
 
-extern "C" __global__ void __launch_bounds__(SPLIT_THREADS, 2) matmul_rows_8(const __grid_constant__ Matmul matmul) {
+extern "C" __global__ void __launch_bounds__(SPLIT_THREADS<1>, 1) matmul_rows_8(const __grid_constant__ Matmul matmul) {
     extern __shared__ float4 products[];
     matmul_split<1>(matmul, products);
 }
 
-extern "C" __global__ void __launch_bounds__(SPLIT_THREADS, 1) matmul_rows_16(const __grid_constant__ Matmul matmul) {
+extern "C" __global__ void __launch_bounds__(SPLIT_THREADS<2>, 1) matmul_rows_16(const __grid_constant__ Matmul matmul) {
     extern __shared__ float4 products[];
     matmul_split<2>(matmul, products);
 }

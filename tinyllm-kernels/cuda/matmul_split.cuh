@@ -1,14 +1,18 @@
 // Products of a few rows, where warps share the pieces: bound by reading weights once, so every warp streams them by itself.
 //
-// A block has SPLIT_TILES tiles of outputs and NT tiles of rows. A warp takes every eighth batch of four steps, or piece, of
-// all of them, and leaves f32(dot) * sx in shared memory; one warp a tile then runs the chain over the pieces in order. Two
+// A block has SPLIT_TILES tiles of outputs and NT tiles of rows. Its warps take turns at batches of four steps, or at pieces, of
+// all of them, and leave f32(dot) * sx in shared memory; one warp a tile then runs the chain over the pieces in order. Two
 // windows of products take turns, so that the other warps go on meanwhile. Who sums a piece does not show in the bits.
 
 #pragma once
 
 #include "matmul.cuh"
 
-constexpr unsigned SPLIT_WARPS = 8, SPLIT_THREADS = SPLIT_WARPS * WARP;
+// As many as hold 64 KiB of weights under way, or as registers allow.
+template <unsigned NT>
+constexpr unsigned SPLIT_WARPS = NT == 1 ? 16 : 8;
+template <unsigned NT>
+constexpr unsigned SPLIT_THREADS = SPLIT_WARPS<NT> * WARP;
 constexpr unsigned SPLIT_TILES = 2;
 // Steps whose weights a warp has under way.
 constexpr unsigned BATCH = 4;
@@ -18,22 +22,21 @@ constexpr unsigned SPLIT_SHARED_BYTES = 65536;
 template <unsigned NT>
 constexpr unsigned SPLIT_WINDOW = SPLIT_SHARED_BYTES / 2 / (SPLIT_TILES * NT * WARP * sizeof(float4));
 
-// The weights and inputs of a batch of steps, and the inputs' scales of its pieces.
-template <unsigned NT, unsigned PIECES>
+// The weights and inputs of a batch of steps.
+template <unsigned NT>
 struct Batch {
     uint4 a[BATCH][SPLIT_TILES];
     uint2 high[BATCH][NT], low[BATCH][NT];
-    float2 sx[PIECES][NT];
 };
 
-// Where a lane reads its next batch.
+// Where a lane reads its batch.
 template <unsigned NT>
 struct Sources {
     const uint4* a[SPLIT_TILES];
     const uint2* b[NT];
     const float2* sx[NT];
 
-    __device__ __forceinline__ void advance(unsigned steps, unsigned pieces) {
+    __device__ __forceinline__ void advance(unsigned steps) {
 #pragma unroll
         for (unsigned t = 0; t < SPLIT_TILES; ++t) {
             a[t] += steps * STEP_WEIGHTS;
@@ -41,6 +44,12 @@ struct Sources {
 #pragma unroll
         for (unsigned r = 0; r < NT; ++r) {
             b[r] += steps * STEP_INPUTS;
+        }
+    }
+
+    __device__ __forceinline__ void advance_pieces(unsigned pieces) {
+#pragma unroll
+        for (unsigned r = 0; r < NT; ++r) {
             sx[r] += pieces * (TILE_ROWS / 2);
         }
     }
@@ -68,10 +77,10 @@ __device__ __forceinline__ void read_weights(uint4 (&a)[BATCH][SPLIT_TILES], con
     }
 }
 
-// Reads a batch of `count` steps: 0 as weights of those that are not there. Pieces beyond the last repeat it.
-template <unsigned NT, unsigned PIECES>
-__device__ __forceinline__ void read_batch(Batch<NT, PIECES>& batch, const Sources<NT>& from, unsigned count) {
-    if (count >= BATCH) {
+// Reads a batch of `count` steps: 0 as weights of those that are not there.
+template <unsigned NT>
+__device__ __forceinline__ void read_batch(Batch<NT>& batch, const Sources<NT>& from, int count) {
+    if (count >= static_cast<int>(BATCH)) {
         read_weights<0>(batch.a, from);
 #pragma unroll
         for (unsigned i = 0; i < BATCH; ++i) {
@@ -81,35 +90,20 @@ __device__ __forceinline__ void read_batch(Batch<NT, PIECES>& batch, const Sourc
                 batch.low[i][r] = from.b[r][i * STEP_INPUTS + PLANE_INPUTS];
             }
         }
+    } else if (count > 0) {
 #pragma unroll
-        for (unsigned p = 0; p < PIECES; ++p) {
+        for (unsigned i = 0; i < BATCH; ++i) {
+            // The last step again, in place of those that are not there.
+            const unsigned inside = min(static_cast<int>(i), count - 1);
+#pragma unroll
+            for (unsigned t = 0; t < SPLIT_TILES; ++t) {
+                batch.a[i][t] = inside == i ? __ldcs(from.a[t] + inside * STEP_WEIGHTS) : make_uint4(0, 0, 0, 0);
+            }
 #pragma unroll
             for (unsigned r = 0; r < NT; ++r) {
-                batch.sx[p][r] = from.sx[r][p * (TILE_ROWS / 2)];
+                batch.high[i][r] = from.b[r][inside * STEP_INPUTS];
+                batch.low[i][r] = from.b[r][inside * STEP_INPUTS + PLANE_INPUTS];
             }
-        }
-        return;
-    }
-#pragma unroll
-    for (unsigned i = 0; i < BATCH; ++i) {
-        // The last step again, in place of those that are not there.
-        const unsigned inside = i < count ? i : count - 1;
-#pragma unroll
-        for (unsigned t = 0; t < SPLIT_TILES; ++t) {
-            batch.a[i][t] = i < count ? __ldcs(from.a[t] + inside * STEP_WEIGHTS) : make_uint4(0, 0, 0, 0);
-        }
-#pragma unroll
-        for (unsigned r = 0; r < NT; ++r) {
-            batch.high[i][r] = from.b[r][inside * STEP_INPUTS];
-            batch.low[i][r] = from.b[r][inside * STEP_INPUTS + PLANE_INPUTS];
-        }
-    }
-#pragma unroll
-    for (unsigned p = 0; p < PIECES; ++p) {
-#pragma unroll
-        for (unsigned r = 0; r < NT; ++r) {
-            const unsigned inside = min(p, (count - 1) / (BATCH / PIECES));
-            batch.sx[p][r] = from.sx[r][inside * (TILE_ROWS / 2)];
         }
     }
 }
@@ -144,12 +138,12 @@ chain(float (&acc)[NT][4], const float4* products, const char* scales, unsigned 
     constexpr unsigned AT_ONCE = 8, STRIDE = SPLIT_TILES * NT * WARP;
     for (; count >= AT_ONCE; count -= AT_ONCE) {
         float scale[AT_ONCE][2];
-        unsigned offset[AT_ONCE];
+        const char* from[AT_ONCE];
 #pragma unroll
         for (unsigned i = 0; i < AT_ONCE; ++i) {
-            offset[i] = i * group_bytes;
+            from[i] = scales + i * group_bytes;
         }
-        read_scales<AT_ONCE>(scale, scales, offset, type);
+        read_scales<AT_ONCE>(scale, from, type);
 #pragma unroll
         for (unsigned i = 0; i < AT_ONCE; ++i) {
             link<NT>(acc, products + i * STRIDE, scale[i]);
@@ -160,8 +154,8 @@ chain(float (&acc)[NT][4], const float4* products, const char* scales, unsigned 
 #pragma unroll 1
     for (; count > 0; --count) {
         float scale[1][2];
-        const unsigned offset[1] = {0};
-        read_scales<1>(scale, scales, offset, type);
+        const char* const from[1] = {scales};
+        read_scales<1>(scale, from, type);
         link<NT>(acc, products, scale[0]);
         products += STRIDE;
         scales += group_bytes;
@@ -185,14 +179,129 @@ __device__ __forceinline__ void chain_of_any(
 #pragma unroll 1
     for (unsigned piece = first; piece < last; ++piece) {
         float scale[1][2];
-        const unsigned offset[1] = {group * group_bytes};
-        read_scales<1>(scale, scales, offset, type);
+        const char* const from[1] = {scales + static_cast<size_t>(group) * group_bytes};
+        read_scales<1>(scale, from, type);
         link<NT>(acc, products, scale[0]);
         products += SPLIT_TILES * NT * WARP;
         if (--left == 0) {
             left = of_group;
             group += 1;
         }
+    }
+}
+
+// Sums of the batches of a warp up to a window's end, where every piece has STEPS steps but the last, which may be shorter.
+// `left`: steps from the warp's next batch to the end of the row; `end`: from the window's. `to`: where its products go.
+template <unsigned NT, unsigned STEPS>
+__device__ __forceinline__ void
+sum_batches(Batch<NT>& batch, Sources<NT>& from, int& left, int end, float4* to, int none) {
+    constexpr unsigned PIECES = BATCH / STEPS, WARPS = SPLIT_WARPS<NT>, PIECE_PRODUCTS = SPLIT_TILES * NT * WARP;
+    while (left > end) {
+        const int there = left;
+        left -= WARPS * BATCH;
+#pragma unroll
+        for (unsigned p = 0; p < PIECES; ++p) {
+            // Of the batch's pieces the first is there.
+            const bool is_there = p == 0 || there > static_cast<int>(p * STEPS);
+            float2 sx[NT];
+#pragma unroll
+            for (unsigned r = 0; r < NT; ++r) {
+                sx[r] = is_there ? from.sx[r][p * (TILE_ROWS / 2)] : make_float2(0.0f, 0.0f);
+            }
+            int high[SPLIT_TILES][NT][4], low[SPLIT_TILES][NT][4];
+#pragma unroll
+            for (unsigned t = 0; t < SPLIT_TILES; ++t) {
+#pragma unroll
+                for (unsigned r = 0; r < NT; ++r) {
+#pragma unroll
+                    for (unsigned i = 0; i < 4; ++i) {
+                        high[t][r][i] = low[t][r][i] = none;
+                    }
+#pragma unroll
+                    for (unsigned i = p * STEPS; i < (p + 1) * STEPS; ++i) {
+                        multiply_high(high[t][r], batch.a[i][t], batch.high[i][r]);
+                        multiply_low(low[t][r], batch.a[i][t], batch.low[i][r]);
+                    }
+                }
+            }
+            // The next weights are under way while products are made.
+            if (p + 1 == PIECES) {
+                from.advance(WARPS * BATCH);
+                from.advance_pieces(WARPS * PIECES);
+                read_batch(batch, from, left);
+            }
+            if (is_there) {
+#pragma unroll
+                for (unsigned t = 0; t < SPLIT_TILES; ++t) {
+#pragma unroll
+                    for (unsigned r = 0; r < NT; ++r) {
+                        leave(to[p * PIECE_PRODUCTS + (t * NT + r) * WARP], high[t][r], low[t][r], sx[r]);
+                    }
+                }
+            }
+        }
+        to += WARPS * PIECES * PIECE_PRODUCTS;
+    }
+}
+
+// Where a warp is in its pieces of any length.
+struct Turn {
+    unsigned piece, step;
+    int left; // steps of the piece from `step` on
+};
+
+// The same of pieces of any length: a warp has one at a time. `total` has the low sums, and the whole sums of batches before.
+template <unsigned NT>
+__device__ __forceinline__ void sum_pieces(
+    Batch<NT>& batch, Sources<NT>& from, int (&total)[SPLIT_TILES][NT][4], Turn& turn, const Pieces& pieces, unsigned end, float4* to
+) {
+    constexpr unsigned WARPS = SPLIT_WARPS<NT>, PIECE_PRODUCTS = SPLIT_TILES * NT * WARP;
+    while (turn.piece < end) {
+        float2 sx[NT];
+#pragma unroll
+        for (unsigned r = 0; r < NT; ++r) {
+            sx[r] = from.sx[r][0];
+        }
+        int high[SPLIT_TILES][NT][4] = {};
+#pragma unroll
+        for (unsigned i = 0; i < BATCH; ++i) {
+#pragma unroll
+            for (unsigned t = 0; t < SPLIT_TILES; ++t) {
+#pragma unroll
+                for (unsigned r = 0; r < NT; ++r) {
+                    multiply_high(high[t][r], batch.a[i][t], batch.high[i][r]);
+                    multiply_low(total[t][r], batch.a[i][t], batch.low[i][r]);
+                }
+            }
+        }
+        const bool whole = turn.left <= static_cast<int>(BATCH);
+#pragma unroll
+        for (unsigned t = 0; t < SPLIT_TILES; ++t) {
+#pragma unroll
+            for (unsigned r = 0; r < NT; ++r) {
+                if (whole) {
+                    leave(to[(t * NT + r) * WARP], high[t][r], total[t][r], sx[r]);
+                }
+#pragma unroll
+                for (unsigned i = 0; i < 4; ++i) {
+                    total[t][r][i] = whole ? 0 : joined(high[t][r][i], total[t][r][i]);
+                }
+            }
+        }
+        if (whole) {
+            const unsigned next = first_step(pieces, turn.piece + WARPS);
+            from.advance(next - turn.step);
+            from.advance_pieces(WARPS);
+            turn.piece += WARPS;
+            turn.step = next;
+            turn.left = static_cast<int>(first_step(pieces, turn.piece + 1) - next);
+            to += WARPS * PIECE_PRODUCTS;
+        } else {
+            from.advance(BATCH);
+            turn.step += BATCH;
+            turn.left -= BATCH;
+        }
+        read_batch(batch, from, turn.left);
     }
 }
 
@@ -207,25 +316,26 @@ sum(float (&acc)[NT][4], const Matmul& matmul, const Part& part, float4* shared,
     const unsigned first_tile = (blockIdx.x - part.first_block) * SPLIT_TILES, first_row = blockIdx.y * NT * TILE_ROWS;
     const unsigned tiles = tiles_of(matmul, part), row_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
 
-    // The warp's next piece, and the steps from there to the end of the row, or where STEPS is 0 of the piece.
-    unsigned piece = warp * PIECES;
-    unsigned step = STEPS == 0 ? first_step(pieces, piece) : warp * BATCH;
-    int left = static_cast<int>((STEPS == 0 ? first_step(pieces, piece + 1) : pieces.steps) - step);
+    // The warp's first piece; steps from there to the end of the row, or where STEPS is 0 of the piece.
+    Turn turn;
+    turn.piece = warp * PIECES;
+    turn.step = STEPS == 0 ? first_step(pieces, turn.piece) : warp * BATCH;
+    turn.left = static_cast<int>((STEPS == 0 ? first_step(pieces, turn.piece + 1) : pieces.steps) - turn.step);
 
     // What lies beyond the last tile or row repeats one that is there, and is not written.
     Sources<NT> from;
 #pragma unroll
     for (unsigned t = 0; t < SPLIT_TILES; ++t) {
         const unsigned tile = min(first_tile + t, tiles - 1);
-        from.a[t] = part.values + (static_cast<size_t>(tile) * pieces.steps + step) * STEP_WEIGHTS + lane;
+        from.a[t] = part.values + (static_cast<size_t>(tile) * pieces.steps + turn.step) * STEP_WEIGHTS + lane;
     }
 #pragma unroll
     for (unsigned r = 0; r < NT; ++r) {
         const unsigned tile = min(first_row / TILE_ROWS + r, row_tiles - 1);
         const unsigned of_row = tile * TILE_ROWS + lane / 4 < rows ? lane : lane % 4;
-        from.b[r] = matmul.planes + (static_cast<size_t>(tile) * pieces.steps + step) * STEP_INPUTS + of_row;
+        from.b[r] = matmul.planes + (static_cast<size_t>(tile) * pieces.steps + turn.step) * STEP_INPUTS + of_row;
         from.sx[r] = reinterpret_cast<const float2*>(matmul.sx) +
-            (static_cast<size_t>(tile) * pieces.count + piece) * (TILE_ROWS / 2) + lane % 4;
+            (static_cast<size_t>(tile) * pieces.count + turn.piece) * (TILE_ROWS / 2) + lane % 4;
     }
     const bool chains = warp < SPLIT_TILES; // a warp a tile
     const unsigned group_bytes = TILE_OUTPUTS * scale_bytes(matmul.scale_type);
@@ -233,104 +343,20 @@ sum(float (&acc)[NT][4], const Matmul& matmul, const Part& part, float4* shared,
         static_cast<size_t>(min(first_tile + warp, tiles - 1)) * pieces.groups * group_bytes +
         lane / 4 * scale_bytes(matmul.scale_type);
 
-    Batch<NT, PIECES> batch;
+    Batch<NT> batch;
     int total[SPLIT_TILES][NT][4] = {};
     const int none = zero();
-    if (left > 0) {
-        read_batch(batch, from, left);
-    }
-    for (unsigned window = 0, turn = 0; window < pieces.count; window += WINDOW, turn ^= 1) {
+    read_batch(batch, from, turn.left);
+    for (unsigned window = 0, place = 0; window < pieces.count; window += WINDOW, place ^= 1) {
         const unsigned window_end = min(window + WINDOW, pieces.count);
-        float4* products = shared + turn * (WINDOW * PIECE_PRODUCTS) + lane;
-        // Where the warp's next piece goes.
-        float4* to = products + (piece - window) * PIECE_PRODUCTS;
-        while (piece < window_end) {
-            if constexpr (STEPS == 0) {
-                int high[SPLIT_TILES][NT][4] = {};
-#pragma unroll
-                for (unsigned i = 0; i < BATCH; ++i) {
-#pragma unroll
-                    for (unsigned t = 0; t < SPLIT_TILES; ++t) {
-#pragma unroll
-                        for (unsigned r = 0; r < NT; ++r) {
-                            multiply_high(high[t][r], batch.a[i][t], batch.high[i][r]);
-                            multiply_low(total[t][r], batch.a[i][t], batch.low[i][r]);
-                        }
-                    }
-                }
-                const bool whole = left <= static_cast<int>(BATCH);
-#pragma unroll
-                for (unsigned t = 0; t < SPLIT_TILES; ++t) {
-#pragma unroll
-                    for (unsigned r = 0; r < NT; ++r) {
-                        if (whole) {
-                            leave(to[(t * NT + r) * WARP], high[t][r], total[t][r], batch.sx[0][r]);
-                        }
-#pragma unroll
-                        for (unsigned i = 0; i < 4; ++i) {
-                            total[t][r][i] = whole ? 0 : joined(high[t][r][i], total[t][r][i]);
-                        }
-                    }
-                }
-                if (whole) {
-                    const unsigned next = first_step(pieces, piece + SPLIT_WARPS);
-                    from.advance(next - step, SPLIT_WARPS);
-                    piece += SPLIT_WARPS;
-                    step = next;
-                    left = static_cast<int>(first_step(pieces, piece + 1) - step);
-                    to += SPLIT_WARPS * PIECE_PRODUCTS;
-                } else {
-                    from.advance(BATCH, 0);
-                    step += BATCH;
-                    left -= BATCH;
-                }
-                if (left > 0) {
-                    read_batch(batch, from, left);
-                }
-            } else {
-                const int there = left;
-                piece += SPLIT_WARPS * PIECES;
-                left -= SPLIT_WARPS * BATCH;
-                from.advance(SPLIT_WARPS * BATCH, SPLIT_WARPS * PIECES);
-#pragma unroll
-                for (unsigned p = 0; p < PIECES; ++p) {
-                    int high[SPLIT_TILES][NT][4], low[SPLIT_TILES][NT][4];
-                    float2 sx[NT];
-#pragma unroll
-                    for (unsigned t = 0; t < SPLIT_TILES; ++t) {
-#pragma unroll
-                        for (unsigned r = 0; r < NT; ++r) {
-#pragma unroll
-                            for (unsigned i = 0; i < 4; ++i) {
-                                high[t][r][i] = low[t][r][i] = none;
-                            }
-#pragma unroll
-                            for (unsigned i = p * STEPS; i < (p + 1) * STEPS; ++i) {
-                                multiply_high(high[t][r], batch.a[i][t], batch.high[i][r]);
-                                multiply_low(low[t][r], batch.a[i][t], batch.low[i][r]);
-                            }
-                        }
-                    }
-#pragma unroll
-                    for (unsigned r = 0; r < NT; ++r) {
-                        sx[r] = batch.sx[p][r];
-                    }
-                    // The next weights are under way while products are made.
-                    if (p + 1 == PIECES && left > 0) {
-                        read_batch(batch, from, left);
-                    }
-                    if (p == 0 || there > static_cast<int>(p * STEPS)) {
-#pragma unroll
-                        for (unsigned t = 0; t < SPLIT_TILES; ++t) {
-#pragma unroll
-                            for (unsigned r = 0; r < NT; ++r) {
-                                leave(to[p * PIECE_PRODUCTS + (t * NT + r) * WARP], high[t][r], low[t][r], sx[r]);
-                            }
-                        }
-                    }
-                }
-                to += SPLIT_WARPS * PIECES * PIECE_PRODUCTS;
-            }
+        float4* products = shared + place * (WINDOW * PIECE_PRODUCTS) + lane;
+        if constexpr (STEPS == 0) {
+            sum_pieces<NT>(batch, from, total, turn, pieces, window_end, products + (turn.piece - window) * PIECE_PRODUCTS);
+        } else {
+            // Steps from the window's end to the row's, and from its beginning to the warp's next batch.
+            const int end = static_cast<int>(pieces.steps - min(window_end * STEPS, pieces.steps));
+            const int before = static_cast<int>(pieces.steps - window * STEPS) - turn.left;
+            sum_batches<NT, STEPS>(batch, from, turn.left, end, products + before / static_cast<int>(STEPS) * static_cast<int>(PIECE_PRODUCTS), none);
         }
         // The window is whole, and the chain over the one before, whose place the next takes, is done.
         __syncthreads();

@@ -10,7 +10,7 @@
 
 constexpr unsigned STAGE_STEPS = 4;
 constexpr unsigned STRIP_BYTES = 2048, STEP_BYTES = STRIP_BYTES / STAGE_STEPS, PLANE_BYTES = STEP_BYTES / 2;
-constexpr unsigned COPY_BYTES = 16, STRIP_COPIES = STRIP_BYTES / COPY_BYTES, STEP_COPIES = STEP_BYTES / COPY_BYTES;
+constexpr unsigned COPY_BYTES = 16, STRIP_COPIES = STRIP_BYTES / COPY_BYTES, PLANE_COPIES = PLANE_BYTES / COPY_BYTES;
 
 // What a warp multiplies: M tiles of weights and N of rows. A block has WARPS_M x WARPS_N warps.
 template <unsigned M_, unsigned N_, unsigned WARPS_M_, unsigned WARPS_N_, unsigned STAGES_>
@@ -19,11 +19,10 @@ struct Shape {
     static constexpr unsigned TILES = M * WARPS_M, ROW_TILES = N * WARPS_N, STRIPS = TILES + ROW_TILES;
     static constexpr unsigned THREADS = WARPS_M * WARPS_N * WARP;
     static constexpr unsigned STAGE_BYTES = STRIPS * STRIP_BYTES, SHARED_BYTES = STAGES * STAGE_BYTES;
-    static constexpr unsigned STRIPS_AT_ONCE = THREADS / STRIP_COPIES, WEIGHT_COPIES = TILES / STRIPS_AT_ONCE;
-    static constexpr unsigned COPIES = STRIPS * STRIP_COPIES / THREADS;
-    static_assert(STRIPS * STRIP_COPIES % THREADS == 0, "every thread copies alike");
-    static_assert(THREADS % STRIP_COPIES == 0, "a thread's copies lie at the same place of each strip");
-    static_assert(TILES * STRIP_COPIES % THREADS == 0, "a copy is of weights or of inputs for the whole block");
+    // Threads that copy a strip of weights, and of inputs.
+    static constexpr unsigned WEIGHT_THREADS = THREADS / TILES, INPUT_THREADS = THREADS / ROW_TILES;
+    static_assert(WEIGHT_THREADS * TILES == THREADS && INPUT_THREADS * ROW_TILES == THREADS, "every thread copies alike");
+    static_assert(WEIGHT_THREADS % PLANE_COPIES == 0 && INPUT_THREADS % PLANE_COPIES == 0, "a thread copies of one row");
 };
 
 // The address in global memory, as cp.async wants it.
@@ -31,19 +30,24 @@ __device__ __forceinline__ const char* global_bytes(const void* from) {
     return reinterpret_cast<const char*>(__cvta_generic_to_global(from));
 }
 
-// Copies 16 bytes, or fills them with 0.
-template <unsigned OFFSET>
-__device__ __forceinline__ void copy_async(unsigned to, const char* from, unsigned bytes) {
-    asm volatile("cp.async.cg.shared.global [%0 + %3], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes), "n"(OFFSET) : "memory");
+// What a thread copies of a strip that THREADS threads share, from copy I on: `steps` of four steps are there, and the others
+// are filled with 0. Offsets are part of the instructions.
+template <unsigned THREADS, unsigned I = 0>
+__device__ __forceinline__ void copy_strip(unsigned to, const char* from, unsigned steps) {
+    constexpr unsigned OFFSET = I * THREADS * COPY_BYTES;
+    const unsigned bytes = steps > OFFSET / STEP_BYTES ? COPY_BYTES : 0;
+    asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %2], 16, %3;" ::"r"(to), "l"(from), "n"(OFFSET), "r"(bytes) : "memory");
+    if constexpr (I + 1 < STRIP_COPIES / THREADS) {
+        copy_strip<THREADS, I + 1>(to, from, steps);
+    }
 }
 
-// What a thread copies of a stage, from copy I on: weights, then inputs.
-template <typename S, unsigned I = 0>
-__device__ __forceinline__ void
-copy_strips(unsigned to, const char* const (&bases)[2], const unsigned (&offset)[S::COPIES], unsigned bytes) {
-    copy_async<I * S::STRIPS_AT_ONCE * STRIP_BYTES>(to, bases[I >= S::WEIGHT_COPIES] + offset[I], bytes);
-    if constexpr (I + 1 < S::COPIES) {
-        copy_strips<S, I + 1>(to, bases, offset, bytes);
+// The same where all four steps are there.
+template <unsigned THREADS, unsigned I = 0>
+__device__ __forceinline__ void copy_whole_strip(unsigned to, const char* from) {
+    asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %2], 16;" ::"r"(to), "l"(from), "n"(I * THREADS * COPY_BYTES) : "memory");
+    if constexpr (I + 1 < STRIP_COPIES / THREADS) {
+        copy_whole_strip<THREADS, I + 1>(to, from);
     }
 }
 
@@ -84,21 +88,35 @@ __device__ __forceinline__ void shift(int (&dot)[M][4]) {
     }
 }
 
-// Where a lane reads the scales of its warp's tiles: what is beyond the last tile repeats it. Offsets in bytes, from the first.
+// Where a lane reads the scales of its warp's tiles: what is beyond the last tile repeats it.
 template <typename S>
 struct Scales {
-    const char* weights;
-    unsigned offset[S::M];
+    const char* weights[S::M];
+    const float2* inputs[S::N];
     unsigned type, group_bytes;
-    const char* inputs;
-    unsigned inputs_offset[S::N];
 
     __device__ __forceinline__ void of_weights(float (&scale)[S::M][2], unsigned group) const {
-        read_scales<S::M>(scale, weights + group * group_bytes, offset, type);
+        const char* from[S::M];
+#pragma unroll
+        for (unsigned t = 0; t < S::M; ++t) {
+            from[t] = weights[t] + static_cast<size_t>(group) * group_bytes;
+        }
+        read_scales<S::M>(scale, from, type);
     }
 
-    __device__ __forceinline__ float2 of_row_tile(unsigned piece, unsigned tile) const {
-        return *reinterpret_cast<const float2*>(inputs + inputs_offset[tile] + piece * (TILE_ROWS * sizeof(float)));
+    __device__ __forceinline__ float2 of_inputs(unsigned tile, unsigned piece) const {
+        return inputs[tile][piece * (TILE_ROWS / 2)];
+    }
+
+    __device__ __forceinline__ void advance(unsigned pieces) {
+#pragma unroll
+        for (unsigned t = 0; t < S::M; ++t) {
+            weights[t] += pieces * group_bytes;
+        }
+#pragma unroll
+        for (unsigned r = 0; r < S::N; ++r) {
+            inputs[r] += pieces * (TILE_ROWS / 2);
+        }
     }
 };
 
@@ -140,7 +158,7 @@ uniform_stage(float (&acc)[S::N][S::M][4], const Fragments& fragments, const Sca
             if (r == 0) {
                 scales.of_weights(scale, p);
             }
-            const float2 sx = scales.of_row_tile(p, r);
+            const float2 sx = scales.of_inputs(r, p);
 #pragma unroll
             for (unsigned i = 0; i < STEPS; ++i) {
                 const uint2 b = fragments.inputs(r, p * STEPS + i, 1);
@@ -200,7 +218,7 @@ __device__ __forceinline__ void any_stage(
             scales.of_weights(scale, place.piece / pieces_of_group(pieces));
 #pragma unroll
             for (unsigned r = 0; r < S::N; ++r) {
-                fold<S::M>(acc[r], dot[r], scales.of_row_tile(place.piece, r), scale);
+                fold<S::M>(acc[r], dot[r], scales.of_inputs(r, place.piece), scale);
 #pragma unroll
                 for (unsigned t = 0; t < S::M; ++t) {
 #pragma unroll
@@ -225,56 +243,50 @@ sum(float (&acc)[S::N][S::M][4], const Matmul& matmul, const Part& part, unsigne
     const unsigned tiles = tiles_of(matmul, part), row_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     const unsigned first_tile = (blockIdx.x - part.first_block) * S::TILES, first_row_tile = blockIdx.y * S::ROW_TILES;
 
-    // A thread copies the same place of every strip. Tiles and rows beyond the last repeat one that is there.
-    const unsigned place_in_strip = threadIdx.x % STRIP_COPIES, first_strip = threadIdx.x / STRIP_COPIES;
+    // A thread copies some of a strip of weights, and some of one row's of a strip of inputs. Tiles and rows beyond the last
+    // repeat one that is there.
     const unsigned strip_bytes = pieces.steps * STEP_BYTES;
-    const unsigned step_of_copy = place_in_strip / STEP_COPIES, row_of_copy = place_in_strip % (STEP_COPIES / 2) / 2;
-    unsigned offset[S::COPIES];
-    const char* bases[2] = {
-        global_bytes(part.values) + static_cast<size_t>(first_tile) * strip_bytes,
-        global_bytes(matmul.planes) + static_cast<size_t>(first_row_tile) * strip_bytes,
-    };
-#pragma unroll
-    for (unsigned i = 0; i < S::COPIES; ++i) {
-        const unsigned strip = i * S::STRIPS_AT_ONCE + first_strip;
-        if (i < S::WEIGHT_COPIES) {
-            offset[i] = min(strip, tiles - 1 - first_tile) * strip_bytes + place_in_strip * COPY_BYTES;
-        } else {
-            const unsigned tile = min(strip - S::TILES, row_tiles - 1 - first_row_tile);
-            const bool inside = (first_row_tile + tile) * TILE_ROWS + row_of_copy < rows;
-            offset[i] = tile * strip_bytes + (place_in_strip - (inside ? 0 : row_of_copy * 2)) * COPY_BYTES;
-        }
-    }
+    const unsigned weight_strip = threadIdx.x / S::WEIGHT_THREADS, weight_copy = threadIdx.x % S::WEIGHT_THREADS;
+    const unsigned input_strip = threadIdx.x / S::INPUT_THREADS, input_copy = threadIdx.x % S::INPUT_THREADS;
+    const unsigned input_tile = min(first_row_tile + input_strip, row_tiles - 1), input_row = input_copy % PLANE_COPIES / 2;
+    const unsigned row_back = input_tile * TILE_ROWS + input_row < rows ? 0 : input_row * 2;
+    const char* weights_from = global_bytes(part.values) +
+        static_cast<size_t>(min(first_tile + weight_strip, tiles - 1)) * strip_bytes + weight_copy * COPY_BYTES;
+    const char* inputs_from =
+        global_bytes(matmul.planes) + static_cast<size_t>(input_tile) * strip_bytes + (input_copy - row_back) * COPY_BYTES;
+    const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+    const unsigned weights_to = to + weight_strip * STRIP_BYTES + weight_copy * COPY_BYTES;
+    const unsigned inputs_to = to + (S::TILES + input_strip) * STRIP_BYTES + input_copy * COPY_BYTES;
     const unsigned stages = (pieces.steps + STAGE_STEPS - 1) / STAGE_STEPS;
-    const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared)) + first_strip * STRIP_BYTES + place_in_strip * COPY_BYTES;
     // Copies a stage to a place, in bytes. Stages are copied in order.
     const auto copy_stage = [&](unsigned stage, unsigned place) {
-        if (stage < stages) {
-            // Steps beyond the last are 0.
-            const unsigned bytes = stage * STAGE_STEPS + step_of_copy < pieces.steps ? COPY_BYTES : 0;
-            copy_strips<S>(to + place, bases, offset, bytes);
-            bases[0] += STRIP_BYTES;
-            bases[1] += STRIP_BYTES;
+        const unsigned done = stage * STAGE_STEPS;
+        if (done + STAGE_STEPS <= pieces.steps) {
+            copy_whole_strip<S::WEIGHT_THREADS>(weights_to + place, weights_from);
+            copy_whole_strip<S::INPUT_THREADS>(inputs_to + place, inputs_from);
+        } else if (done < pieces.steps) {
+            copy_strip<S::WEIGHT_THREADS>(weights_to + place, weights_from, pieces.steps - done);
+            copy_strip<S::INPUT_THREADS>(inputs_to + place, inputs_from, pieces.steps - done);
         }
+        weights_from += STRIP_BYTES;
+        inputs_from += STRIP_BYTES;
         asm volatile("cp.async.commit_group;" ::: "memory");
     };
 
     const unsigned warp_tile = first_tile + warp_m * S::M, warp_row_tile = first_row_tile + warp_n * S::N;
-    const unsigned scale_tile = min(warp_tile, tiles - 1), sx_tile = min(warp_row_tile, row_tiles - 1);
     Scales<S> scales;
     scales.type = matmul.scale_type;
     scales.group_bytes = TILE_OUTPUTS * scale_bytes(scales.type);
-    const unsigned scale_stride = pieces.groups * scales.group_bytes, sx_stride = pieces.count * TILE_ROWS * sizeof(float);
-    scales.weights = static_cast<const char*>(part.scales) + static_cast<size_t>(scale_tile) * scale_stride +
-        lane / 4 * scale_bytes(scales.type);
-    scales.inputs = reinterpret_cast<const char*>(matmul.sx) + static_cast<size_t>(sx_tile) * sx_stride + lane % 4 * sizeof(float2);
 #pragma unroll
     for (unsigned t = 0; t < S::M; ++t) {
-        scales.offset[t] = min(t, tiles - 1 - scale_tile) * scale_stride;
+        const size_t tile = min(warp_tile + t, tiles - 1);
+        scales.weights[t] = static_cast<const char*>(part.scales) + tile * (pieces.groups * scales.group_bytes) +
+            lane / 4 * scale_bytes(scales.type);
     }
 #pragma unroll
     for (unsigned r = 0; r < S::N; ++r) {
-        scales.inputs_offset[r] = min(r, row_tiles - 1 - sx_tile) * sx_stride;
+        const size_t tile = min(warp_row_tile + r, row_tiles - 1);
+        scales.inputs[r] = reinterpret_cast<const float2*>(matmul.sx) + tile * (pieces.count * (TILE_ROWS / 2)) + lane % 4;
     }
 
     int dot[S::N][S::M][4] = {};
@@ -301,8 +313,7 @@ sum(float (&acc)[S::N][S::M][4], const Matmul& matmul, const Part& part, unsigne
         } else {
             constexpr unsigned PIECES = STAGE_STEPS / STEPS;
             uniform_stage<S, STEPS>(acc, fragments, scales, pieces.count - stage * PIECES);
-            scales.weights += PIECES * scales.group_bytes;
-            scales.inputs += PIECES * TILE_ROWS * sizeof(float);
+            scales.advance(PIECES);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the program says of a model's errors: the error, and the way out in the program's own options.
 
+use tinyllm_mem::MemError;
 use tinyllm_model::ModelError;
 
 /// The sentence for `error`.
@@ -19,6 +20,13 @@ fn remedy(error: &ModelError) -> Option<String> {
         }
         ModelError::GroupSizeMismatch { .. } => {
             "; choose another --group-size, or --force to write it for this program only".into()
+        }
+        ModelError::Device { source: MemError::OutOfMemory { .. }, .. } => {
+            "; what was free may have been taken meanwhile: a smaller --ctx-size, --kv int8 or --gpu-layers auto take less"
+                .into()
+        }
+        ModelError::Device { source: MemError::Driver { .. }, .. } => {
+            "; `tinyllm doctor` says what the driver and its devices are like, --device cpu runs without them".into()
         }
         ModelError::NoLayerSplit { .. } => {
             "; cpu among the devices takes the others, and a smaller --ctx-size, or --kv int8, leaves more room".into()
@@ -84,6 +92,18 @@ mod tests {
             of_device.starts_with("cuda:0: 100 bytes are needed")
                 && of_device.ends_with("; or --gpu-layers auto, with the other layers on the processor"),
             "{of_device}"
+        );
+    }
+
+    #[test]
+    fn a_device_that_fails_has_a_way_out() {
+        let source = MemError::OutOfMemory { name: "weights".into(), requested_bytes: 100 };
+        let full = sentence(&ModelError::Device { device: "cuda:0".into(), source });
+        assert!(
+            full.starts_with(
+                "cuda:0: out of memory: 100 bytes for weights; what was free may have been taken"
+            ) && full.contains("--gpu-layers auto"),
+            "{full}"
         );
     }
 

@@ -11,7 +11,7 @@ const fn kernel(name: &'static str, rows: usize, tiles: usize, threads: u32, sha
 }
 
 pub(crate) const KERNELS: [Kernel; 4] = [
-    kernel("matmul_rows_8", 8, 2, 256, 65_536),
+    kernel("matmul_rows_8", 8, 2, 512, 65_536),
     kernel("matmul_rows_16", 16, 2, 256, 65_536),
     kernel("matmul_rows_32", 32, 4, 128, 65_536),
     kernel("matmul_rows_64", 64, 4, 128, 98_304),

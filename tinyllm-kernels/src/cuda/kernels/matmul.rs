@@ -117,7 +117,7 @@ impl Form {
     /// Of int8 weights, for so many rows.
     const fn int8(rows: u32) -> Self {
         match rows {
-            0..=8 => form(Kernel::MatmulRows8, 8, 32, 256, 64 << 10),
+            0..=8 => form(Kernel::MatmulRows8, 8, 32, 512, 64 << 10),
             9..=16 => form(Kernel::MatmulRows16, 16, 32, 256, 64 << 10),
             17..=32 => form(Kernel::MatmulRows32, 32, 64, 128, 64 << 10),
             33..=64 => form(Kernel::MatmulRows64, 64, 64, 128, 96 << 10),

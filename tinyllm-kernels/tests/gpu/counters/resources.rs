@@ -16,9 +16,8 @@ const SCHEDULERS: u64 = 4;
 /// Blocks of a kernel that a multiprocessor of compute capability 9.0 holds at once.
 pub(super) fn blocks_at_once(kernel: &str, threads: u64, dynamic_shared_bytes: u64) -> u64 {
     let table = include_str!("../../../ptx/RESOURCES.md");
-    let row = table.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
-    let row =
-        row.into_iter().find(|row| row.get(2) == Some(&kernel) && row.get(3) == Some(&"sm_90")).unwrap();
+    let mut rows = table.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let row = rows.find(|row| row.get(2) == Some(&kernel) && row.get(3) == Some(&"sm_90")).unwrap();
     let number = |column: usize| row[column].parse::<u64>().unwrap();
     let (registers, shared_bytes) = (number(5), number(7) + dynamic_shared_bytes + RESERVED_SHARED_BYTES);
     let warps = threads.div_ceil(WARP);
